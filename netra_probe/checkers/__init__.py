@@ -1,0 +1,1 @@
+"""C1 … C12: history in, findings out; no I/O."""

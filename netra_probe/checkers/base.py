@@ -1,0 +1,104 @@
+"""What a checker is: a pure function from a history to a judgement, run as one pass of a stream."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from netra_probe.history.operation import Operation
+from netra_probe.verdict import Judgement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The operations on which a case is judged: ``start <= index < end``.
+
+    Everything before ``start`` is context (who owns which canary, thread, run); nothing before it is accused again.
+    ``end=None`` is the end of the history.
+    """
+
+    start: int = 0
+    end: int | None = None
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and self.start <= index and (self.end is None or index < self.end)
+
+
+class Checker(ABC):
+    """One guarantee, checked over a recorded history without I/O, clock or randomness.
+
+    ``probe.check("C4.2", canary(), delivery())`` combines several; ``judge`` runs them in a single pass.
+    """
+
+    id: ClassVar[str]
+    #: One sentence: what holds when this checker finds nothing and has no doubt.
+    guarantee: ClassVar[str]
+    #: Where the rule comes from: a paper, a CVE, a clause of a standard.
+    source: ClassVar[str]
+    #: Time and memory, in operations n, users u, runs r.
+    complexity: ClassVar[str]
+    #: What turns a silent checker into ``inconclusive``.
+    inconclusive_when: ClassVar[str]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Keyword arguments that rebuild this checker (JSON values): stored with the verdict, used by ``recheck``."""
+        return {}
+
+    @abstractmethod
+    def begin(self, window: Window) -> Pass:
+        """A fresh pass over a history."""
+
+    def __call__(self, operations: Iterable[Operation], window: Window | None = None) -> Judgement:
+        return judge([self], operations, window or Window())[0]
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{type(self).__name__}({options})"
+
+
+class Pass(ABC):
+    """The state of one checker while a history streams by."""
+
+    @abstractmethod
+    def feed(self, operation: Operation) -> None:
+        """Take in the next operation, in order of index."""
+
+    @abstractmethod
+    def finish(self) -> Judgement:
+        """The judgement after the last operation."""
+
+
+def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: Window) -> list[Judgement]:
+    """Run all checkers in one pass over the operations.
+
+    An exception inside a checker is a doubt of that checker, never a pass and never an error of the others.
+    """
+    passes: list[Pass | Judgement] = [checker.begin(window) for checker in checkers]
+    for operation in operations:
+        if window.end is not None and operation.index >= window.end:
+            break
+        for position, running in enumerate(passes):
+            if isinstance(running, Judgement):
+                continue
+            try:
+                running.feed(operation)
+            except Exception as error:
+                passes[position] = broken(checkers[position], f"{type(error).__name__} at operation {operation.index}")
+    judgements = []
+    for checker, running in zip(checkers, passes, strict=True):
+        if isinstance(running, Judgement):
+            judgements.append(running)
+            continue
+        try:
+            judgements.append(running.finish())
+        except Exception as error:
+            judgements.append(broken(checker, f"{type(error).__name__} at the end of the history"))
+    return judgements
+
+
+def broken(checker: Checker, what: str) -> Judgement:
+    """The judgement of a checker that failed itself."""
+    return Judgement(checker=checker.id, doubts=(f"checker {checker.id} broke: {what}",))

@@ -1,0 +1,47 @@
+"""The vocabulary of actions: the words that clients write and checkers read.
+
+REST and auth requests are named by method and route, ``GET /api/threads/{id}``; everything else is listed here.
+
+=============  ==========  ==================================================================================
+action         surface     detail
+=============  ==========  ==================================================================================
+``open``       probe       the first line: schema, scenario, environment, seed, run, versions, users
+``principal``  probe       an account: ``ids.user_id``; ``email``
+``mint``       probe       a canary: ``token``, ``field``, ``surface``, ``epoch``, ``control``
+``own``        probe       an object that a user made: ``kind`` and ``id`` (thread, message, run)
+``disturb``    probe       what the nemesis did: ``what``, ``target``
+``check``      probe       a verdict is asked for here: ``case``, ``claim``, ``requirements``, ``checkers``, ``needs``
+``skip``       probe       a case that the target has no surface for: ``case``, ``claim``, ``requirements``, ``reason``
+``cleanup``    probe       what was removed and what is left: ``left``, ``unverified``
+``ask``        websocket   invoke: a run is asked for (``nonce``, ``ids.thread_id`` if known); ok: its terminal event
+                           arrived (``ids.run_id``); info: silent until the deadline; fail: refused
+``connect``    websocket   ok: accepted; fail: refused with ``status`` (HTTP status or close code)
+``send``       websocket   ok: one frame written
+``receive``    websocket   observation: one frame, as it came
+``closed``     websocket   observation: the connection ended with ``status``
+``attempt``    any         an unauthorised or forged act: ``attempt`` (its name), ``expect``, ``as`` (who it ends up being)
+``row``        database    observation: one row: ``table``, ``key``, ``owner`` (alias, or None)
+``key``        cache       observation: one key: ``key``, ``owners`` (aliases named in the key)
+``gauge``      any         observation: a number: ``name``, ``value`` (sockets, pool connections, tasks, …)
+=============  ==========  ==================================================================================
+"""
+
+from __future__ import annotations
+
+OPEN = "open"
+PRINCIPAL = "principal"
+MINT = "mint"
+OWN = "own"
+DISTURB = "disturb"
+CHECK = "check"
+SKIP = "skip"
+CLEANUP = "cleanup"
+ASK = "ask"
+CONNECT = "connect"
+SEND = "send"
+RECEIVE = "receive"
+CLOSED = "closed"
+ATTEMPT = "attempt"
+ROW = "row"
+KEY = "key"
+GAUGE = "gauge"

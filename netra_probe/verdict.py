@@ -1,0 +1,154 @@
+"""Findings and verdicts: what follows from a history, and how sure one may be.
+
+``fail`` outweighs ``inconclusive``, which outweighs ``pass``; ``not applicable`` says that the target lacks the surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """Three-valued, plus the honest fourth: ``PASS``, ``FAIL``, ``INCONCLUSIVE``, ``NOT_APPLICABLE``."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    NOT_APPLICABLE = "not applicable"
+
+    @property
+    def exit_status(self) -> int:
+        """The documented exit status of a run that ends in this verdict."""
+        return {Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3}.get(self, 0)
+
+    @staticmethod
+    def worst(verdicts: Iterable[Verdict]) -> Verdict:
+        """The verdict of a whole from those of its parts.
+
+        >>> Verdict.worst([Verdict.PASS, Verdict.NOT_APPLICABLE])
+        <Verdict.PASS: 'pass'>
+
+        Nothing at all is ``INCONCLUSIVE``: an investigation without a case proves nothing.
+        """
+        seen = set(verdicts)
+        if not seen:
+            return Verdict.INCONCLUSIVE
+        for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS):
+            if verdict in seen:
+                return verdict
+        return Verdict.NOT_APPLICABLE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One defect, with what shows it.
+
+    Arguments:
+        checker: the id of the checker that found it, ``C1`` … ``C12``.
+        kind: a short stable name, such as ``foreign canary``.
+        summary: one sentence: who leaked what to whom, over which surface.
+        victims, recipients: aliases, sorted.
+        surface: where it was seen.
+        witness: indices of at most six operations that show it.
+        explanation: "Let r1 = …, then …: a contradiction."
+        attribution: catalogue ids of the faults that would look like this, likeliest first.
+        severity: ``isolation`` for a leak or a broken guarantee, ``hygiene`` for defects of honesty.
+    """
+
+    checker: str
+    kind: str
+    summary: str
+    victims: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    surface: str = ""
+    witness: tuple[int, ...] = ()
+    explanation: str = ""
+    attribution: tuple[str, ...] = ()
+    severity: str = "isolation"
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.witness) <= 6:
+            raise ValueError(
+                f"a finding carries one to six witness operations, not {len(self.witness)}: {self.summary}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What one checker concludes from one window of a history.
+
+    Arguments:
+        checker: its id.
+        findings: defects found; any makes the verdict ``fail``.
+        doubts: reasons why an absence of findings would prove nothing; any makes it ``inconclusive``.
+        evidence: counts that back a pass, such as ``{"deliveries": 96, "own canaries seen": 12}``.
+    """
+
+    checker: str
+    findings: tuple[Finding, ...] = ()
+    doubts: tuple[str, ...] = ()
+    evidence: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.findings:
+            return Verdict.FAIL
+        return Verdict.INCONCLUSIVE if self.doubts else Verdict.PASS
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseResult:
+    """The verdict on one case, with everything that it rests on."""
+
+    id: str
+    title: str
+    verdict: Verdict
+    reason: str
+    requirements: tuple[str, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(finding for judgement in self.judgements for finding in judgement.findings)
+
+    @property
+    def evidence(self) -> dict[str, int]:
+        """All counts of all checkers; where two count the same thing the larger one."""
+        merged: dict[str, int] = {}
+        for judgement in self.judgements:
+            for name, count in judgement.evidence.items():
+                merged[name] = max(count, merged.get(name, 0))
+        return merged
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanUp:
+    """Whether what the investigation made is gone; ``left`` names what is not."""
+
+    verdict: Verdict
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confidence:
+    """What zero leaks in ``runs`` independent runs allow one to say.
+
+    ``upper_bound`` is the exact one-sided 95 % bound on the leak rate per run, ``1 − 0.05^(1/runs)`` (Clopper–Pearson with
+    zero successes), which the rule of three approximates by ``3/runs`` (Hanley and Lippman-Hand, JAMA 249:1743, 1983).
+    With leaks seen it is 1.0: there is nothing to bound.
+    """
+
+    runs: int
+    deliveries: int
+    upper_bound: float
+
+    @staticmethod
+    def of(*, runs: int, deliveries: int, leaks: int) -> Confidence:
+        bound = 1.0 if leaks or runs < 1 else 1.0 - 0.05 ** (1.0 / runs)
+        return Confidence(runs=runs, deliveries=deliveries, upper_bound=round(bound, 6))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"runs": self.runs, "deliveries": self.deliveries, "upper_bound": self.upper_bound}
