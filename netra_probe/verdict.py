@@ -1,6 +1,7 @@
 """Findings and verdicts: what follows from a history, and how sure one may be.
 
-``fail`` outweighs ``inconclusive``, which outweighs ``pass``; ``not applicable`` says that the target lacks the surface.
+``fail`` outweighs ``inconclusive``, which outweighs ``pass``; ``not applicable`` says that the target lacks the
+surface.
 """
 
 from __future__ import annotations
@@ -136,9 +137,9 @@ class CleanUp:
 class Confidence:
     """What zero leaks in ``runs`` independent runs allow one to say.
 
-    ``upper_bound`` is the exact one-sided 95 % bound on the leak rate per run, ``1 − 0.05^(1/runs)`` (Clopper–Pearson with
-    zero successes), which the rule of three approximates by ``3/runs`` (Hanley and Lippman-Hand, JAMA 249:1743, 1983).
-    With leaks seen it is 1.0: there is nothing to bound.
+    ``upper_bound`` is the exact one-sided 95 % bound on the leak rate per run, ``1 − 0.05^(1/runs)`` (Clopper–Pearson
+    with zero successes), which the rule of three approximates by ``3/runs`` (Hanley and Lippman-Hand, JAMA 249:1743,
+    1983). With leaks seen it is 1.0: there is nothing to bound.
     """
 
     runs: int

@@ -19,10 +19,11 @@ action         surface     detail
 ``send``       websocket   ok: one frame written
 ``receive``    websocket   observation: one frame, as it came
 ``closed``     websocket   observation: the connection ended with ``status``
-``attempt``    any         an unauthorised or forged act: ``attempt`` (its name), ``expect``, ``as`` (who it ends up being)
+``attempt``    any         an unauthorised or forged act: ``attempt`` (its name), ``expect``; ok says who it became
 ``row``        database    observation: one row: ``table``, ``key``, ``owner`` (alias, or None)
 ``key``        cache       observation: one key: ``key``, ``owners`` (aliases named in the key)
 ``gauge``      any         observation: a number: ``name``, ``value`` (sockets, pool connections, tasks, …)
+``end``        probe       the last line of a closed history: ``operations``
 =============  ==========  ==================================================================================
 """
 
@@ -45,3 +46,4 @@ ATTEMPT = "attempt"
 ROW = "row"
 KEY = "key"
 GAUGE = "gauge"
+END = "end"

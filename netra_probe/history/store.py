@@ -1,0 +1,226 @@
+"""The append-only history: written as it happens, read again as often as one likes."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from netra_probe.history import actions
+from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.history.redaction import Redactor
+
+if TYPE_CHECKING:
+    import pandas
+
+#: Version of the line format; a reader refuses a newer one.
+SCHEMA = 1
+
+
+class HistoryError(Exception):
+    """A history cannot be read or written; the message names the file and what to do."""
+
+
+class History:
+    """A recorded history on disk: iterate over it, as often as needed, in constant memory.
+
+    >>> for operation in History.open("outputs/lab/…/history/C4.jsonl.gz"): ...   # doctest: +SKIP
+
+    ``truncated`` is true when the recording was cut (a killed kernel): everything up to the cut is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._truncated: bool | None = None
+
+    @staticmethod
+    def open(path: str | os.PathLike[str]) -> History:
+        """Open a stored history, plain or compressed."""
+        file = Path(path)
+        if not file.is_file():
+            raise HistoryError(f"no history at {file}; give a .jsonl or .jsonl.gz file that a run has left")
+        return History(file)
+
+    def __iter__(self) -> Iterator[Operation]:
+        decode = msgspec.json.Decoder(Operation).decode
+        last: Operation | None = None
+        number = 0
+        opener: Any = gzip.open if self.path.suffix == ".gz" else open
+        try:
+            with opener(self.path, "rb") as lines:
+                for line in lines:
+                    number += 1
+                    if not line.endswith(b"\n"):
+                        break
+                    last = decode(line)
+                    if last.action == actions.OPEN and last.detail.get("schema", SCHEMA) > SCHEMA:
+                        raise HistoryError(
+                            f"{self.path} has schema {last.detail['schema']}, this version reads up to {SCHEMA}; "
+                            "read it with the netra-probe that wrote it"
+                        )
+                    yield last
+        except msgspec.DecodeError as error:
+            raise HistoryError(f"{self.path}, line {number}: not an operation of a history ({error})") from None
+        except (EOFError, gzip.BadGzipFile):
+            last = None
+        self._truncated = last is None or last.action != actions.END
+
+    @property
+    def truncated(self) -> bool:
+        if self._truncated is None:
+            for _ in self:
+                pass
+        return bool(self._truncated)
+
+    def frame(self) -> pandas.DataFrame:
+        """The history as a table, one row an operation.
+
+        Columns: ``time`` (seconds since the beginning), ``type``, ``action``, ``user``, ``connection``, ``backend``,
+        ``surface``, ``call``, ``status``, ``nonce``, ``payload``, ``detail``, and one column for each id seen
+        (``user_id``, ``thread_id``, ``run_id``, …); the index is the sequence number.
+        """
+        import pandas
+
+        rows = [
+            {
+                "index": operation.index,
+                "time": operation.time / 1e9,
+                **{name: getattr(operation, name) for name in _COLUMNS},
+                **operation.ids,
+            }
+            for operation in self
+        ]
+        return pandas.DataFrame(rows, columns=None if rows else ["index", "time", *_COLUMNS]).set_index("index")
+
+    def __repr__(self) -> str:
+        return f"History({self.path.name!r})"
+
+
+_COLUMNS = (
+    "type",
+    "action",
+    "user",
+    "connection",
+    "backend",
+    "surface",
+    "call",
+    "status",
+    "nonce",
+    "payload",
+    "detail",
+)
+
+
+class Recorder(History):
+    """A history that is being made: append, and it is on its way to disk before ``append`` returns.
+
+    Each operation is one ``write`` to the file, so that a killed process loses nothing that it had appended. Payloads
+    and details pass the redactor first. ``close`` adds the end mark and compresses.
+    """
+
+    def __init__(self, path: Path, *, redactor: Redactor | None = None) -> None:
+        super().__init__(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._file = open(path, "xb", buffering=0)  # noqa: SIM115 - lives as long as the recording
+        except FileExistsError:
+            raise HistoryError(f"{path} exists: a history is never overwritten; choose another output folder") from None
+        self.redactor = redactor or Redactor()
+        self._lock = threading.Lock()
+        self._encoder = msgspec.json.Encoder()
+        self._begin = time.monotonic_ns()
+        self._operations: list[Operation] = []
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._operations)
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def __getitem__(self, index: int) -> Operation:
+        return self._operations[index]
+
+    @property
+    def truncated(self) -> bool:
+        return False
+
+    def append(
+        self, *, type: Outcome, action: str, payload: str = "", at: int | None = None, **fields: Any
+    ) -> Operation:
+        """Record one operation; ``fields`` are those of ``Operation``, ``at`` a monotonic time (ns) measured earlier."""
+        clean = self.redactor.clean
+        if payload:
+            payload = clean(payload)
+        if detail := fields.get("detail"):
+            fields["detail"] = {
+                name: clean(value) if isinstance(value, str) else value for name, value in detail.items()
+            }
+        with self._lock:
+            operation = Operation(
+                index=len(self._operations),
+                time=(time.monotonic_ns() if at is None else at) - self._begin,
+                type=type,
+                action=action,
+                payload=payload,
+                **fields,
+            )
+            self._operations.append(operation)
+            if not self._file.closed:
+                self._file.write(self._encoder.encode(operation) + b"\n")
+        return operation
+
+    def invoke(self, action: str, **fields: Any) -> Operation:
+        """An act begins."""
+        return self.append(type="invoke", action=action, **fields)
+
+    def complete(
+        self,
+        call: Operation,
+        type: Outcome,
+        *,
+        status: int | None = None,
+        payload: str = "",
+        ids: Mapping[str, str] | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> Operation:
+        """An act ends; who did what and where is taken from its ``invoke``."""
+        return self.append(
+            type=type,
+            action=call.action,
+            user=call.user,
+            connection=call.connection,
+            backend=call.backend,
+            surface=call.surface,
+            call=call.index,
+            status=status,
+            nonce=call.nonce,
+            payload=payload,
+            ids=dict(ids or {}),
+            detail=dict(detail or {}),
+        )
+
+    def observe(self, action: str, **fields: Any) -> Operation:
+        """Something was seen that nobody asked for, or that describes the investigation."""
+        return self.append(type="ok", action=action, **fields)
+
+    def close(self) -> Path:
+        """Write the end mark and compress; returns the path of the finished file. Closing twice is harmless."""
+        if self._file.closed:
+            return self.path
+        self.observe(actions.END, surface=PROBE, detail={"operations": len(self._operations)})
+        self._file.close()
+        packed = self.path.with_name(self.path.name + ".gz")
+        partial = packed.with_name(packed.name + ".partial")
+        with open(self.path, "rb") as plain, gzip.GzipFile(partial, "wb", compresslevel=6, mtime=0) as compressed:
+            shutil.copyfileobj(plain, compressed)
+        partial.replace(packed)
+        self.path.unlink()
+        self.path = packed
+        return packed
