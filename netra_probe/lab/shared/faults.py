@@ -55,7 +55,7 @@ class FaultProblem(ValueError):
 
 
 class Parts(MutableMapping[str, Any]):
-    """The named parts of one service. Replacing a part that does not exist is an error, so that typing mistakes show."""
+    """The named parts of one service. Replacing an unknown part is an error, so that typing mistakes show."""
 
     def __init__(self, parts: Mapping[str, Any]) -> None:
         self._parts = dict(parts)
@@ -229,7 +229,7 @@ def check_selection(text: str, modules: list[str] | tuple[str, ...] = ()) -> lis
 
 
 def install_faults(parts: Parts, service: str, *, process: str = "") -> list[Fault]:
-    """Instantiate and install the faults that the environment selects for `service`; returns them for their counters."""
+    """Install the faults that the environment selects for `service`; returns them for their counters."""
     environment = get_env()
     text = environment.get("LAB_FAULTS") or ""
     modules = [path for path in (environment.get("LAB_FAULT_MODULES") or "").split(os.pathsep) if path]

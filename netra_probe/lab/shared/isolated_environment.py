@@ -42,6 +42,7 @@ class IsolatedEnvironment:
     _layers: dict[str, dict[str, str]]
     _callbacks: list[ChangeCallback]
     _snapshot: dict[str, str] | None
+    _shadowed: dict[str, str | None]
     _failures: list[tuple[str, str]]
 
     def __new__(cls) -> IsolatedEnvironment:
@@ -52,6 +53,7 @@ class IsolatedEnvironment:
                 instance._layers = {}
                 instance._callbacks = []
                 instance._snapshot = None
+                instance._shadowed = {}
                 instance._failures = []
                 cls._instance = instance
             return cls._instance
@@ -65,7 +67,7 @@ class IsolatedEnvironment:
         """Stop reading and writing the process environment: it counts as it is at this moment."""
         with self._lock:
             if self._snapshot is None:
-                self._snapshot = dict(os.environ)
+                self._snapshot = self._process()
 
     def disable_isolation(self) -> None:
         """Read the live process environment again; values set meanwhile stay in their sources only."""
@@ -124,8 +126,7 @@ class IsolatedEnvironment:
         with self._lock:
             before = self._plain(key)
             self._layers.setdefault(source, {})[key] = value
-            if not self.is_isolated() and self._winner(key) == (source, value):
-                os.environ[key] = value
+            self._write_through(key)
             won = self.get_variable_source(key) == source
             after = self._plain(key)
         self._announce(key, before, after)
@@ -140,10 +141,8 @@ class IsolatedEnvironment:
                 removed |= self._layers.get(name, {}).pop(key, None) is not None
             if source in (None, "process") and key in self._process():
                 removed = True
-                if self._snapshot is not None:
-                    del self._snapshot[key]
-                else:
-                    os.environ.pop(key, None)
+                self._forget_process_value(key)
+            self._write_through(key)
             after = self._plain(key)
         self._announce(key, before, after)
         return removed
@@ -185,22 +184,47 @@ class IsolatedEnvironment:
 
     # Inside
 
-    def _process(self) -> Mapping[str, str]:
-        return os.environ if self._snapshot is None else self._snapshot
+    def _process(self) -> dict[str, str]:
+        """The process environment as it would be without the values that we wrote into it."""
+        if self._snapshot is not None:
+            return self._snapshot
+        live = dict(os.environ)
+        for key, previous in self._shadowed.items():
+            live.pop(key, None)
+            if previous is not None:
+                live[key] = previous
+        return live
+
+    def _write_through(self, key: str) -> None:
+        """Outside of isolation, libraries that read the process environment see what wins over it; undone on delete."""
+        if self.is_isolated():
+            return
+        winner = self._winner(key)
+        if winner is not None and _priority(winner[0]) > _priority("process"):
+            self._shadowed.setdefault(key, os.environ.get(key))
+            os.environ[key] = winner[1]
+        elif key in self._shadowed:
+            previous = self._shadowed.pop(key)
+            os.environ.pop(key, None)
+            if previous is not None:
+                os.environ[key] = previous
+
+    def _forget_process_value(self, key: str) -> None:
+        if self._snapshot is not None:
+            self._snapshot.pop(key, None)
+        elif key in self._shadowed:
+            self._shadowed[key] = None
+        else:
+            os.environ.pop(key, None)
 
     def _visible(self) -> dict[str, dict[str, str]]:
-        process = {**self._process(), **self._layers.get("process", {})}
-        return {**self._layers, "process": process}
+        return {**self._layers, "process": {**self._process(), **self._layers.get("process", {})}}
 
     def _winner(self, key: str) -> tuple[str, str] | None:
         best: tuple[str, str] | None = None
-        for source, values in self._layers.items():
+        for source, values in self._visible().items():
             if key in values and (best is None or _priority(source) >= _priority(best[0])):
                 best = (source, values[key])
-        process = self._process()
-        # A value we wrote through to the process environment belongs to the source that set it.
-        if key in process and (best is None or _priority("process") > _priority(best[0])):
-            best = ("process", self._layers.get("process", {}).get(key, process[key]))
         return best
 
     def _plain(self, key: str) -> str | None:
