@@ -5,7 +5,7 @@
      ├── TargetError        the target cannot be reached or used                    (exit status 3)
      └── CleanUpError       something the probe made could not be removed           (exit status 3)
 
-What a target answers is never an exception: refusals, silence and closed sockets are values that a notebook can look at.
+What a target answers is never an exception: refusals, silence and closed sockets are values that a notebook looks at.
 Each message is one sentence that names the culprit, and one that says what to do.
 """
 

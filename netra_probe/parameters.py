@@ -55,7 +55,7 @@ def environment_file(environment: str) -> Path:
     if not path.is_file():
         known = [file.stem for file in path.parent.glob("*.yaml")]
         raise ParameterError(
-            f'unknown environment "{environment}": there is no {path.name} in {path.parent}; {did_you_mean(environment, known)}'
+            f'unknown environment "{environment}": no {path.name} in {path.parent}; {did_you_mean(environment, known)}'
         )
     return path
 

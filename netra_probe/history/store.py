@@ -154,7 +154,7 @@ class Recorder(History):
     def append(
         self, *, type: Outcome, action: str, payload: str = "", at: int | None = None, **fields: Any
     ) -> Operation:
-        """Record one operation; ``fields`` are those of ``Operation``, ``at`` a monotonic time (ns) measured earlier."""
+        """Record one operation; ``fields`` are those of ``Operation``, ``at`` a monotonic time (ns) taken earlier."""
         clean = self.redactor.clean
         if payload:
             payload = clean(payload)

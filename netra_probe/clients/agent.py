@@ -1,0 +1,160 @@
+"""Asking an agent over a socket and following its run to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from netra_probe.clients.replies import Answered, Closed, Refused, Silent
+from netra_probe.clients.websocket import Received, Socket
+from netra_probe.history import actions
+from netra_probe.history.frames import Frame
+from netra_probe.history.store import Recorder
+
+#: After one of these a run is over, but for a final report.
+TERMINAL = frozenset({"agent_completed", "agent_error", "final_report", "agent_cancelled", "agent_stopped"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One question and what came of it.
+
+    Arguments:
+        user: alias of who asked.
+        outcome: ``Answered`` when its terminal event came; ``Refused``, ``Silent`` or ``Closed`` otherwise.
+        run_id, thread_id: as the target named them ("" when it did not).
+        events: the run's events, in order of arrival.
+    """
+
+    user: str
+    outcome: Answered | Refused | Silent | Closed
+    run_id: str
+    thread_id: str
+    events: tuple[Received, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The event names in order."""
+        return tuple(seen.frame.name for seen in self.events)
+
+    @property
+    def answer(self) -> str:
+        """The text of the final answer, or "" without one."""
+        for seen in reversed(self.events):
+            for field in ("final_response", "content", "result", "report", "message"):
+                value = seen.frame.body.get(field)
+                if isinstance(value, str) and value and seen.frame.name in TERMINAL:
+                    return value
+        return ""
+
+    def __bool__(self) -> bool:
+        return bool(self.outcome)
+
+    def __repr__(self) -> str:
+        last = self.names[-1] if self.names else str(self.outcome)
+        return f"<Run of {self.user}: {len(self.events)} events, {last}>"
+
+
+class _Following:
+    """Decides which frames of a socket belong to one question."""
+
+    def __init__(self, *, thread_id: str, turn_id: str) -> None:
+        self.thread_id = thread_id
+        self.turn_id = turn_id
+        self.run_id = ""
+
+    def mine(self, frame: Frame) -> bool:
+        if not (frame.name.startswith(("agent_", "tool_")) or frame.name in ("partial_result", "final_report")):
+            return False
+        run, thread = frame.ids.get("run_id", ""), frame.ids.get("thread_id", "")
+        if frame.ids.get("turn_id"):
+            return frame.ids["turn_id"] == self.turn_id
+        if self.run_id and run:
+            return run == self.run_id
+        if thread and self.thread_id and thread != self.thread_id:
+            return False
+        if run and not self.run_id:
+            self.run_id = run
+        return True
+
+
+async def ask(
+    history: Recorder,
+    socket: Socket,
+    text: str,
+    *,
+    nonce: str,
+    thread_id: str = "",
+    kind: str = "user_message",
+    expect_report: bool = True,
+) -> Run:
+    """Send a question and wait for the end of its run.
+
+    Arguments:
+        kind: the client message that starts a run on this target.
+        expect_report: whether a ``final_report`` is waited for after ``agent_completed`` (for the grace time).
+
+    The question goes out in every spelling that some version reads (netra-wire §5). Never raises for what the target
+    does.
+    """
+    timeouts = socket.timeouts
+    call = history.invoke(
+        actions.ASK,
+        user=socket.user,
+        connection=socket.name,
+        backend=socket.backend,
+        surface="websocket",
+        nonce=nonce,
+        payload=text,
+        ids={"thread_id": thread_id} if thread_id else {},
+    )
+    payload: dict[str, Any] = {"content": text, "message": text, "user_request": text, "turn_id": nonce}
+    message: dict[str, Any] = {"type": kind, "payload": payload, "message_id": nonce}
+    if thread_id:
+        payload["thread_id"] = message["thread_id"] = thread_id
+    following = _Following(thread_id=thread_id, turn_id=nonce)
+    start = len(socket.received)
+    await socket.send(message)
+    events: list[Received] = []
+
+    def collect(is_last: Callable[[Frame], bool]) -> Callable[[Frame], bool]:
+        def match(frame: Frame) -> bool:
+            return following.mine(frame) and is_last(frame)
+
+        return match
+
+    def refused(frame: Frame) -> bool:
+        return frame.name == "error" and frame.ids.get("message_id", nonce) == nonce
+
+    end = await socket.until(
+        lambda frame: collect(lambda seen: seen.name in TERMINAL)(frame) or refused(frame),
+        within=timeouts.run,
+        start=start,
+    )
+    if isinstance(end, Received) and end.frame.name == "agent_completed" and expect_report:
+        position = socket.received.index(end) + 1
+        await socket.until(collect(lambda seen: seen.name == "final_report"), within=timeouts.grace, start=position)
+    events = [seen for seen in socket.received[start:] if following.mine(seen.frame)]
+    ids = {"run_id": following.run_id, "thread_id": thread_id or _thread_of(events)}
+    ids = {name: value for name, value in ids.items() if value}
+    outcome: Answered | Refused | Silent | Closed
+    if isinstance(end, Received) and end.frame.name == "error":
+        error = str(end.frame.body.get("error_code") or end.frame.body.get("code") or "error")
+        done = history.complete(call, "fail", ids=ids, detail={"error": error})
+        outcome = Refused(status=0, error=error, operation=done.index)
+    elif isinstance(end, Received):
+        done = history.complete(call, "ok", ids=ids, detail={"terminal": end.frame.name, "events": len(events)})
+        outcome = Answered(operation=done.index)
+    else:
+        what = {"silent": timeouts.run} if isinstance(end, Silent) else {"closed": end.code}
+        history.complete(call, "info", ids=ids, detail=what)
+        outcome = end
+    return Run(
+        user=socket.user or "", outcome=outcome, run_id=ids.get("run_id", ""), thread_id=ids.get("thread_id", ""),
+        events=tuple(events),
+    )  # fmt: skip
+
+
+def _thread_of(events: list[Received]) -> str:
+    return next((seen.frame.ids["thread_id"] for seen in events if "thread_id" in seen.frame.ids), "")

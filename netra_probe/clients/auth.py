@@ -1,0 +1,71 @@
+"""The auth service, as a client of one user sees it (netra-wire §2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netra_probe.clients.http import Http
+from netra_probe.clients.replies import Answered, Reply
+from netra_probe.history.secret import Secret
+
+
+class AuthClient:
+    """Register, log in, refresh, log out and ask who one is, keeping the user's tokens.
+
+    >>> reply = await auth.register(email="a@example.org", password=Secret("…"), name="Alice")   # doctest: +SKIP
+    """
+
+    def __init__(self, http: Http) -> None:
+        self.http = http
+        self.access: Secret | None = None
+        self.refreshing: Secret | None = None
+        self.user_id: str | None = None
+
+    async def register(self, *, email: str, password: Secret, name: str) -> Reply:
+        """Create an account; on success the client is logged in."""
+        body = {"email": email, "password": password.reveal(), "name": name}
+        return self._keep(await self.http.request("POST", "/auth/register", json=body, anonymous=True))
+
+    async def login(self, *, email: str, password: Secret) -> Reply:
+        """Log in with a password; on success the client holds the new pair of tokens."""
+        body = {"email": email, "password": password.reveal()}
+        return self._keep(await self.http.request("POST", "/auth/login", json=body, anonymous=True))
+
+    async def refresh(self) -> Reply:
+        """Exchange the refresh token for a new pair; the old one is used up."""
+        body = {"refresh_token": self.refreshing.reveal() if self.refreshing else ""}
+        return self._keep(await self.http.request("POST", "/auth/refresh", json=body, anonymous=True))
+
+    async def logout(self) -> Reply:
+        """End the session; the tokens are kept, so that a case can show that they no longer work."""
+        return await self.http.request("POST", "/auth/logout")
+
+    async def me(self, *, token: Secret | None = None) -> Reply:
+        """Who the service says one is."""
+        return await self.http.request("GET", "/auth/me", token=token)
+
+    async def verify(self, *, token: Secret | None = None) -> Reply:
+        """Whether the service accepts the token, and as whom."""
+        return await self.http.request("GET", "/auth/verify", token=token)
+
+    async def validate(self, token: Secret) -> Reply:
+        """What another service is told about a token."""
+        return await self.http.request("POST", "/auth/validate", json={"token": token.reveal()}, anonymous=True)
+
+    def _keep(self, reply: Reply) -> Reply:
+        if isinstance(reply, Answered) and isinstance(reply.body, dict):
+            body: dict[str, Any] = reply.body
+            if isinstance(body.get("access_token"), str):
+                self.access = self._secret(body["access_token"], "access-token")
+                self.http.token = self.access
+            if isinstance(body.get("refresh_token"), str):
+                self.refreshing = self._secret(body["refresh_token"], "refresh-token")
+            user = body.get("user")
+            if isinstance(user, dict) and isinstance(user.get("id"), str):
+                self.user_id = user["id"]
+        return reply
+
+    def _secret(self, value: str, kind: str) -> Secret:
+        if len(value) >= 6 and not value.startswith("eyJ"):
+            self.http.history.redactor.know(value, kind)
+        return Secret(value)

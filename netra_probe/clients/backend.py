@@ -1,0 +1,52 @@
+"""The backend's REST interface, as a client of one user sees it (netra-wire §7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netra_probe.clients.http import Http
+from netra_probe.clients.replies import Answered, Reply
+from netra_probe.history import actions
+
+
+class BackendClient:
+    """Threads and messages of one user; what the user creates is noted in the history as theirs."""
+
+    def __init__(self, http: Http) -> None:
+        self.http = http
+
+    async def create_thread(self, title: str) -> Reply:
+        """Create a thread; ``reply.body["id"]`` is its id."""
+        reply = await self.http.request("POST", "/api/threads", json={"title": title})
+        self._own("thread", reply)
+        return reply
+
+    async def threads(self) -> Reply:
+        return await self.http.request("GET", "/api/threads")
+
+    async def thread(self, id: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
+        return await self.http.request("GET", "/api/threads/{id}", id=id, attempt=attempt)
+
+    async def rename_thread(self, id: str, title: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
+        return await self.http.request("PUT", "/api/threads/{id}", id=id, json={"title": title}, attempt=attempt)
+
+    async def delete_thread(self, id: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
+        return await self.http.request("DELETE", "/api/threads/{id}", id=id, attempt=attempt)
+
+    async def messages(self, thread: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
+        return await self.http.request("GET", "/api/threads/{id}/messages", id=thread, attempt=attempt)
+
+    async def post_message(self, thread: str, text: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
+        """Add a message of the user to a thread."""
+        body = {"content": text, "message": text, "role": "user"}
+        reply = await self.http.request("POST", "/api/threads/{id}/messages", id=thread, json=body, attempt=attempt)
+        self._own("message", reply)
+        return reply
+
+    def _own(self, kind: str, reply: Reply) -> None:
+        if isinstance(reply, Answered) and isinstance(reply.body, dict) and isinstance(reply.body.get("id"), str):
+            id = reply.body["id"]
+            self.http.history.observe(
+                actions.OWN, user=self.http.user, ids={f"{kind}_id": id}, detail={"kind": kind, "id": id}
+            )

@@ -1,0 +1,156 @@
+"""HTTP with a memory: every request and its outcome is in the history before the caller sees it."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import msgspec
+
+from netra_probe.clients.replies import Answered, Broken, Refused, Reply, Silent, Timeouts, Unreachable
+from netra_probe.history.frames import ID_FIELDS
+from netra_probe.history.operation import Operation
+from netra_probe.history.secret import Secret
+from netra_probe.history.store import Recorder
+
+#: Carries the request's nonce; a target that echoes it proves which response belongs to which request.
+NONCE_HEADER = "X-Request-ID"
+#: Bodies beyond this many characters are kept shortened; nothing beyond is searched.
+LONGEST_BODY = 1_000_000
+
+
+class Http:
+    """A recording HTTP client of one user at one service.
+
+    >>> reply = await http.request("GET", "/api/threads/{id}", id=thread)   # doctest: +SKIP
+
+    Arguments:
+        history: where operations go.
+        base_url: of the service.
+        surface: ``auth`` or ``rest``.
+        user: alias of the principal whose connection this is; ``None`` for nobody.
+        backend: name of the backend behind ``base_url``, where it is one.
+    """
+
+    def __init__(
+        self,
+        history: Recorder,
+        base_url: str,
+        *,
+        surface: str,
+        user: str | None = None,
+        backend: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        verify: bool = True,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.history = history
+        self.surface = surface
+        self.user = user
+        self.backend = backend
+        self.connection = f"{user or 'nobody'}/{surface}"
+        self.token: Secret | None = None
+        self.timeouts = timeouts or Timeouts()
+        self._nonces = (f"{self.connection}-{secrets.token_hex(3)}-{number}" for number in itertools.count(1))
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers=dict(headers or {}),
+            verify=verify,
+            timeout=httpx.Timeout(self.timeouts.reply, connect=self.timeouts.connect),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def request(
+        self,
+        method: str,
+        route: str,
+        *,
+        json: Any = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        token: Secret | None = None,
+        anonymous: bool = False,
+        attempt: Mapping[str, Any] | None = None,
+        **path: str,
+    ) -> Reply:
+        """Send one request and record what came of it.
+
+        Arguments:
+            method, route: as in OpenAPI, such as ``GET`` and ``/api/threads/{id}``; ``path`` fills the braces.
+            token: bearer token instead of the client's own.
+            anonymous: send no token at all.
+            attempt: marks an act that must not succeed: ``{"attempt", "object", "owner", "expect"}``.
+
+        Returns ``Answered``, ``Refused``, ``Broken``, ``Silent`` or ``Unreachable``; what the target does never
+        raises.
+        """
+        nonce = next(self._nonces)
+        sent = {NONCE_HEADER: nonce, **(headers or {})}
+        bearer = None if anonymous else (token or self.token)
+        if bearer is not None:
+            sent["Authorization"] = f"Bearer {bearer.reveal()}"
+        url = route.format(**path)
+        call = self.history.invoke(
+            f"{method} {route}",
+            user=self.user,
+            connection=self.connection,
+            backend=self.backend,
+            surface=self.surface,
+            nonce=nonce,
+            payload="" if json is None else msgspec.json.encode(json).decode(),
+            detail={"path": url, **({"query": dict(query)} if query else {}), **(attempt or {})},
+        )
+        try:
+            response = await self._client.request(method, url, json=json, params=query, headers=sent)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+            return self._unreachable(call, error, sent=False)
+        except httpx.TimeoutException:
+            done = self.history.complete(call, "info", detail={"silent": self.timeouts.reply})
+            return Silent(seconds=self.timeouts.reply, operation=done.index)
+        except httpx.HTTPError as error:
+            return self._unreachable(call, error, sent=True)
+        return self._record(call, response)
+
+    def _unreachable(self, call: Operation, error: Exception, *, sent: bool) -> Unreachable:
+        # The library's message can hold a URL with credentials: its kind says enough.
+        reason = type(error).__name__
+        done = self.history.complete(call, "info" if sent else "fail", detail={"reason": reason})
+        return Unreachable(reason=reason, sent=sent, operation=done.index)
+
+    def _record(self, call: Operation, response: httpx.Response) -> Reply:
+        text = response.text[:LONGEST_BODY]
+        try:
+            body: Any = msgspec.json.decode(response.content)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            body = text
+        status = response.status_code
+        outcome: Any = "ok" if status < 400 else "fail" if status < 500 else "info"
+        detail: dict[str, Any] = {}
+        if returned := response.headers.get(NONCE_HEADER):
+            detail["nonce_back"] = returned
+        if location := response.headers.get("location"):
+            detail["location"] = location
+        done = self.history.complete(call, outcome, status=status, payload=text, ids=read_ids(body), detail=detail)
+        if status < 400:
+            return Answered(status=status, body=body, operation=done.index)
+        if status < 500:
+            return Refused(status=status, body=body, operation=done.index)
+        return Broken(status=status, body=body, operation=done.index)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def read_ids(body: Any) -> dict[str, str]:
+    """The ids that a response body names: its own fields, and the user's in ``user.id``."""
+    if not isinstance(body, dict):
+        return {}
+    ids = {name: str(body[name]) for name in (*ID_FIELDS, "id") if isinstance(body.get(name), str | int)}
+    user = body.get("user")
+    if isinstance(user, dict) and isinstance(user.get("id"), str):
+        ids.setdefault("user_id", user["id"])
+    return ids

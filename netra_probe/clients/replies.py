@@ -1,0 +1,119 @@
+"""What came of an act: values, not exceptions, because a refusal is evidence.
+
+    Answered       it happened (2xx, 3xx, welcome, terminal event)
+    Refused        it surely did not happen (4xx, handshake refused)
+    Closed         the socket ended, with a code
+    Broken         the target failed (5xx): it may have happened
+    Silent         nothing came within the named time-out: it may have happened
+    Unreachable    the connection failed; ``sent`` says whether it may have happened
+
+Only ``Answered`` is true. No repr shows a body, so that no token or canary reaches a notebook by accident.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """The target did it; ``body`` is the decoded JSON, or the text."""
+
+    status: int = 200
+    body: Any = field(default=None, repr=False)
+    #: Index of the completion in the history.
+    operation: int = field(default=-1, repr=False, compare=False)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"Answered(status={self.status})"
+
+
+class _Negative:
+    def __bool__(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused(_Negative):
+    """The target said no."""
+
+    status: int
+    error: str = ""
+    body: Any = field(default=None, repr=False, compare=False)
+    operation: int = field(default=-1, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Refused(status={self.status}{f', error={self.error!r}' if self.error else ''})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed(_Negative):
+    """The socket is closed; 1008 is a refusal by policy, 1011 a failure of the target, 1006 a cut."""
+
+    code: int
+    error: str = ""
+    operation: int = field(default=-1, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Closed(code={self.code}{f', error={self.error!r}' if self.error else ''})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken(_Negative):
+    """The target failed while answering."""
+
+    status: int
+    body: Any = field(default=None, repr=False, compare=False)
+    operation: int = field(default=-1, repr=False, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silent(_Negative):
+    """Nothing came: ``silent for 2.0 s`` is evidence, too."""
+
+    seconds: float
+    operation: int = field(default=-1, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"silent for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreachable(_Negative):
+    """No connection, or one that was cut; ``reason`` is the kind of failure and never holds a URL."""
+
+    reason: str
+    sent: bool = False
+    operation: int = field(default=-1, repr=False, compare=False)
+
+
+Reply: TypeAlias = Answered | Refused | Broken | Silent | Unreachable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """Seconds that each kind of waiting may take.
+
+    Arguments:
+        connect: to open a connection.
+        reply: from a request to its response.
+        welcome: from an accepted handshake to the welcome or the refusal.
+        pong: from a ping to its pong.
+        settle: a welcome older than this is needed before a pong counts as life (netra-wire §1).
+        run: from a question to the terminal event of its run.
+        grace: after a terminal event, for what may still follow.
+        close: for a closing handshake.
+    """
+
+    connect: float = 5.0
+    reply: float = 10.0
+    welcome: float = 5.0
+    pong: float = 5.0
+    settle: float = 1.25
+    run: float = 10.0
+    grace: float = 1.0
+    close: float = 2.0

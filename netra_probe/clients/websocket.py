@@ -1,0 +1,245 @@
+"""A recording WebSocket: every frame is in the history, raw, in the order and at the time it came."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Origin, Subprotocol
+
+from netra_probe.clients.replies import Broken, Closed, Refused, Silent, Timeouts, Unreachable
+from netra_probe.history import actions
+from netra_probe.history.frames import Frame, read_frame
+from netra_probe.history.operation import Operation
+from netra_probe.history.secret import Secret
+from netra_probe.history.store import Recorder
+
+SURFACE = "websocket"
+#: Frames larger than this end the connection (1009): a target must not be able to fill the memory.
+LARGEST_FRAME = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A frame and the operation that recorded it."""
+
+    operation: Operation
+    frame: Frame
+
+
+def websocket_url(base_url: str, path: str = "/ws") -> str:
+    """``http://host`` → ``ws://host/ws``."""
+    parts = urlsplit(base_url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + path, "", ""))
+
+
+class Socket:
+    """An accepted connection of one user; open one with ``open_socket``.
+
+    Arguments of note: ``welcome`` is the welcome frame, or ``None`` when the target sent none in time; ``name`` is
+    the connection's name in the history (``alice/ws-1``).
+    """
+
+    def __init__(self, connection: ClientConnection, *, history: Recorder, call: Operation, timeouts: Timeouts) ->
+    None:
+        self.name = call.connection or ""
+        self.user = call.user
+        self.backend = call.backend
+        self.timeouts = timeouts
+        self.welcome: Frame | None = None
+        self.received: list[Received] = []
+        self.closed: Closed | None = None
+        self._connection = connection
+        self._history = history
+        self._news = asyncio.Event()
+        self._opened_at = asyncio.get_running_loop().time()
+        self._reader = asyncio.create_task(self._read(), name=f"reader of {self.name}")
+
+    async def send(self, message: Mapping[str, Any]) -> Operation:
+        """Write one frame; returns an ``ok`` operation when it was written, ``fail`` when the socket was closed."""
+        return await self.send_text(msgspec.json.encode(message).decode())
+
+    async def send_text(self, text: str) -> Operation:
+        """Write one frame exactly as given, well-formed or not."""
+        call = self._history.invoke(actions.SEND, payload=text, **self._process)
+        try:
+            await self._connection.send(text)
+        except ConnectionClosed:
+            return self._history.complete(call, "fail", detail={"reason": "closed"})
+        return self._history.complete(call, "ok")
+
+    async def until(
+        self, match: Callable[[Frame], bool], *, within: float, start: int = 0
+    ) -> Received | Silent | Closed:
+        """The first matching frame from position ``start`` of ``received`` on; waits at most ``within`` seconds."""
+        position = start
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    news = self._news
+                    while position < len(self.received):
+                        if match(self.received[position].frame):
+                            return self.received[position]
+                        position += 1
+                    if self.closed is not None:
+                        return self.closed
+                    await news.wait()
+        except TimeoutError:
+            return Silent(seconds=within)
+
+    async def fence(self) -> Received | Silent | Closed:
+        """Prove that the connection is alive now: a ping answered by its pong.
+
+        Frames are delivered in order, so everything that the target had put on this connection before the pong is in
+        the history when this returns. A pong in the first seconds after the welcome proves nothing (netra-wire §1):
+        the fence first lets the connection settle.
+        """
+        young = self.timeouts.settle - (asyncio.get_running_loop().time() - self._opened_at)
+        if young > 0:
+            await self.until(lambda frame: False, within=young, start=len(self.received))
+        start = len(self.received)
+        await self.send({"type": "ping"})
+        return await self.until(lambda frame: frame.name == "pong", within=self.timeouts.pong, start=start)
+
+    async def close(self, code: int = 1000) -> Closed:
+        """Close in order and wait until the reader has seen the end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.timeouts.close):
+                await self._connection.close(code)
+        return await self._ended()
+
+    async def abort(self) -> Closed:
+        """Cut the connection without a closing handshake, as a dying client does."""
+        self._connection.transport.abort()
+        return await self._ended()
+
+    async def _ended(self) -> Closed:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.timeouts.close):
+                await asyncio.shield(self._reader)
+        if self.closed is None:
+            self._reader.cancel()
+            self._end(1006, "no closing handshake")
+        assert self.closed is not None
+        return self.closed
+
+    async def _read(self) -> None:
+        history, connection, process = self._history, self._connection, self._process
+        try:
+            async for message in connection:
+                text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+                frame = read_frame(text)
+                operation = history.observe(actions.RECEIVE, payload=text, ids=frame.ids, **process)
+                self.received.append(Received(operation=operation, frame=frame))
+                self._tell()
+                if frame.name == "ping":
+                    await self.send({"type": "pong"})
+        except ConnectionClosed:
+            pass
+        finally:
+            self._end(connection.close_code or 1006, connection.close_reason or "")
+
+    def _end(self, code: int, reason: str) -> None:
+        if self.closed is not None:
+            return
+        # An error frame just before the close says why better than the close reason does.
+        last = next((seen.frame for seen in reversed(self.received[-3:]) if seen.frame.name == "error"), None)
+        error = str(last.body.get("error_code") or last.body.get("code") or "") if last else reason
+        error = self._history.redactor.clean(error)
+        operation = self._history.observe(actions.CLOSED, status=code, detail={"reason": error}, **self._process)
+        self.closed = Closed(code=code, error=error, operation=operation.index)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    @property
+    def _process(self) -> dict[str, Any]:
+        return {"user": self.user, "connection": self.name, "backend": self.backend, "surface": SURFACE}
+
+    def __repr__(self) -> str:
+        return f"<Socket {self.name}: {self.closed or 'open'}>"
+
+
+Opened: TypeAlias = Socket | Refused | Broken | Closed | Silent | Unreachable
+
+
+async def open_socket(
+    history: Recorder,
+    url: str,
+    *,
+    token: Secret | None,
+    user: str | None,
+    name: str,
+    backend: str | None = None,
+    # How the token travels
+    headers: Mapping[str, str] | None = None,
+    subprotocols: tuple[str, ...] = (),
+    origin: str | None = None,
+    # Limits
+    timeouts: Timeouts | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    attempt: Mapping[str, Any] | None = None,
+) -> Opened:
+    """Open a connection and wait for its welcome or its refusal.
+
+    A target may refuse in the handshake (HTTP 4xx → ``Refused``), or accept, say why in an error frame and close
+    (1008 → ``Closed``). Both are refusals; 1011 and 5xx are failures of the target. ``token=None`` sends none.
+    """
+    timeouts = timeouts or Timeouts()
+    sent = dict(headers or {})
+    if token is not None and not subprotocols:
+        sent["Authorization"] = f"Bearer {token.reveal()}"
+    call = history.invoke(
+        actions.CONNECT, user=user, connection=name, backend=backend, surface=SURFACE, detail=dict(attempt or {})
+    )
+    try:
+        connection = await connect(
+            url,
+            additional_headers=sent,
+            subprotocols=[Subprotocol(entry) for entry in subprotocols] or None,
+            origin=Origin(origin) if origin else None,
+            open_timeout=timeouts.connect,
+            close_timeout=timeouts.close,
+            max_size=LARGEST_FRAME,
+            compression=None,
+            ping_interval=None,
+            proxy=None,
+            ssl=ssl_context,
+        )
+    except InvalidStatus as error:
+        status = error.response.status_code
+        done = history.complete(call, "fail", status=status)
+        if status >= 500:
+            return Broken(status=status, operation=done.index)
+        return Refused(status=status, operation=done.index)
+    except TimeoutError:
+        done = history.complete(call, "info", detail={"silent": timeouts.connect})
+        return Silent(seconds=timeouts.connect, operation=done.index)
+    except (OSError, InvalidHandshake) as error:
+        done = history.complete(call, "fail", detail={"reason": type(error).__name__})
+        return Unreachable(reason=type(error).__name__, operation=done.index)
+    socket = Socket(connection, history=history, call=call, timeouts=timeouts)
+    first = await socket.until(lambda frame: frame.name in ("connection_established", "error"), within=timeouts.welcome)
+    if isinstance(first, Received) and first.frame.name == "error":
+        # The close follows the error frame; until it has come the refusal is not complete.
+        await socket.until(lambda frame: False, within=timeouts.close, start=len(socket.received))
+    if socket.closed is not None:
+        done = history.complete(call, "fail", status=socket.closed.code, detail={"error": socket.closed.error})
+        return Closed(code=socket.closed.code, error=socket.closed.error, operation=done.index)
+    ids: dict[str, str] = {}
+    if isinstance(first, Received) and first.frame.name == "connection_established":
+        socket.welcome = first.frame
+        ids = first.frame.ids
+    history.complete(call, "ok", status=101, ids=ids, detail={"welcome": socket.welcome is not None})
+    return socket
