@@ -1,1 +1,42 @@
-"""C1 … C12: history in, findings out; no I/O."""
+"""C1 … C12: history in, findings out; no I/O.
+
+A checker is built by its lower-case name, ``canary()``, and rebuilt from what was stored with a verdict by
+``from_options``. The classes are imported here and not on use: a submodule imported later would hide the function of
+the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netra_probe.checkers.base import Checker, Pass, Window, judge
+from netra_probe.checkers.canary import CanaryChecker
+
+REGISTRY: dict[str, type[Checker]] = {
+    "C1": CanaryChecker,
+}
+
+canary = CanaryChecker
+
+
+def from_options(id: str, options: Mapping[str, Any]) -> Checker:
+    """The checker ``id`` with the options that were stored with its verdict.
+
+    >>> from_options("C1", {}).id
+    'C1'
+    """
+    if id not in REGISTRY:
+        raise KeyError(f"no checker {id!r}; there are {', '.join(REGISTRY)}")
+    return REGISTRY[id](**options)
+
+
+__all__ = [
+    "REGISTRY",
+    "Checker",
+    "Pass",
+    "Window",
+    "canary",
+    "from_options",
+    "judge",
+]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
-from netra_probe.history.operation import Operation
+from netra_probe.history.operation import Operation, Outcome
 from netra_probe.verdict import Judgement
+
+Feed: TypeAlias = Callable[[Operation], None]
+
+#: Kinds of operation whose route is remembered. A real history has some dozens; a hostile one must not fill the memory.
+MAX_ROUTES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,10 @@ class Checker(ABC):
 class Pass(ABC):
     """The state of one checker while a history streams by."""
 
+    def wants(self, surface: str, action: str, type: Outcome) -> bool:
+        """Whether operations of this kind matter here; asked once per kind, so that the others cost nothing."""
+        return True
+
     @abstractmethod
     def feed(self, operation: Operation) -> None:
         """Take in the next operation, in order of index."""
@@ -77,16 +86,27 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
     An exception inside a checker is a doubt of that checker, never a pass and never an error of the others.
     """
     passes: list[Pass | Judgement] = [checker.begin(window) for checker in checkers]
+    routes: dict[tuple[str, str, str], list[tuple[int, Feed]]] = {}
+    end = window.end
     for operation in operations:
-        if window.end is not None and operation.index >= window.end:
+        if end is not None and operation.index >= end:
             break
-        for position, running in enumerate(passes):
-            if isinstance(running, Judgement):
-                continue
+        kind = (operation.surface, operation.action, operation.type)
+        route = routes.get(kind)
+        if route is None:
+            if len(routes) >= MAX_ROUTES:
+                routes.clear()
+            route = routes[kind] = [
+                (position, running.feed)
+                for position, running in enumerate(passes)
+                if isinstance(running, Pass) and running.wants(*kind)
+            ]
+        for position, feed in route:
             try:
-                running.feed(operation)
+                feed(operation)
             except Exception as error:
                 passes[position] = broken(checkers[position], f"{type(error).__name__} at operation {operation.index}")
+                routes = {}
     judgements = []
     for checker, running in zip(checkers, passes, strict=True):
         if isinstance(running, Judgement):

@@ -1,14 +1,18 @@
 """Canaries: secret marks planted in everything a user owns, so that a leak is a search and not a guess.
 
-The idea is the honeytoken of intrusion detection; one per user × field × surface × epoch, so that a sighting tells whose
-it is, where it was planted and when. A fixed prefix lets one regular expression find all of them in one pass.
+The idea is the honeytoken of intrusion detection; one per user × field × surface × epoch, so that a sighting tells
+whose it is, where it was planted and when. A fixed prefix lets a few substring tests rule out a text that holds none, in
+whatever encoding; only what passes them is looked at closely.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
+import re
+from urllib.parse import unquote
 
 import msgspec
 
@@ -20,7 +24,8 @@ BODY_LENGTH = 16
 class Canary(msgspec.Struct, frozen=True, kw_only=True):
     """One planted mark: the token and where it was put.
 
-    ``control`` marks a canary that is planted nowhere anybody reads: seeing it anywhere means the search itself is wrong.
+    ``control`` marks a canary that is planted nowhere anybody reads: seeing it anywhere means the search itself is
+    wrong.
     """
 
     token: str
@@ -45,3 +50,137 @@ def mint(
     digest = hmac.new(str(seed).encode(), message.encode(), hashlib.sha256).digest()
     token = PREFIX + base64.b32encode(digest).decode()[:BODY_LENGTH]
     return Canary(token=token, user=user, field=field, surface=surface, epoch=epoch, control=control)
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """One canary seen in a text: which, in what form, and whether all of it.
+
+    ``canary`` is ``None`` for a whole token that nobody here minted: the mark of another investigation.
+    ``form`` is ``raw``, ``folded``, ``url``, ``escaped``, ``base64`` or ``hex``. ``whole=False`` is a beginning only (a
+    truncated preview): enough to doubt, not enough to accuse.
+    """
+
+    canary: Canary | None
+    token: str
+    form: str
+    whole: bool
+
+
+#: Characters of the body that a truncated canary must show before it counts as one: 30 bits.
+MIN_PREFIX = 6
+_FOLDED_PREFIX = PREFIX.lower()
+_FOLDED = re.compile(f"{_FOLDED_PREFIX}[a-z2-7]{{0,{BODY_LENGTH}}}")
+_LENGTH = len(PREFIX) + BODY_LENGTH
+_HEX_PREFIX = PREFIX.encode().hex()
+_HEX = re.compile(f"{_HEX_PREFIX}(?:[0-9a-f]{{2}}){{0,{BODY_LENGTH}}}")
+_ESCAPE = re.compile(r"\\u00([0-7][0-9a-f])")
+
+
+def _alignments() -> tuple[tuple[str, int], ...]:
+    """What is certain of the base64 of the prefix when 0, 1 or 2 bytes precede it in its group of three."""
+    found = []
+    for lead in range(3):
+        encoded = base64.b64encode(b"\0" * lead + PREFIX.encode())
+        first = -(-lead * 8 // 6)
+        last = (lead + len(PREFIX)) * 8 // 6
+        found.append((encoded[first:last].decode(), lead))
+    return tuple(found)
+
+
+_BASE64 = tuple(
+    (re.compile(f"{re.escape(text)}[A-Za-z0-9+/_-]{{0,32}}"), text.lower(), lead) for text, lead in _alignments()
+)
+_BASE64_FILTERS = tuple(folded for _, folded, _ in _BASE64)
+
+
+class CanarySearch:
+    """Finds every known canary in a text, raw or encoded, in time linear in the text.
+
+    >>> search = CanarySearch()
+    >>> secret = mint(seed=7, identity="a@x", user="alice", field="title", surface="rest")
+    >>> search.add(secret)
+    >>> [(s.canary.user, s.form, s.whole) for s in search.find(secret.token.encode().hex())]
+    [('alice', 'hex', True)]
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Canary] = {}
+        self._beginnings: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, canary: Canary) -> None:
+        """Search for this canary from now on."""
+        token = canary.token.lower()
+        self._known[token] = canary
+        self._beginnings[token[: len(PREFIX) + MIN_PREFIX]] = token
+
+    def find(self, text: str) -> list[Sighting]:
+        """All sightings in ``text``, each token once per form; an empty list for nearly every text."""
+        folded = text.lower()
+        b0, b1, b2 = _BASE64_FILTERS
+        found: dict[tuple[str, str], Sighting] = {}
+        if _FOLDED_PREFIX in folded:
+            for match in _FOLDED.finditer(folded):
+                seen = match[0]
+                form = "raw" if text[match.start() : match.end()] == seen.upper() else "folded"
+                self._keep(found, seen, form)
+        if _HEX_PREFIX in folded:
+            for encoded in _HEX.findall(folded):
+                self._keep(found, bytes.fromhex(encoded).decode("latin-1").lower(), "hex")
+        if b0 in folded or b1 in folded or b2 in folded:
+            self._find_base64(found, text)
+        if "%" in folded and ("%4" in folded or "%6" in folded or "%2" in folded):
+            plain = unquote(text, errors="replace")
+            if plain != text:
+                self._find_decoded(found, plain, "url")
+        if "\\u00" in folded:
+            plain = _ESCAPE.sub(_unescape, folded)
+            if plain != folded:
+                self._find_decoded(found, plain, "escaped")
+        return list(found.values())
+
+    def _find_decoded(self, found: dict[tuple[str, str], Sighting], plain: str, form: str) -> None:
+        """Look again where one layer of escapes was taken off; what was already seen raw is not a second sighting."""
+        seen_before = {token for token, _ in found}
+        for match in _FOLDED.finditer(plain.lower()):
+            if match[0] not in seen_before:
+                self._keep(found, match[0], form)
+        again: dict[tuple[str, str], Sighting] = {}
+        self._find_base64(again, plain)
+        for (token, _), sighting in again.items():
+            if token not in seen_before:
+                found.setdefault((token, "base64"), sighting)
+
+    def _find_base64(self, found: dict[tuple[str, str], Sighting], text: str) -> None:
+        for pattern, _, lead in _BASE64:
+            for match in pattern.finditer(text):
+                # The characters before the match mix the prefix with foreign bits: put in ones that decode to anything.
+                group = "A" * -(-lead * 8 // 6) + match[0].replace("-", "+").replace("_", "/")
+                group = group[: len(group) - (len(group) % 4 == 1)]
+                try:
+                    decoded = base64.b64decode(group + "=" * (-len(group) % 4))
+                except binascii.Error:  # pragma: no cover - the pattern admits only the alphabet
+                    continue
+                inner = PREFIX[0] + decoded[lead + 1 : lead + _LENGTH].decode("latin-1")
+                plain = _FOLDED.match(inner.lower())
+                if plain:
+                    self._keep(found, plain[0], "base64")
+
+    def _keep(self, found: dict[tuple[str, str], Sighting], seen: str, form: str) -> None:
+        """Record what was seen: a known canary, a stranger's, or the beginning of a known one."""
+        known = self._known.get(seen)
+        if known is not None:
+            found[seen, form] = Sighting(canary=known, token=known.token, form=form, whole=True)
+            return
+        begun = self._beginnings.get(seen[: len(PREFIX) + MIN_PREFIX])
+        if begun is not None:
+            found[seen, form] = Sighting(canary=self._known[begun], token=seen.upper(), form=form, whole=False)
+            return
+        if len(seen) == _LENGTH and form != "folded":
+            found[seen, form] = Sighting(canary=None, token=seen.upper(), form=form, whole=True)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16))

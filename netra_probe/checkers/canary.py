@@ -1,0 +1,268 @@
+"""C1: a planted secret is seen by its owner and by nobody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.life import Life
+from netra_probe.history import actions
+from netra_probe.history.canary import PREFIX, Canary, CanarySearch, Sighting
+from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.verdict import Finding, Judgement
+
+#: Rows and keys have no recipient: whose they are is the business of C12.
+STORES = frozenset({"database", "cache"})
+ANONYMOUS = "anonymous"
+
+
+class CanaryChecker(Checker):
+    """C1: whoever did not plant a secret, nor send it, never receives it, raw or encoded.
+
+    >>> from netra_probe.history.operation import Operation
+    >>> token = "CANARYABCDEFGHIJKLMNOP"
+    >>> history = [
+    ...     Operation(index=0, time=0, type="ok", action="mint", user="alice", detail={"token": token}),
+    ...     Operation(index=1, time=1, type="ok", action="receive", user="bob", surface="websocket", payload=token),
+    ... ]
+    >>> [finding.summary for finding in CanaryChecker()(history).findings]
+    ['bob received the secret of alice over websocket (1 time)']
+    """
+
+    id = "C1"
+    guarantee = "A secret that a user planted is seen by that user and by no other, on any surface and in any encoding."
+    source = (
+        "honeytokens (Spitzner, 2003); OWASP WSTG-ATHZ-04 insecure direct object references; OWASP ASVS 4.0.3 V4.2.1; "
+        "the ChatGPT incident of 20 March 2023"
+    )
+    complexity = "time O(bytes of payload), memory O(canaries + connections)"
+    inconclusive_when = (
+        "no canary was planted, nothing was delivered, nobody else was looking, an owner did not see what they "
+        "planted, an open socket gave no sign of life after the others' deliveries, only the beginning of a canary was seen, "
+        "or a canary of unknown origin"
+    )
+
+    def begin(self, window: Window) -> Pass:
+        return CanaryPass(window.start)
+
+
+@dataclass(slots=True)
+class Leak:
+    """One group of equal leaks: how often, and the operations that show the first."""
+
+    count: int
+    forms: set[str]
+    witness: tuple[int, ...]
+    explanation: str
+
+
+class CanaryPass(Pass):
+    """Searches every payload once; remembers who planted, who quoted, who saw."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._search = CanarySearch()
+        self._minted: dict[str, int] = {}
+        self._life = Life(start)
+        #: (user, token) → first request in which the user put somebody else's canary.
+        self._quoted: dict[tuple[str, str], int] = {}
+        #: token → where its owner first put it into a request.
+        self._planted: dict[str, int] = {}
+        self._planters: set[str] = set()
+        #: user → first and last sighting of an own canary in the window.
+        self._own: dict[str, tuple[int, int]] = {}
+        self._own_count = 0
+        #: call → whom the target was meant to take the caller for (positive controls of the token playbook).
+        self._acting: dict[int, str] = {}
+        self._observers: set[str] = set()
+        self._deliveries = 0
+        self._frames = 0
+        self._leaks: dict[tuple[str, str, str, str], Leak] = {}
+        self._partial: dict[tuple[str, str], int] = {}
+        self._controls: dict[str, int] = {}
+        self._strange: dict[str, int] = {}
+
+    def wants(self, surface: str, action: str, type: Outcome) -> bool:
+        if surface == PROBE:
+            return action == actions.MINT
+        return surface not in STORES and action != actions.GAUGE
+
+    def feed(self, operation: Operation) -> None:
+        action = operation.action
+        if action == actions.RECEIVE:
+            self._life.feed(operation)
+            self._frames += operation.index >= self._start
+            self._observe(operation)
+        elif action == actions.MINT:
+            self._mint(operation)
+        elif operation.type == "invoke":
+            self._request(operation)
+        elif action in (actions.CONNECT, actions.CLOSED):
+            self._life.feed(operation)
+        elif action not in (actions.ASK, actions.SEND):
+            self._observe(operation)
+        elif action == actions.SEND and operation.call is None:
+            self._request(operation)
+
+    def _mint(self, operation: Operation) -> None:
+        detail = operation.detail
+        token = str(detail.get("token", ""))
+        if len(token) < len(PREFIX) or operation.user is None:
+            return
+        self._search.add(
+            Canary(
+                token=token,
+                user=operation.user,
+                field=str(detail.get("field", "")),
+                surface=str(detail.get("surface", "")),
+                control=bool(detail.get("control")),
+            )
+        )
+        self._minted[token] = operation.index
+
+    def _request(self, operation: Operation) -> None:
+        """What a user sends may come back to them: remember it, whosever it is."""
+        user = operation.user
+        if user is None:
+            return
+        detail = operation.detail
+        if detail and isinstance(expected := detail.get("expect"), str) and expected != "refused":
+            self._acting[operation.index] = expected
+        text = operation.payload
+        if detail:
+            text = f"{text} {detail.get('path', '')} {detail.get('query', '')}"
+        for sighting in self._search.find(text):
+            if sighting.canary is None:
+                continue
+            if sighting.canary.user == user:
+                self._planted.setdefault(sighting.canary.token, operation.index)
+                if operation.index >= self._start:
+                    self._planters.add(user)
+            else:
+                self._quoted.setdefault((user, sighting.canary.token), operation.index)
+
+    def _observe(self, operation: Operation) -> None:
+        index = operation.index
+        recipient = operation.user or ANONYMOUS
+        if operation.call is not None and self._acting:
+            recipient = self._acting.pop(operation.call, recipient)
+        if index < self._start:
+            return
+        if operation.type != "info" or operation.payload:
+            self._deliveries += 1
+            self._observers.add(recipient)
+        for sighting in self._search.find(operation.payload):
+            self._sighted(operation, recipient, sighting)
+
+    def _sighted(self, operation: Operation, recipient: str, sighting: Sighting) -> None:
+        canary, index = sighting.canary, operation.index
+        if canary is None:
+            self._strange.setdefault(sighting.token, index)
+        elif canary.user == recipient:
+            if canary.control:
+                self._controls.setdefault(canary.token, index)
+            elif sighting.whole:
+                first, _ = self._own.get(recipient, (index, index))
+                self._own[recipient] = first, index
+                self._own_count += 1
+        elif (recipient, canary.token) in self._quoted:
+            pass
+        elif not sighting.whole:
+            self._partial.setdefault((canary.user, recipient), index)
+        else:
+            self._leak(operation, recipient, canary, sighting.form)
+
+    def _leak(self, operation: Operation, recipient: str, canary: Canary, form: str) -> None:
+        kind = "control canary" if canary.control else "foreign canary"
+        key = (kind, canary.user, recipient, operation.surface)
+        leak = self._leaks.get(key)
+        if leak is not None:
+            leak.count += 1
+            leak.forms.add(form)
+            return
+        minted, planted = self._minted[canary.token], self._planted.get(canary.token)
+        own = self._own.get(canary.user)
+        steps = [f"Let m = #{minted} mint a secret for {canary.user} alone ({canary.field or 'a field'})"]
+        if planted is not None:
+            steps.append(f"p = #{planted} in which {canary.user} plants it")
+        if own is not None:
+            steps.append(f"s = #{own[0]} in which {canary.user} sees a secret of their own, as they should")
+        steps.append(f"r = #{operation.index} in which {recipient} receives it ({form})")
+        explanation = (
+            f"{', '.join(steps)}. {recipient} never sent it before r, so r can only have it from {canary.user}'s data, "
+            "although only its owner may see a secret: a contradiction."
+        )
+        witness = {
+            minted,
+            operation.index,
+            *(index for index in (planted, own and own[0], operation.call) if index is not None),
+        }
+        self._leaks[key] = Leak(1, {form}, tuple(sorted(witness)), explanation)
+
+    def finish(self) -> Judgement:
+        findings = tuple(
+            Finding(
+                checker="C1",
+                kind=kind,
+                summary=f"{recipient} received the secret of {victim} over {surface} ({_times(leak.count)}"
+                + (f", {', '.join(sorted(leak.forms))})" if leak.forms != {"raw"} else ")"),
+                victims=(victim,),
+                recipients=(recipient,),
+                surface=surface,
+                witness=leak.witness,
+                explanation=leak.explanation,
+            )
+            for (kind, victim, recipient, surface), leak in sorted(self._leaks.items())
+        )
+        return Judgement(
+            checker="C1",
+            findings=findings,
+            doubts=tuple(self._doubts()),
+            evidence={
+                "canaries planted": len(self._search),
+                "deliveries": self._deliveries,
+                "own canaries seen": self._own_count,
+                "users looking": len(self._observers),
+            },
+        )
+
+    def _doubts(self) -> list[str]:
+        doubts = []
+        if not len(self._search):
+            doubts.append("no canary was planted")
+        elif not self._deliveries:
+            doubts.append("nothing was delivered to anybody")
+        elif not self._own:
+            doubts.append("no owner saw a canary of their own: there is no positive control")
+        elif not any(self._observers - {victim} for victim in self._own):
+            doubts.append("nobody but the owner was looking")
+        for user in sorted(self._planters - self._own.keys()):
+            if self._own:
+                doubts.append(f"{user} planted a canary and never saw it: no positive control for {user}")
+        doubts += self._silent()
+        for (victim, recipient), index in sorted(self._partial.items()):
+            doubts.append(
+                f"{recipient} saw the beginning of a canary of {victim} (#{index}): cut short, so not certain"
+            )
+        for token, index in sorted(self._controls.items(), key=lambda item: item[1]):
+            doubts.append(f"control canary {token[:10]}… was seen by its owner (#{index}): the search proves nothing")
+        if self._strange:
+            first = min(self._strange.values())
+            doubts.append(f"{len(self._strange)} canaries of another investigation were seen, first in #{first}")
+        return doubts
+
+    def _silent(self) -> list[str]:
+        """Open sockets that gave no sign of life after some other user's own sighting: their silence proves nothing."""
+        if not self._frames:
+            return []
+        firsts = sorted((first, user) for user, (first, _) in self._own.items())
+        doubts = []
+        for connection in self._life.open():
+            after = max((first for first, user in firsts if user != connection.user), default=self._start)
+            if connection.last < after:
+                doubts.append(f"{connection.name} gave no sign of life after the deliveries to others")
+        return sorted(doubts)
+
+
+def _times(count: int) -> str:
+    return "1 time" if count == 1 else f"{count} times"

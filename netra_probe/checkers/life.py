@@ -1,0 +1,68 @@
+"""Signs of life: which sockets were open in the window, and when each last gave a sign of life."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netra_probe.history import actions
+from netra_probe.history.operation import Operation
+
+#: The actions that ``Life`` wants to see.
+ACTIONS = frozenset({actions.CONNECT, actions.RECEIVE, actions.CLOSED})
+
+
+@dataclass(slots=True)
+class Connection:
+    """One socket of one user; indices are -1 where a thing has not happened.
+
+    A connection whose opening is not in the history counts as open from its first frame.
+    """
+
+    name: str
+    user: str
+    opened: int
+    last: int = -1
+    closed: int = -1
+
+
+class Life:
+    """Follows connections; memory is one entry per connection that is open or was closed inside the window."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._connections: dict[str, Connection] = {}
+
+    def feed(self, operation: Operation) -> None:
+        """Take in a ``connect``, ``receive`` or ``closed`` operation."""
+        name, user = operation.connection, operation.user
+        if name is None or user is None:
+            return
+        connection = self._connections.get(name)
+        if operation.action == actions.RECEIVE:
+            if connection is None or connection.closed >= 0:
+                connection = self._connections[name] = Connection(name, user, operation.index)
+            connection.last = operation.index
+        elif operation.action == actions.CONNECT:
+            if operation.type == "ok" and (connection is None or connection.closed >= 0):
+                self._connections[name] = Connection(name, user, operation.index)
+            elif operation.type == "fail" and connection is not None and connection.closed < 0:
+                connection.closed = operation.index
+        elif connection is not None:
+            if operation.index < self._start:
+                del self._connections[name]
+            else:
+                connection.closed = operation.index
+
+    def last(self, connection: str | None) -> int:
+        """Index of the last frame on a connection, or -1."""
+        known = self._connections.get(connection or "")
+        return known.last if known else -1
+
+    def open(self) -> Iterator[Connection]:
+        """The connections that nobody has closed."""
+        return (connection for connection in self._connections.values() if connection.closed < 0)
+
+    def of(self, user: str) -> list[Connection]:
+        """All remembered connections of a user, closed ones too."""
+        return [connection for connection in self._connections.values() if connection.user == user]
