@@ -1,0 +1,88 @@
+"""The control socket of a lab: end it, or stop and start one part, as a disturbance of an investigation does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netra_probe.lab.infrastructure.errors import LabError
+
+if TYPE_CHECKING:
+    from netra_probe.lab.infrastructure.launch import Launch
+
+ANSWER_SECONDS = 30.0
+
+
+async def serve(lab: Launch, path: Path, told_to_end: asyncio.Future[str]) -> asyncio.Server:
+    """Answer one JSON line per connection: ``{"do": "stop"}`` or ``{"do": "kill" | …, "service": name}``."""
+    order = asyncio.Lock()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reply: dict[str, Any] = {"ok": True}
+        try:
+            request = json.loads(await reader.readline())
+            if request.get("do") == "stop":
+                if not told_to_end.done():
+                    told_to_end.set_result("control")
+            else:
+                async with order:
+                    await _disturb(lab, str(request.get("do")), str(request.get("service")))
+                    lab.directory.write_state(lab.state())
+        except (LabError, TimeoutError, ValueError) as error:
+            reply = {"error": str(error) or "it did not answer in time"}
+        writer.write(json.dumps(reply).encode() + b"\n")
+        writer.close()
+
+    os.umask(0o177)
+    try:
+        return await asyncio.start_unix_server(answer, path)
+    finally:
+        os.umask(0o077)
+
+
+async def _disturb(lab: Launch, act: str, name: str) -> None:
+    child = lab.children.by_name.get(name)
+    if child is None:
+        raise LabError(f"the lab has no service {name!r}; there are: {', '.join(lab.children.by_name)}")
+    running = not child.ended.done()
+    match act:
+        case "suspend" if running:
+            child.signal(signal.SIGSTOP)
+        case "resume" if running:
+            child.signal(signal.SIGCONT)
+        case "kill" if running:
+            child.expected_to_end = True
+            child.signal(signal.SIGKILL)
+            await lab.stop_one(name)
+        case "stop" if running:
+            await lab.stop_one(name)
+        case "start" if not running:
+            await lab.start_again(name)
+        case "restart":
+            if running:
+                await lab.stop_one(name)
+            await lab.start_again(name)
+        case _:
+            raise LabError(f"cannot {act} {name}, which is {'running' if running else 'stopped'}")
+
+
+def ask(path: Path, request: dict[str, str]) -> dict[str, Any]:
+    """Send one request to a lab's control socket and return its answer; LabError when the lab is gone or refuses."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_SECONDS)
+        try:
+            connection.connect(str(path))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                line = answers.readline()
+        except OSError as error:
+            raise LabError("The lab does not answer on its control socket: it has ended. Start another.") from error
+    reply: dict[str, Any] = json.loads(line or b'{"error": "the lab ended meanwhile"}')
+    if "error" in reply:
+        raise LabError(f"The lab could not do that: {reply['error']}")
+    return reply

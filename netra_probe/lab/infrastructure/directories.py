@@ -1,0 +1,184 @@
+"""Where a lab keeps its files, how others find it, and how the remains of a dead one are swept.
+
+    <temporary directory>/netra-probe-<uid>/<lab id>/   lock  state.json  control  logs/  postgres/
+
+A lab lives as long as somebody holds the lock on its ``lock`` file; the kernel lets go of it with the last process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from netra_probe.lab.infrastructure.errors import LabError
+from netra_probe.lab.infrastructure.janitor import remove_directory
+
+STATE = "state.json"
+_LOCK = "lock"
+_LAB_ID = re.compile("[0-9a-f]{8}")
+
+
+def labs_directory() -> Path:
+    """The directory of this user's labs; made on first use, refused when it belongs to somebody else."""
+    for base in dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"]):
+        # as root, PostgreSQL runs as somebody who must be able to walk down to its data
+        if os.geteuid() != 0 or is_open_to_all(Path(base)):
+            break
+    directory = Path(base) / f"netra-probe-{os.geteuid()}"
+    try:
+        if not directory.exists():
+            directory.mkdir(exist_ok=True)
+            directory.chmod(_directory_mode())
+        found = directory.lstat()
+    except OSError as error:
+        raise LabError(
+            f"The lab cannot make {directory} ({error.strerror}); set TMPDIR to a directory of yours."
+        ) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise LabError(f"{directory} is not a private directory of yours; remove it or set TMPDIR to another place.")
+    return directory
+
+
+def is_open_to_all(path: Path) -> bool:
+    """True when every user may walk down to `path`."""
+    return all(part.stat().st_mode & stat.S_IXOTH for part in (path.resolve(), *path.resolve().parents))
+
+
+class LabDirectory:
+    """One lab's directory, locked for as long as this object (or a fork of this process) lives."""
+
+    def __init__(self) -> None:
+        parent = labs_directory()
+        self.id = secrets.token_hex(4)
+        self.path = parent / self.id
+        self.path.mkdir()
+        self.path.chmod(_directory_mode())
+        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        (self.path / "logs").mkdir(mode=0o700)
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / STATE
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control"
+
+    def log(self, name: str) -> Path:
+        """The log file of a process."""
+        return self.path / "logs" / f"{name}.log"
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Write the state file (0600) in one step, so that a reader finds all of it or nothing."""
+        draft = self.path / f"{STATE}.new"
+        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(state, file, indent=1)
+        draft.rename(self.state_file)
+
+
+def is_alive(directory: Path) -> bool:
+    """True while somebody holds the lock of the lab in `directory`."""
+    try:
+        descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def living_labs() -> Iterator[Path]:
+    """The state files of all labs of this user that run now."""
+    for directory in sorted(_lab_directories()):
+        if (directory / STATE).is_file() and is_alive(directory):
+            yield directory / STATE
+
+
+def sweep() -> list[str]:
+    """Remove what dead labs left (a power cut, a killed janitor), their processes first; returns their ids."""
+    swept: list[str] = []
+    for directory in _lab_directories():
+        if is_alive(directory) or _is_young(directory):
+            continue
+        for pid in _processes_in(directory):
+            try:
+                os.kill(pid, 9)
+            except OSError:
+                continue
+        remove_directory(directory)
+        swept.append(directory.name)
+    return swept
+
+
+def holder_of(port: int) -> str | None:
+    """The running lab of this user that listens on `port`, in words."""
+    for state_file in living_labs():
+        try:
+            state = json.loads(state_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        for name, service in state["services"].items():
+            if str(service["url"]).endswith(f":{port}"):
+                return f"by {name} of the running lab {state['id']}"
+    return None
+
+
+def record_end(lab_id: str, reason: str) -> None:
+    """Leave word of why a detached lab ended by itself, for whoever asks for it next."""
+    note = labs_directory() / f"{lab_id}.ended"
+    note.write_text(reason, encoding="utf-8")
+    note.chmod(0o600)
+
+
+def take_ends() -> dict[str, str]:
+    """Why labs of this user ended by themselves, by id; told once."""
+    ends: dict[str, str] = {}
+    for note in labs_directory().glob("*.ended"):
+        try:
+            ends[note.stem] = note.read_text(encoding="utf-8")
+            note.unlink()
+        except OSError:
+            continue
+    return ends
+
+
+def _directory_mode() -> int:
+    return 0o711 if os.geteuid() == 0 else 0o700
+
+
+def _lab_directories() -> list[Path]:
+    return [entry for entry in labs_directory().iterdir() if _LAB_ID.fullmatch(entry.name)]
+
+
+def _is_young(directory: Path) -> bool:
+    """True for a directory that another starting lab has just made and not locked yet."""
+    if (directory / "logs").exists():
+        return False
+    try:
+        return time.time() - directory.stat().st_mtime < 10
+    except OSError:
+        return True
+
+
+def _processes_in(directory: Path) -> Iterator[int]:
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if Path(os.readlink(entry / "cwd")).is_relative_to(directory):
+                yield int(entry.name)
+        except OSError:
+            continue

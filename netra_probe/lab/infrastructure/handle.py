@@ -1,0 +1,288 @@
+"""A lab in the hand of whoever started or found it: its parameters, its health, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from netra_probe.lab.infrastructure import control
+from netra_probe.lab.infrastructure.directories import is_alive, living_labs, take_ends
+from netra_probe.lab.infrastructure.errors import LabError
+from netra_probe.lab.infrastructure.plan import Plan, Ports
+from netra_probe.lab.infrastructure.requests import get_json
+
+START_SECONDS = 40.0
+STOP_SECONDS = 10.0
+STATUS_SECONDS = 3.0
+
+
+class Lab:
+    """A running lab.
+
+        with start_lab(faults=("W1",)) as lab:
+            lab.parameters["auth_url"]
+            lab.status()["faults"]["W1"]["triggered"]
+
+    Made by `start_lab`, `attach` and `running_labs`. Its parameters hold secrets; its repr does not.
+    """
+
+    def __init__(self, state_file: Path, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.state_file = state_file
+        self.state: dict[str, Any] = json.loads(state_file.read_text(encoding="utf-8"))
+        self.parameters: dict[str, Any] = self.state["parameters"]
+        self._process = process
+
+    @property
+    def id(self) -> str:
+        return str(self.state["id"])
+
+    @property
+    def pid(self) -> int:
+        """The process id of its supervisor."""
+        return int(self.state["pid"])
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The faults it was started with."""
+        return tuple(self.state["faults"])
+
+    def __repr__(self) -> str:
+        return f"Lab(id={self.id!r}, faults={self.faults}, running={self.is_running()})"
+
+    def is_running(self) -> bool:
+        """True until its supervisor has ended and its directory is being removed."""
+        return self.state_file.exists() and is_alive(self.state_file.parent)
+
+    def status(self) -> dict[str, Any]:
+        """Health of every service and the counters of every fault, summed over the processes.
+
+        ``{"id", "running", "services": {name: {"healthy", "pid", …}}, "faults": {id: {"reached", "triggered"}}}``;
+        LabError with the reason when the lab has ended by itself.
+        """
+        self._raise_if_ended()
+        self.state = json.loads(self.state_file.read_text(encoding="utf-8"))
+        operator = self.state["operator"]
+        counters: dict[str, dict[str, int]] = {
+            fault.partition(":")[0]: {"reached": 0, "triggered": 0} for fault in self.faults
+        }
+        services: dict[str, dict[str, Any]] = {}
+        for name, service in self.state["services"].items():
+            entry = {"healthy": _exists(service["pid"]), **service}
+            if name in operator["urls"]:
+                health, _ = get_json(f"{service['url']}/health", {}, STATUS_SECONDS)
+                status, seen = get_json(
+                    f"{service['url']}/lab/state", {"X-Lab-Operator": operator["token"]}, STATUS_SECONDS
+                )
+                entry["healthy"] = health == 200
+                if status == 200 and isinstance(seen, dict):
+                    entry.update({key: value for key, value in seen.items() if key not in ("service", "pid")})
+                    for fault, counts in seen.get("faults", {}).items():
+                        total = counters.setdefault(fault, {"reached": 0, "triggered": 0})
+                        for kind in total:
+                            total[kind] += counts.get(kind, 0)
+            services[name] = entry
+        return {"id": self.id, "running": True, "services": services, "faults": counters}
+
+    # Disturbances: what may happen to any deployment
+
+    def stop_service(self, name: str) -> None:
+        """End one part in good order; its port stays reserved for it."""
+        self._control("stop", name)
+
+    def kill_service(self, name: str) -> None:
+        """End one part with SIGKILL; its port stays reserved for it."""
+        self._control("kill", name)
+
+    def start_service(self, name: str) -> None:
+        """Start a stopped part on the port it had, and return when it answers."""
+        self._control("start", name)
+
+    def restart_service(self, name: str) -> None:
+        """Stop and start one part, and return when it answers."""
+        self._control("restart", name)
+
+    def suspend_service(self, name: str) -> None:
+        """Freeze one part (SIGSTOP): it keeps its connections and says nothing."""
+        self._control("suspend", name)
+
+    def resume_service(self, name: str) -> None:
+        """Let a frozen part go on."""
+        self._control("resume", name)
+
+    # The end
+
+    def stop(self) -> None:
+        """End the lab and return when nothing of it is left; doing it twice is fine."""
+        process = self._process
+        if process is not None:
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+            self._process = None
+        elif self.is_running():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+        _wait_until(lambda: not self.state_file.parent.exists(), STOP_SECONDS)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _control(self, act: str, name: str) -> None:
+        self._raise_if_ended()
+        control.ask(self.state_file.with_name("control"), {"do": act, "service": name})
+
+    def _raise_if_ended(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            said = _rest_of(self._process.stdout)
+            raise LabError(said or f"The lab {self.id} has ended; start another.")
+        if not self.is_running():
+            raise LabError(take_ends().get(self.id) or f"The lab {self.id} has ended; start another.")
+
+
+def start_lab(
+    faults: Sequence[str] = (),
+    fault_modules: Sequence[str | Path] = (),
+    ports: Ports = "ephemeral",
+    detached: bool = False,
+    timeout: float = START_SECONDS,
+    *,
+    settings: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
+) -> Lab:
+    """Start a lab and return it when every part answers.
+
+    `faults` are ids, with a rate if wanted (``"W1:0.5"``); `fault_modules` are Python files with further ones. `ports`
+    is ``"ephemeral"`` or ``"usual"`` (auth 8081, backends 8000 and 8001, PostgreSQL 5434, Redis 6381). The lab ends
+    with this process, unless it is `detached`. `settings` are further environment variables for its services; `without`
+    leaves parts out. LabError, with nothing left running, when it cannot start within `timeout` seconds.
+    """
+    plan = Plan(
+        faults=tuple(faults),
+        fault_modules=tuple(str(Path(path).expanduser().resolve()) for path in fault_modules),
+        ports=ports,
+        settings=dict(settings or {}),
+        without=tuple(without),
+        detached=detached,
+        parent=None if detached else os.getpid(),
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "netra_probe.lab.supervisor", plan.to_json()],
+        stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # an interrupt meant for the caller must not reach the lab
+        env=_environment(),
+    )
+    try:
+        answer = _first_line(process, timeout)
+        if "error" in answer:
+            raise LabError(str(answer["error"]))
+        lab = Lab(Path(answer["state_file"]), None if detached else process)
+        assert process.stderr is not None
+        process.stderr.close()
+    except BaseException:
+        _abandon(process)
+        raise
+    return lab
+
+
+def attach(state_file: str | Path) -> Lab:
+    """The lab behind a state file."""
+    path = Path(state_file)
+    if not path.is_file() or not is_alive(path.parent):
+        raise LabError(f"There is no running lab behind {path}; `netra-probe lab up` starts one.")
+    return Lab(path)
+
+
+def running_labs() -> list[Lab]:
+    """All labs of this user that run now."""
+    return [Lab(path) for path in living_labs()]
+
+
+def _environment() -> dict[str, str]:
+    here = str(Path(__file__).resolve().parents[3])
+    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def _first_line(process: subprocess.Popen[bytes], timeout: float) -> dict[str, Any]:
+    """The supervisor's JSON line."""
+    assert process.stdout is not None
+    line = b""
+    deadline = time.monotonic() + timeout
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                return {"error": f"The lab was not ready within {timeout:g} s; give it a longer timeout."}
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                break
+            line += chunk
+    try:
+        answer: dict[str, Any] = json.loads(line)
+    except ValueError:
+        assert process.stderr is not None
+        complaint = process.stderr.read().decode("utf-8", "replace").strip().splitlines()[-3:]
+        return {"error": "The lab's supervisor ended without a word: " + " / ".join(complaint)}
+    return answer
+
+
+def _abandon(process: subprocess.Popen[bytes]) -> None:
+    """End a supervisor whose lab is not wanted any more, giving it time to tidy up."""
+    if process.stdin is not None:
+        process.stdin.close()
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def _rest_of(stream: IO[bytes] | None) -> str:
+    try:
+        lines = stream.read().splitlines() if stream is not None else []
+        return str(json.loads(lines[-1]).get("error", "")) if lines else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)

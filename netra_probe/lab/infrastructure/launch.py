@@ -1,0 +1,234 @@
+"""Bring all parts of a lab up, as much at the same time as their dependencies allow, and down again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from netra_probe.lab.infrastructure import postgres, redis_server, services
+from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
+from netra_probe.lab.infrastructure.errors import LabError
+from netra_probe.lab.infrastructure.plan import Plan
+from netra_probe.lab.infrastructure.ports import HOST, SERVICES, USUAL, hold, port_of
+from netra_probe.lab.infrastructure.processes import Child, Children
+from netra_probe.lab.infrastructure.requests import status_of
+from netra_probe.lab.shared.faults import FaultProblem, check_selection
+
+READY_SECONDS = 25.0
+STOP_SECONDS = 1.4
+"""How long a service may take to end before it is made to: the whole lab is down in under 3 s."""
+
+
+class Launch:
+    """One lab's processes, from nothing to ready and back."""
+
+    def __init__(self, *, plan: Plan, directory: LabDirectory, announce: Callable[[int], None]) -> None:
+        self.plan = plan
+        self.directory = directory
+        self.secrets = services.Secrets()
+        self.children = Children(announce=announce)
+        self._held: dict[str, socket.socket] = {}
+        self._cluster: postgres.Cluster | None = None
+        self._broken = asyncio.Event()
+        self._started = time.time()
+        self._names = tuple(name for name in SERVICES if name not in plan.without)
+
+    # Up
+
+    async def start(self) -> None:
+        """Start everything and return when every part answers; LabError names the part that does not."""
+        self._check_faults()
+        for name in SERVICES:  # services that are left out have an address too, where nobody answers
+            port = USUAL.get(name, 0) if self.plan.ports == "usual" else 0
+            self._held[name] = hold(name, port, holder=holder_of)
+        ports = {name: port_of(listener) for name, listener in self._held.items()}
+        self.at = services.Addresses(ports=ports, secrets=self.secrets)
+        gate, opened = os.pipe()
+        try:
+            # they import while the databases come up, and wait at the gate before they connect
+            for name in services.MODULES:
+                if name in self._names:
+                    self._start_service(name, gate)
+            os.close(gate)
+            gate = -1
+            redis = self._start_redis() if "redis" in self._names else None
+            await self._start_postgres()
+            if redis is not None:
+                await redis_server.wait_until_ready(redis, ports["redis"], self.secrets.redis)
+        finally:
+            for descriptor in (gate, opened):
+                if descriptor >= 0:
+                    os.close(descriptor)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                waiting = [name for name in services.MODULES if name in self._names]
+                early = [name for name in waiting if not name.startswith("backend")]
+                await asyncio.gather(*(self._wait_for(name) for name in early))
+                await asyncio.gather(*(self._wait_for(name) for name in waiting if name not in early))
+        except TimeoutError:
+            raise LabError(self._slow()) from None
+
+    async def start_again(self, name: str) -> None:
+        """Start a part that was stopped, on the same port, and wait until it answers."""
+        if name == "redis":
+            await redis_server.wait_until_ready(self._start_redis(), self.at.ports["redis"], self.secrets.redis)
+        elif name == "postgres":
+            self._run_postgres()
+            await self._wait_for_postgres_port()
+        else:
+            self._start_service(name, None)
+            async with asyncio.timeout(READY_SECONDS):
+                await self._wait_for(name)
+
+    # Down
+
+    async def stop_one(self, name: str) -> None:
+        """Stop one part and keep its port for it."""
+        await self.children.stop([name], STOP_SECONDS)
+        self._held[name] = hold(name, self.at.ports[name])
+
+    async def stop(self) -> None:
+        """Stop everything: services first, then what they rest on."""
+        await self.children.stop([name for name in services.MODULES], STOP_SECONDS)
+        await self.children.stop(["redis", "postgres"], STOP_SECONDS)
+        for listener in self._held.values():
+            listener.close()
+
+    async def wait_until_broken(self) -> None:
+        """Return never, or raise LabError when a part ends that nobody asked to."""
+        while True:
+            await self._broken.wait()
+            self._broken.clear()
+            child = self.children.first_unexpected_end()
+            if child is not None:
+                raise LabError(_epitaph(child, "went down with it"))
+
+    # What others see
+
+    def state(self) -> dict[str, Any]:
+        """The content of the state file."""
+        operated = [name for name in services.MODULES if name in self._names and name != "oidc"]
+        return {
+            "id": self.directory.id,
+            "pid": os.getpid(),
+            "started": self._started,
+            "parameters": self.at.parameters(),
+            "services": {
+                name: {
+                    "pid": self.children.by_name[name].pid,
+                    "url": self.at.url(name) if name in services.MODULES else f"{HOST}:{self.at.ports[name]}",
+                }
+                for name in self._names
+            },
+            "operator": {"token": self.secrets.operator, "urls": {name: self.at.url(name) for name in operated}},
+            "faults": list(self.plan.faults),
+            "ports": self.plan.ports,
+            "detached": self.plan.detached,
+        }
+
+    # Inside
+
+    def _check_faults(self) -> None:
+        try:
+            check_selection(",".join(self.plan.faults), self.plan.fault_modules)
+        except FaultProblem as problem:
+            raise LabError(f"The lab cannot start: {problem}.") from None
+
+    def _start_service(self, name: str, gate: int | None) -> Child:
+        listener = self._held.pop(name)
+        listener.listen(128)  # from here on a request waits for the service instead of being refused
+        with listener:
+            listener.set_inheritable(True)
+            if gate is not None:
+                os.set_inheritable(gate, True)
+            return self._watched(
+                self.children.start(
+                    services.command(
+                        name,
+                        services.environment_of(name, self.plan, self.at),
+                        listener=listener.fileno(),
+                        gate=gate,
+                        directory=self.directory.path,
+                        log=self.directory.log(name),
+                    )
+                )
+            )
+
+    def _start_redis(self) -> Child:
+        command = redis_server.command(
+            self.at.ports["redis"], self.secrets.redis, self.directory.path, self.directory.log("redis")
+        )
+        self._held.pop("redis").close()
+        return self._watched(self.children.start(command))
+
+    async def _start_postgres(self) -> None:
+        if "postgres" not in self._names:
+            return
+        # copying thousands of files must not keep the others waiting
+        self._cluster = await asyncio.to_thread(postgres.prepare, self.directory.path / "postgres", _cache())
+        child = self._run_postgres()
+        try:
+            await postgres.set_up(
+                self._cluster, child, self.at.ports["postgres"], self.secrets.database, self.secrets.database_admin
+            )
+        except (LabError, TimeoutError) as error:
+            postgres.forget_template(_cache())
+            raise LabError(str(error) or "PostgreSQL did not accept connections in time; start again.") from None
+
+    def _run_postgres(self) -> Child:
+        assert self._cluster is not None
+        self._held.pop("postgres").close()
+        command = self._cluster.command(self.at.ports["postgres"], self.directory.log("postgres"))
+        return self._watched(self.children.start(command))
+
+    async def _wait_for_postgres_port(self) -> None:
+        child = self.children.by_name["postgres"]
+        async with asyncio.timeout(postgres.READY_SECONDS):
+            while not await postgres.answers(self.at.ports["postgres"], self.secrets.database_admin):
+                await asyncio.wait([child.ended], timeout=0.02)
+                if child.ended.done():
+                    raise LabError(_epitaph(child, "did not come back"))
+
+    def _watched(self, child: Child) -> Child:
+        child.ended.add_done_callback(lambda _: self._broken.set())
+        return child
+
+    async def _wait_for(self, name: str) -> None:
+        child = self.children.by_name[name]
+        path = services.READY_PATHS.get(name, "/health/ready")
+        while True:
+            asking = asyncio.ensure_future(status_of(HOST, self.at.ports[name], path))
+            await asyncio.wait([asking, child.ended], return_when=asyncio.FIRST_COMPLETED)
+            if child.ended.done():
+                asking.cancel()
+                raise LabError(_epitaph(child, "could not start"))
+            try:
+                if await asking == 200:
+                    return
+            except OSError:
+                pass  # its process is ending, or it has not taken the socket over yet
+            await asyncio.wait([child.ended], timeout=0.05)
+
+    def _slow(self) -> str:
+        texts = [
+            f"{name}: {child.last_words(3)}" for name, child in self.children.by_name.items() if child.last_words(3)
+        ]
+        return f"The lab did not become ready within {READY_SECONDS:g} s; is the machine busy?\n" + "\n".join(texts)
+
+
+def _epitaph(child: Child, consequence: str) -> str:
+    status = child.ended.result()
+    how = f"signal {-status}" if status < 0 else f"status {status}"
+    words = child.last_words()
+    return f"The lab's {child.name} ended with {how} and the lab {consequence}." + (f"\n{words}" if words else "")
+
+
+def _cache() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("netra-probe"))

@@ -1,0 +1,41 @@
+"""What a lab is asked to be: faults, ports, extra settings. Holds no secret: it travels as a command-line argument."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Ports = Literal["ephemeral", "usual"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One lab to start."""
+
+    faults: tuple[str, ...] = ()
+    """``"W1"`` or, with a rate, ``"W1:0.5"``."""
+    fault_modules: tuple[str, ...] = ()
+    """Absolute paths of Python files with further faults."""
+    ports: Ports = "ephemeral"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further environment variables for every service; secrets do not belong here."""
+    without: tuple[str, ...] = ()
+    """Services that are not started, by name."""
+    detached: bool = False
+    parent: int | None = None
+    """The process that the lab ends with, unless it is detached."""
+
+    def to_json(self) -> str:
+        """The plan as the supervisor's argument."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The plan that the supervisor was given."""
+        values: dict[str, Any] = json.loads(text)
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = tuple(value)
+        return cls(**values)

@@ -1,0 +1,159 @@
+"""A child process of the supervisor: started so that it cannot outlive it, watched, stopped, explained by its log."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """How to start one process: everything but its place in time."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    directory: Path
+    log: Path
+    stdin: bytes = b""
+    descriptors: tuple[int, ...] = ()
+    user: int | None = None
+    group: int | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    orphan_signal: signal.Signals = signal.SIGKILL
+    """What the kernel sends it when the supervisor is gone."""
+
+
+class Child:
+    """A running process; `ended` is a future with its exit status."""
+
+    def __init__(self, command: Command, process: subprocess.Popen[bytes]) -> None:
+        self.command = command
+        self.process = process
+        self.expected_to_end = False
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._watch()
+
+    @classmethod
+    def start(cls, command: Command) -> Child:
+        """Start the process. Call from the main thread only: the parent-death signal is tied to the thread."""
+        with command.log.open("ab") as log:
+            process = subprocess.Popen(
+                list(command.arguments),
+                env=dict(command.environment),
+                cwd=command.directory,
+                stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=command.descriptors,
+                user=command.user,
+                group=command.group,
+                extra_groups=[] if command.user is not None else None,
+                preexec_fn=_tie_to(os.getpid(), command.orphan_signal),
+            )
+        if process.stdin is not None:
+            process.stdin.write(command.stdin)
+            process.stdin.close()
+        return cls(command, process)
+
+    @property
+    def name(self) -> str:
+        return self.command.name
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if not self.ended.done():
+            self.process.send_signal(number)
+
+    async def stop(self, within: float) -> None:
+        """Ask it to end, wait up to `within` seconds, then make it end."""
+        self.expected_to_end = True
+        self.signal(signal.SIGCONT)
+        self.signal(self.command.stop_signal)
+        done, _ = await asyncio.wait([self.ended], timeout=within)
+        if not done:
+            self.signal(signal.SIGKILL)
+            await self.ended
+
+    def last_words(self, lines: int = 15) -> str:
+        """The end of its log."""
+        try:
+            with self.command.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 8192))
+                text = log.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return "\n".join(text.strip().splitlines()[-lines:])
+
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def finished(status: int) -> None:
+            if not self.ended.done():
+                self.ended.set_result(status)
+
+        if hasattr(os, "pidfd_open"):
+            descriptor = os.pidfd_open(self.pid)
+
+            def collect() -> None:
+                loop.remove_reader(descriptor)
+                os.close(descriptor)
+                finished(self.process.wait())
+
+            loop.add_reader(descriptor, collect)
+        else:
+
+            def wait() -> None:
+                status = self.process.wait()
+                loop.call_soon_threadsafe(finished, status)
+
+            threading.Thread(target=wait, daemon=True).start()
+
+
+@dataclass(kw_only=True)
+class Children:
+    """All processes of a lab, in the order they were started, with word of each new one to the janitor."""
+
+    announce: Callable[[int], None]
+    by_name: dict[str, Child] = field(default_factory=dict)
+
+    def start(self, command: Command) -> Child:
+        """Start a process (again)."""
+        child = Child.start(command)
+        self.by_name[command.name] = child
+        self.announce(child.pid)
+        return child
+
+    def first_unexpected_end(self) -> Child | None:
+        """A process that ended although nobody asked it to."""
+        ended = (child for child in self.by_name.values() if child.ended.done() and not child.expected_to_end)
+        return next(ended, None)
+
+    async def stop(self, names: Sequence[str], within: float) -> None:
+        """Stop some of them at the same time."""
+        await asyncio.gather(*(self.by_name[name].stop(within) for name in names if name in self.by_name))
+
+
+def _tie_to(parent: int, orphan_signal: signal.Signals) -> Callable[[], None]:
+    def in_child() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, int(orphan_signal), 0, 0, 0)
+        if os.getppid() != parent:  # the supervisor died between fork and here
+            os._exit(1)
+
+    return in_child

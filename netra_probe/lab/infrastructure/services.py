@@ -1,0 +1,151 @@
+"""The lab's Python services: their secrets, their environment variables, how each is started and found ready."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from netra_probe.lab.infrastructure.plan import Plan
+from netra_probe.lab.infrastructure.ports import HOST
+from netra_probe.lab.infrastructure.processes import Command
+
+SERVICE_ID = "netra-backend"
+FRONTEND_URL = "http://localhost:3000"
+
+MODULES: Mapping[str, str] = {
+    "auth": "netra_probe.lab.auth_service",
+    "backend-1": "netra_probe.lab.backend",
+    "backend-2": "netra_probe.lab.backend",
+    "llm": "netra_probe.lab.llm_service",
+    "oidc": "netra_probe.lab.identity_provider",
+}
+"""The module behind each service, run with ``python -m``."""
+
+READY_PATHS: Mapping[str, str] = {"oidc": "/.well-known/openid-configuration"}
+"""What a ready service answers 200 on, where that is not ``/health/ready``."""
+
+_INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+def _secret() -> str:
+    return secrets.token_hex(24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """Everything secret in one lab, new for each."""
+
+    jwt: str = field(default_factory=_secret, repr=False)
+    service: str = field(default_factory=_secret, repr=False)
+    operator: str = field(default_factory=_secret, repr=False)
+    redis: str = field(default_factory=_secret, repr=False)
+    database_admin: str = field(default_factory=_secret, repr=False)
+    database: Mapping[str, str] = field(
+        default_factory=lambda: {role: _secret() for role in ("netra_auth", "netra_backend", "netra_probe")}, repr=False
+    )
+    oauth_client: str = field(default_factory=_secret, repr=False)
+    oauth_state: str = field(default_factory=_secret, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where everything listens, by service name."""
+
+    ports: Mapping[str, int]
+    secrets: Secrets
+
+    def url(self, name: str) -> str:
+        """The URL of an HTTP service."""
+        return f"http://{HOST}:{self.ports[name]}"
+
+    def database_url(self, role: str) -> str:
+        """The database as one role sees it."""
+        return f"postgresql://{role}:{self.secrets.database[role]}@{HOST}:{self.ports['postgres']}/netra"
+
+    def redis_url(self, database: int) -> str:
+        """One of Redis's databases."""
+        return f"redis://:{self.secrets.redis}@{HOST}:{self.ports['redis']}/{database}"
+
+    def parameters(self) -> dict[str, object]:
+        """What a probe needs to know: usable as ``target:`` of a parameter file."""
+        return {
+            "auth_url": self.url("auth"),
+            "backend_urls": [self.url("backend-1"), self.url("backend-2")],
+            "database_url": self.database_url("netra_probe"),
+            "redis_url": self.redis_url(0),
+            "service_id": SERVICE_ID,
+            "service_secret": self.secrets.service,
+            "jwt_secret": self.secrets.jwt,
+        }
+
+
+def environment_of(name: str, plan: Plan, at: Addresses) -> dict[str, str]:
+    """The environment variables of one service: its own, the plan's, and next to nothing inherited."""
+    given = {key: os.environ[key] for key in _INHERITED if key in os.environ}
+    common = {
+        "ENVIRONMENT": "test",
+        "PYTHONPATH": _python_path(),
+        "PYTHONUNBUFFERED": "1",
+        "LAB_PARENT_PID": str(os.getpid()),
+        "LAB_OPERATOR_TOKEN": at.secrets.operator,
+        "LAB_FAULTS": ",".join(plan.faults),
+        "LAB_FAULT_MODULES": os.pathsep.join(plan.fault_modules),
+        "FRONTEND_URL": FRONTEND_URL,
+        "OIDC_ISSUER_URL": at.url("oidc"),
+    }
+    if "LAB_FAULT_SEED" in os.environ:
+        common["LAB_FAULT_SEED"] = os.environ["LAB_FAULT_SEED"]
+    tokens = {"JWT_SECRET_KEY": at.secrets.jwt, "SERVICE_ID": SERVICE_ID, "SERVICE_SECRET": at.secrets.service}
+    own: dict[str, str] = {}
+    if name == "auth":
+        own = {
+            **tokens,
+            "DATABASE_URL": at.database_url("netra_auth"),
+            "REDIS_URL": at.redis_url(1),
+            "AUTH_SERVICE_URL": at.url("auth"),
+            "OAUTH_CLIENT_SECRET": at.secrets.oauth_client,
+            "OAUTH_STATE_SECRET": at.secrets.oauth_state,
+        }
+    elif name.startswith("backend"):
+        own = {
+            **tokens,
+            "DATABASE_URL": at.database_url("netra_backend"),
+            "REDIS_URL": at.redis_url(0),
+            "AUTH_SERVICE_URL": at.url("auth"),
+            "LLM_SERVICE_URL": at.url("llm"),
+            "BACKEND_URL": at.url(name),
+            "BACKEND_NAME": name,
+        }
+    elif name == "oidc":
+        own = {"AUTHLIB_INSECURE_TRANSPORT": "1"}
+    return {**given, **common, **own, **plan.settings}
+
+
+def command(
+    name: str, environment: Mapping[str, str], *, listener: int, gate: int | None, directory: Path, log: Path
+) -> Command:
+    """The process of one service: it inherits its listening socket, and waits for the end of file on `gate`."""
+    passed: Sequence[int] = [listener] if gate is None else [listener, gate]
+    variables = {**environment, "LAB_LISTEN_FD": str(listener)}
+    if gate is not None:
+        variables["LAB_START_FD"] = str(gate)
+    return Command(
+        name=name,
+        # -P: the lab's directory is the working directory and must not be searched for modules
+        arguments=[sys.executable, "-P", "-m", MODULES[name]],
+        environment=variables,
+        directory=directory,
+        log=log,
+        descriptors=tuple(passed),
+    )
+
+
+def _python_path() -> str:
+    """Where this package is, before what the caller had: a checkout that is not installed works too."""
+    here = Path(__file__).resolve().parents[3]
+    own = [] if here.name in ("site-packages", "dist-packages") else [str(here)]
+    return os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
