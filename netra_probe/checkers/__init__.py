@@ -12,12 +12,15 @@ from typing import Any
 
 from netra_probe.checkers.base import Checker, Pass, Window, judge
 from netra_probe.checkers.canary import CanaryChecker
+from netra_probe.checkers.envelope import EnvelopeChecker
 
 REGISTRY: dict[str, type[Checker]] = {
     "C1": CanaryChecker,
+    "C2": EnvelopeChecker,
 }
 
 canary = CanaryChecker
+envelope = EnvelopeChecker
 
 
 def from_options(id: str, options: Mapping[str, Any]) -> Checker:
@@ -37,6 +40,7 @@ __all__ = [
     "Pass",
     "Window",
     "canary",
+    "envelope",
     "from_options",
     "judge",
 ]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.life import Life
+from netra_probe.checkers.recipients import Recipients
+from netra_probe.checkers.roster import times
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch, Sighting
 from netra_probe.history.operation import PROBE, Operation, Outcome
@@ -13,7 +15,6 @@ from netra_probe.verdict import Finding, Judgement
 
 #: Rows and keys have no recipient: whose they are is the business of C12.
 STORES = frozenset({"database", "cache"})
-ANONYMOUS = "anonymous"
 
 
 class CanaryChecker(Checker):
@@ -38,8 +39,8 @@ class CanaryChecker(Checker):
     complexity = "time O(bytes of payload), memory O(canaries + connections)"
     inconclusive_when = (
         "no canary was planted, nothing was delivered, nobody else was looking, an owner did not see what they "
-        "planted, an open socket gave no sign of life after the others' deliveries, only the beginning of a canary was seen, "
-        "or a canary of unknown origin"
+        "planted, an open socket gave no sign of life after the others' deliveries, only the beginning of a canary was "
+        "seen, or a canary of unknown origin"
     )
 
     def begin(self, window: Window) -> Pass:
@@ -72,8 +73,7 @@ class CanaryPass(Pass):
         #: user → first and last sighting of an own canary in the window.
         self._own: dict[str, tuple[int, int]] = {}
         self._own_count = 0
-        #: call → whom the target was meant to take the caller for (positive controls of the token playbook).
-        self._acting: dict[int, str] = {}
+        self._recipients = Recipients()
         self._observers: set[str] = set()
         self._deliveries = 0
         self._frames = 0
@@ -125,9 +125,8 @@ class CanaryPass(Pass):
         user = operation.user
         if user is None:
             return
+        self._recipients.sent(operation)
         detail = operation.detail
-        if detail and isinstance(expected := detail.get("expect"), str) and expected != "refused":
-            self._acting[operation.index] = expected
         text = operation.payload
         if detail:
             text = f"{text} {detail.get('path', '')} {detail.get('query', '')}"
@@ -143,9 +142,7 @@ class CanaryPass(Pass):
 
     def _observe(self, operation: Operation) -> None:
         index = operation.index
-        recipient = operation.user or ANONYMOUS
-        if operation.call is not None and self._acting:
-            recipient = self._acting.pop(operation.call, recipient)
+        recipient = self._recipients.of(operation)
         if index < self._start:
             return
         if operation.type != "info" or operation.payload:
@@ -204,7 +201,7 @@ class CanaryPass(Pass):
             Finding(
                 checker="C1",
                 kind=kind,
-                summary=f"{recipient} received the secret of {victim} over {surface} ({_times(leak.count)}"
+                summary=f"{recipient} received the secret of {victim} over {surface} ({times(leak.count, 'time')}"
                 + (f", {', '.join(sorted(leak.forms))})" if leak.forms != {"raw"} else ")"),
                 victims=(victim,),
                 recipients=(recipient,),
@@ -239,7 +236,8 @@ class CanaryPass(Pass):
         for user in sorted(self._planters - self._own.keys()):
             if self._own:
                 doubts.append(f"{user} planted a canary and never saw it: no positive control for {user}")
-        doubts += self._silent()
+        if self._frames:
+            doubts += self._life.silent({user: first for user, (first, _) in self._own.items()})
         for (victim, recipient), index in sorted(self._partial.items()):
             doubts.append(
                 f"{recipient} saw the beginning of a canary of {victim} (#{index}): cut short, so not certain"
@@ -250,19 +248,3 @@ class CanaryPass(Pass):
             first = min(self._strange.values())
             doubts.append(f"{len(self._strange)} canaries of another investigation were seen, first in #{first}")
         return doubts
-
-    def _silent(self) -> list[str]:
-        """Open sockets that gave no sign of life after some other user's own sighting: their silence proves nothing."""
-        if not self._frames:
-            return []
-        firsts = sorted((first, user) for user, (first, _) in self._own.items())
-        doubts = []
-        for connection in self._life.open():
-            after = max((first for first, user in firsts if user != connection.user), default=self._start)
-            if connection.last < after:
-                doubts.append(f"{connection.name} gave no sign of life after the deliveries to others")
-        return sorted(doubts)
-
-
-def _times(count: int) -> str:
-    return "1 time" if count == 1 else f"{count} times"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from netra_probe.history import actions
@@ -62,6 +62,18 @@ class Life:
     def open(self) -> Iterator[Connection]:
         """The connections that nobody has closed."""
         return (connection for connection in self._connections.values() if connection.closed < 0)
+
+    def silent(self, shown: Mapping[str, int]) -> list[str]:
+        """Doubts about open sockets that gave no sign of life after some other user was shown to be served.
+
+        Their silence proves nothing. ``shown`` is the index at which each user's positive control was first seen.
+        """
+        doubts = []
+        for connection in self.open():
+            after = max((index for user, index in shown.items() if user != connection.user), default=self._start)
+            if connection.last < after:
+                doubts.append(f"{connection.name} gave no sign of life after the deliveries to others")
+        return sorted(doubts)
 
     def of(self, user: str) -> list[Connection]:
         """All remembered connections of a user, closed ones too."""

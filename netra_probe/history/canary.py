@@ -1,8 +1,8 @@
 """Canaries: secret marks planted in everything a user owns, so that a leak is a search and not a guess.
 
 The idea is the honeytoken of intrusion detection; one per user × field × surface × epoch, so that a sighting tells
-whose it is, where it was planted and when. A fixed prefix lets a few substring tests rule out a text that holds none, in
-whatever encoding; only what passes them is looked at closely.
+whose it is, where it was planted and when. A fixed prefix lets a few substring tests rule out a text that holds none,
+in whatever encoding; only what passes them is looked at closely.
 """
 
 from __future__ import annotations

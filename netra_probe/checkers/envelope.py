@@ -1,0 +1,321 @@
+"""C2: the ids that a user is shown are the user's own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.life import Life
+from netra_probe.checkers.recipients import Recipients
+from netra_probe.checkers.roster import times
+from netra_probe.history import actions
+from netra_probe.history.frames import Frame, frame_of
+from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.verdict import Finding, Judgement
+
+#: Ids remembered at once. Beyond it the oldest are forgotten, so that a soak test of days keeps its memory.
+KEPT_IDS = 200_000
+#: Ids of nested objects (``"thread_id": "…"``, ``"id":"…"``) and ids inside longer texts (``user:<uuid>:inbox``).
+_NESTED = re.compile(r'id": ?"([^"\\]{4,})"')
+_UUID = re.compile(r"-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-")
+_STORES = frozenset({"database", "cache"})
+
+
+class EnvelopeChecker(Checker):
+    """C2: user, thread, run and message ids in frames and responses belong to the principal of the connection.
+
+    >>> from netra_probe.history.operation import Operation
+    >>> frame = '{"type":"agent_started","thread_id":"thread_a","payload":{}}'
+    >>> history = [
+    ...     Operation(index=0, time=0, type="ok", action="own", user="alice", ids={"thread_id": "thread_a"}),
+    ...     Operation(index=1, time=1, type="ok", action="receive", user="bob", surface="websocket", payload=frame),
+    ... ]
+    >>> [finding.summary for finding in EnvelopeChecker()(history).findings]
+    ['bob was sent the thread id of alice over websocket (1 time)']
+    """
+
+    id = "C2"
+    guarantee = "Every user, thread, run and message id that a user is sent belongs to that user."
+    source = (
+        "OWASP WSTG-ATHZ-02 bypassing authorization schema; OWASP ASVS 4.0.3 V4.1.2, V4.2.1; netra-wire §4 (welcome)"
+    )
+    complexity = "time O(bytes of payload), memory O(ids), at most the last 200,000"
+    inconclusive_when = (
+        "no account is known, nothing was delivered, nobody was sent an id of their own, nobody else was looking, or "
+        "an open socket gave no sign of life after the others' deliveries"
+    )
+
+    def begin(self, window: Window) -> Pass:
+        return EnvelopePass(window.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Whose an id is, what it names, and the operation that says so."""
+
+    user: str
+    kind: str
+    index: int
+
+
+@dataclass(slots=True)
+class Mismatch:
+    """One group of equal findings."""
+
+    count: int
+    witness: tuple[int, ...]
+    explanation: str
+
+
+class EnvelopePass(Pass):
+    """Learns whose each id is; what is shown before its owner is known waits until it is."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._life = Life(start)
+        self._recipients = Recipients()
+        self._account: dict[str, str] = {}
+        self._owned: dict[str, Owned] = {}
+        #: id → user → first operation that showed it, for ids that nobody is known to own yet.
+        self._waiting: dict[str, dict[str, tuple[int, str]]] = {}
+        self._quoted: set[tuple[str, str]] = set()
+        self._own: dict[str, int] = {}
+        self._compared = 0
+        self._deliveries = 0
+        self._frames = 0
+        self._observers: set[str] = set()
+        self._found: dict[tuple[str, str, str, str], Mismatch] = {}
+
+    def wants(self, surface: str, action: str, type: Outcome) -> bool:
+        if surface == PROBE:
+            return action in (actions.PRINCIPAL, actions.OWN)
+        return surface not in _STORES and action != actions.GAUGE
+
+    def feed(self, operation: Operation) -> None:
+        action = operation.action
+        if action == actions.RECEIVE:
+            self._life.feed(operation)
+            self._frame(operation)
+        elif action == actions.PRINCIPAL:
+            self._principal(operation)
+        elif action == actions.OWN:
+            self._own_object(operation)
+        elif operation.type == "invoke":
+            self._request(operation)
+        elif action == actions.ASK:
+            self._asked(operation)
+        elif action in (actions.CONNECT, actions.CLOSED):
+            self._life.feed(operation)
+        elif action != actions.SEND:
+            self._response(operation)
+
+    def _principal(self, operation: Operation) -> None:
+        user, account = operation.user, operation.ids.get("user_id")
+        if user and account:
+            self._account[user] = account
+            self._learn(account, Owned(user, "user", operation.index))
+
+    def _own_object(self, operation: Operation) -> None:
+        kind = str(operation.detail.get("kind", ""))
+        named = {name.removesuffix("_id"): id for name, id in operation.ids.items()}
+        identifier = operation.detail.get("id")
+        if isinstance(identifier, str) and identifier not in named.values():
+            named[kind or "object"] = identifier
+        if operation.user:
+            for kind, id in named.items():
+                if kind != "user":
+                    self._learn(id, Owned(operation.user, kind, operation.index))
+
+    def _request(self, operation: Operation) -> None:
+        self._recipients.sent(operation)
+        user = operation.user
+        if user is None:
+            return
+        if operation.action == actions.ASK and operation.nonce:
+            self._learn(operation.nonce, Owned(user, "turn", operation.index))
+        named = set(operation.ids.values())
+        detail = operation.detail
+        if detail:
+            path, thing = detail.get("path"), detail.get("object")
+            if isinstance(path, str):
+                named.update(path.split("/"))
+            if isinstance(thing, dict):
+                named.add(str(thing.get("id")))
+            if query := detail.get("query"):
+                named.update(map(str, query.values()) if isinstance(query, dict) else (str(query),))
+        named.update(operation.payload.split('"'))
+        for id in named:
+            owned = self._owned.get(id)
+            if owned is not None and owned.user != user:
+                self._quoted.add((user, id))
+
+    def _asked(self, operation: Operation) -> None:
+        """The end of an ask names the run and thread that became the user's."""
+        user = operation.user
+        if user is None:
+            return
+        for name, id in operation.ids.items():
+            if name not in ("run_id", "thread_id") or (user, id) in self._quoted:
+                continue
+            owned = self._owned.get(id)
+            if owned is None:
+                self._learn(id, Owned(user, name.removesuffix("_id"), operation.index))
+            elif owned.user != user and operation.index >= self._start:
+                self._mismatch(operation, user, owned)
+
+    def _learn(self, id: str, owned: Owned) -> None:
+        known = self._owned.get(id)
+        if known is not None and known.user != owned.user and owned.kind != "user":
+            # Two users were given one id: the first keeps it, the second was sent it.
+            if owned.index >= self._start and (owned.user, id) not in self._quoted:
+                self._record(known, owned.user, "rest", owned.index, None)
+            return
+        if len(self._owned) >= KEPT_IDS:
+            oldest = next((id for id, owned in self._owned.items() if owned.kind != "user"), id)
+            self._owned.pop(oldest, None)
+        self._owned[id] = owned
+        for user, (index, surface) in self._waiting.pop(id, {}).items():
+            if user == owned.user:
+                self._compared += 1
+                self._own.setdefault(user, index)
+            elif (user, id) not in self._quoted:
+                self._record(owned, user, surface, index, None)
+
+    def _frame(self, operation: Operation) -> None:
+        index, user = operation.index, operation.user
+        if user is None or index < self._start:
+            return
+        self._frames += 1
+        self._deliveries += 1
+        self._observers.add(user)
+        frame = frame_of(operation)
+        if frame.name == "connection_established":
+            self._welcome(operation, user, frame)
+        owned_by_thread = self._owned.get(frame.ids.get("thread_id", ""))
+        for name, id in frame.ids.items():
+            owned = self._owned.get(id)
+            if owned is not None:
+                self._compare(operation, user, id, owned)
+            elif name == "run_id" or name == "thread_id":
+                if owned_by_thread is not None and (user, frame.ids["thread_id"]) not in self._quoted:
+                    owned = Owned(owned_by_thread.user, "run", index)
+                    self._learn(id, owned)
+                    self._compare(operation, user, id, owned)
+                else:
+                    self._wait(id, user, index, operation.surface)
+        self._scan(operation, user, frame.ids)
+
+    def _response(self, operation: Operation) -> None:
+        if operation.index < self._start:
+            return
+        recipient = self._recipients.of(operation)
+        if operation.payload:
+            self._deliveries += 1
+            self._observers.add(recipient)
+            self._scan(operation, recipient, {})
+
+    def _scan(self, operation: Operation, recipient: str, known: dict[str, str]) -> None:
+        """Look at every id anywhere in the raw text: many shapes carry theirs in a corner."""
+        text = operation.payload
+        seen = set(_NESTED.findall(text))
+        for match in _UUID.finditer(text):
+            seen.add(text[max(match.start() - 8, 0) : match.end() + 12])
+        for id in seen.difference(known.values()):
+            owned = self._owned.get(id)
+            if owned is not None:
+                self._compare(operation, recipient, id, owned)
+
+    def _compare(self, operation: Operation, recipient: str, id: str, owned: Owned) -> None:
+        if owned.user == recipient:
+            self._compared += 1
+            self._own.setdefault(recipient, operation.index)
+        elif (recipient, id) not in self._quoted:
+            self._mismatch(operation, recipient, owned)
+
+    def _wait(self, id: str, user: str, index: int, surface: str) -> None:
+        waiting = self._waiting.get(id)
+        if waiting is None:
+            if len(self._waiting) >= KEPT_IDS:
+                del self._waiting[next(iter(self._waiting))]
+            waiting = self._waiting[id] = {}
+        waiting.setdefault(user, (index, surface))
+
+    def _welcome(self, operation: Operation, user: str, frame: Frame) -> None:
+        """The welcome says who the target takes the connection for; some say only the first characters."""
+        account, said = self._account.get(user), frame.ids.get("user_id", "").rstrip(".…*")
+        if not account or not said or said in self._owned:
+            return
+        if not (account == said or (len(said) >= 8 and account.startswith(said))):
+            explanation = (
+                f"Let c = #{operation.index} welcome {user}'s connection under an id that is not {user}'s. Whoever "
+                f"else is welcomed so shares {user}'s identity: the connection is not bound to its token, a contradiction."
+            )
+            self._count("identity not bound", user, user, operation.surface, (operation.index,), explanation)
+
+    def _mismatch(self, operation: Operation, recipient: str, owned: Owned) -> None:
+        self._record(owned, recipient, operation.surface, operation.index, operation.call)
+
+    def _record(self, owned: Owned, recipient: str, surface: str, index: int, call: int | None) -> None:
+        explanation = (
+            f"Let o = #{owned.index} by which {owned.kind} t is {owned.user}'s, and r = #{index} in which {recipient} "
+            f"is sent the id of t. {recipient} never named t before r, so r carries what is {owned.user}'s: "
+            "a contradiction."
+        )
+        witness = tuple(sorted({owned.index, index} if call is None else {owned.index, index, call}))
+        self._count(f"foreign {owned.kind} id", owned.user, recipient, surface, witness, explanation)
+
+    def _count(
+        self, kind: str, victim: str, recipient: str, surface: str, witness: tuple[int, ...], explanation: str
+    ) -> None:
+        found = self._found.get((kind, victim, recipient, surface))
+        if found is None:
+            self._found[kind, victim, recipient, surface] = Mismatch(1, witness, explanation)
+        else:
+            found.count += 1
+
+    def finish(self) -> Judgement:
+        return Judgement(
+            checker="C2",
+            findings=tuple(
+                _finding(*key, mismatch) for key, mismatch in sorted(self._found.items(), key=lambda f: f[0])
+            ),
+            doubts=tuple(self._doubts()),
+            evidence={
+                "deliveries": self._deliveries,
+                "own ids seen": self._compared,
+                "users looking": len(self._observers),
+            },
+        )
+
+    def _doubts(self) -> list[str]:
+        doubts = []
+        if not self._owned:
+            doubts.append("no account, thread or run is known: there is nothing to compare with")
+        elif not self._deliveries:
+            doubts.append("nothing was delivered to anybody")
+        elif not self._own:
+            doubts.append("nobody was sent an id of their own: there is no positive control")
+        elif not any(self._observers - {user} for user in self._own):
+            doubts.append("nobody but the owner was looking")
+        if self._frames:
+            doubts += self._life.silent(self._own)
+        return doubts
+
+
+def _finding(kind: str, victim: str, recipient: str, surface: str, mismatch: Mismatch) -> Finding:
+    if kind == "identity not bound":
+        summary = f"{recipient}'s connection was welcomed as somebody else ({times(mismatch.count, 'time')})"
+    else:
+        what = kind.removeprefix("foreign ")
+        summary = f"{recipient} was sent the {what} of {victim} over {surface} ({times(mismatch.count, 'time')})"
+    return Finding(
+        checker="C2",
+        kind=kind,
+        summary=summary,
+        victims=(victim,),
+        recipients=(recipient,),
+        surface=surface,
+        witness=mismatch.witness,
+        explanation=mismatch.explanation,
+    )
