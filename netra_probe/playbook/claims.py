@@ -54,8 +54,9 @@ def _victim_as(spell: Callable[[str], Any]) -> Change:
     return lambda material, claims: {**claims, "sub": spell(material.victim)}
 
 
-def _own(change: Callable[[Any], Any], name: str) -> Change:
-    return lambda _, claims: {**claims, name: change(claims.get(name))}
+def _behind(name: str) -> Change:
+    """The right value with more behind it: right for whoever compares beginnings."""
+    return lambda _, claims: {**claims, name: f"{claims.get(name)}.evil"}
 
 
 _SWEEP: tuple[tuple[str, str, str, str, Change], ...] = (
@@ -71,21 +72,21 @@ _SWEEP: tuple[tuple[str, str, str, str, Change], ...] = (
     ("nbf tomorrow", "time", "properly signed and not valid before tomorrow", _TIME, _at(nbf=_DAY, exp=2 * _DAY)),
     ("iat tomorrow", "time", "properly signed tomorrow", _TIME, _at(iat=_DAY, exp=2 * _DAY)),
     # audience and issuer
-    ("aud of services", "audience", "addressed to services, not to the platform", _AUDIENCE, _with(aud="netra-services")),
+    ("aud of services", "audience", "addressed to services", _AUDIENCE, _with(aud="netra-services")),
     ("aud of strangers", "audience", "addressed to another platform", _AUDIENCE, _with(aud="another-platform")),
     ("aud missing", "audience", "addressed to nobody", _AUDIENCE, _without("aud")),
     ("aud empty", "audience", "addressed to an empty list", _AUDIENCE, _with(aud=[])),
-    ("aud prefix", "audience", "the right audience with more behind it", _AUDIENCE, _own(lambda aud: f"{aud}.evil", "aud")),
+    ("aud prefix", "audience", "the right audience with more behind it", _AUDIENCE, _behind("aud")),
     ("iss of strangers", "audience", "issued by another service", _ISSUER, _with(iss="another-issuer")),
     ("iss missing", "audience", "issued by nobody", _ISSUER, _without("iss")),
-    ("iss prefix", "audience", "the right issuer with more behind it", _ISSUER, _own(lambda iss: f"{iss}.evil", "iss")),
+    ("iss prefix", "audience", "the right issuer with more behind it", _ISSUER, _behind("iss")),
     # type and environment
     ("type refresh", "audience", "a refresh token by its type", _TYPE, _with(type="refresh", token_type="refresh")),
     (
         "type service", "audience", "a service token by its type", _TYPE,
         _with(type="service", token_type="service", service="netra-probe"),
     ),
-    ("type unknown", "audience", "a token of a type that does not exist", _TYPE, _with(type="tester", token_type="tester")),
+    ("type unknown", "audience", "a token of a type that does not exist", _TYPE, _with(type="x", token_type="x")),
     ("type missing", "audience", "a token of no type", _TYPE, _without("type", "token_type")),
     ("types at odds", "audience", "token_type says access, type says refresh", _TYPE, _with(type="refresh")),
     ("env of strangers", "audience", "issued for another environment", _AUDIENCE, _with(env="another-environment")),
@@ -94,14 +95,14 @@ _SWEEP: tuple[tuple[str, str, str, str, Change], ...] = (
     ("sub empty", "subject", "properly signed for an empty id", _SUBJECT, _with(sub="")),
     ("sub null", "subject", "sub is null", _SUBJECT, _with(sub=None)),
     ("sub a number", "subject", "sub is 0", _SUBJECT, _with(sub=0)),
-    ("sub a list", "subject", "sub is a list with the victim in it", _SUBJECT, _victim_as(lambda victim: [victim])),
-    ("sub an object", "subject", "sub is an object with the victim in it", _SUBJECT, _victim_as(lambda id: {"id": id})),
-    ("sub a wildcard", "subject", "sub matches everybody where it is used as a pattern", _SUBJECT, _with(sub="*")),
-    ("sub a placeholder", "subject", "sub is a word that code uses when there is no user", _SUBJECT, _with(sub="default")),
+    ("sub a list", "subject", "sub is a list with the victim", _SUBJECT, _victim_as(lambda victim: [victim])),
+    ("sub an object", "subject", "sub is an object with the victim", _SUBJECT, _victim_as(lambda id: {"id": id})),
+    ("sub a wildcard", "subject", "sub, used as a pattern, matches everybody", _SUBJECT, _with(sub="*")),
+    ("sub a placeholder", "subject", "sub is a word for no user at all", _SUBJECT, _with(sub="default")),
     ("sub upper case", "subject", "the victim's id in capitals", _SUBJECT, _victim_as(str.upper)),
     ("sub with a blank", "subject", "the victim's id and a blank", _SUBJECT, _victim_as(lambda victim: f"{victim} ")),
-    ("sub with a null byte", "subject", "the victim's id and a null byte", _SUBJECT, _victim_as(lambda id: f"{id}\0x")),
-    ("sub with a path", "subject", "a path that leads to the victim's id", _SUBJECT, _victim_as(lambda id: f"x/../{id}")),
+    ("sub with a null byte", "subject", "the victim's id, a null byte", _SUBJECT, _victim_as(lambda id: f"{id}\0x")),
+    ("sub with a path", "subject", "a path to the victim's id", _SUBJECT, _victim_as(lambda id: f"x/../{id}")),
     (
         "sub of nobody", "subject", "properly signed for an account that does not exist", _SUBJECT,
         _with(sub="00000000-0000-4000-8000-000000000000"),
@@ -134,7 +135,7 @@ def _plain(material: Material) -> str:
 
 
 def _unencoded(material: Material) -> Secret:
-    """RFC 7797: the payload is signed as it is; a verifier that ignores ``crit`` checks other bytes than it believes."""
+    """RFC 7797: the payload is signed as it stands; who ignores ``crit`` checks other bytes than are meant."""
     assert material.key is not None
     header = {**header_of(material.token), "b64": False, "crit": ["b64"]}
     payload = parts(material.token)[1]
