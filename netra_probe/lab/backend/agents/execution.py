@@ -1,0 +1,98 @@
+"""AgentExecution: one run from triage to final report, with exactly one last event whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from ..data_access_factory import DataAccessFactory, UserData
+from ..errors import BackendError, DependencyDown
+from ..user_execution_context import UserExecutionContext
+from ..user_websocket_emitter import UserWebSocketEmitter
+from .agent import Task
+
+if TYPE_CHECKING:
+    from ..agent_registry import AgentRegistry
+
+log = logging.getLogger(__name__)
+
+FIRST_AGENT = "triage"
+CANCELLED = "The run was stopped at your request; send the message again to start a new one."
+FAILED = "The run failed through no fault of yours; send the message again."
+CLOSING_SECONDS = 3.0
+
+
+class AgentExecution:
+    """Carries out runs; holds nothing between them."""
+
+    def __init__(self, *, registry: AgentRegistry, data_access: DataAccessFactory) -> None:
+        self._registry = registry
+        self._data_access = data_access
+
+    async def run(self, context: UserExecutionContext, task: Task) -> None:
+        """Do the whole run; failures and cancellation end in ``agent_error``."""
+        data = self._data_access.for_user(context)
+        emitter = self._registry.factory.make_emitter(context)
+        try:
+            await self._work(context, task, data, emitter)
+        except asyncio.CancelledError:
+            await self._close(data, emitter, status="cancelled", code="CANCELLED", message=CANCELLED)
+            raise
+        except BackendError as refusal:
+            await self._close(data, emitter, status="failed", code=refusal.code, message=refusal.message)
+        except Exception:
+            log.exception("run %s failed", context.run_id)
+            await self._close(data, emitter, status="failed", code="RUN_FAILED", message=FAILED)
+
+    async def _work(
+        self, context: UserExecutionContext, task: Task, data: UserData, emitter: UserWebSocketEmitter
+    ) -> None:
+        agent_name, current = FIRST_AGENT, context
+        while True:
+            agent = await self._registry.create_agent_for_user(context.user_id, agent_name, current, emitter=emitter)
+            outcome = await agent.run(task)
+            await data.runs.record_step(
+                context.run_id,
+                agent_name=agent_name,
+                kind="handoff" if outcome.hand_over_to else "answer",
+                status="completed",
+                details={
+                    "request_id": current.request_id,
+                    "parent_request_id": current.parent_request_id,
+                    "operation_depth": current.operation_depth,
+                    "hand_over_to": outcome.hand_over_to,
+                },
+            )
+            if outcome.hand_over_to is None:
+                break
+            agent_name = outcome.hand_over_to
+            current = current.create_child_context(f"handoff:{agent_name}")
+        await data.messages.add(context.thread_id, role="assistant", content=outcome.answer, run_id=context.run_id)
+        await data.runs.save_state(
+            context.run_id, context.thread_id, agent_name=agent_name, state={"request": task.request}
+        )
+        await data.memory.remember(context.thread_id, task.request)
+        await data.runs.finish(context.run_id, status="completed")
+        await emitter.notify_agent_completed(agent_name, outcome.answer)
+        await emitter.notify_final_report(agent_name, outcome.report)
+
+    async def _close(
+        self, data: UserData, emitter: UserWebSocketEmitter, *, status: str, code: str, message: str
+    ) -> None:
+        """Tell the user and the row how the run ended, as far as the stores can still be reached."""
+        context = emitter.context
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await data.runs.finish(context.run_id, status=status, error=message)
+        except (DependencyDown, TimeoutError):
+            log.warning("the end of run %s could not be stored", context.run_id)
+        if emitter.finished:
+            return
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await emitter.notify_agent_error(
+                    FIRST_AGENT, message, error_code=code, error_context={"run_id": context.run_id}
+                )
+        except (DependencyDown, TimeoutError):
+            log.warning("the end of run %s could not be announced", context.run_id)

@@ -1,0 +1,215 @@
+"""The composition root of the backend: all parts by name, and how they are put together.
+
+A fault replaces entries of `healthy_parts` before anything is built; this is the only module that names concrete
+classes together. Parts are classes or factories called as below, route handlers under ``"METHOD /path"``, and
+``"middleware"``, a list of ASGI middleware classes that are put around the application, the first one outermost.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from redis.asyncio import Redis
+
+from netra_probe.lab.shared.faults import Parts, install_faults
+from netra_probe.lab.shared.isolated_environment import get_env
+
+from .agent_instance_factory import AgentInstanceFactory
+from .agent_registry import AgentRegistry
+from .agents.execution import AgentExecution
+from .agents.specialist import CostSpecialist, PerformanceSpecialist, SpecialistAgent
+from .agents.triage import TriageAgent
+from .application import build_application
+from .chat_service import ChatService
+from .control_channel import ControlChannel
+from .data.messages import MessageStore
+from .data.profile import ProfileStore
+from .data.runs import RunStore
+from .data.spend import SpendStore
+from .data.thread_memory import ThreadMemory
+from .data.threads import ThreadStore
+from .data.user_cache import UserCache
+from .data_access_factory import DataAccessFactory, StoreClasses
+from .database_manager import DatabaseManager
+from .llm_manager import LLMManager
+from .rate_limiter import RateLimiter
+from .routes.caller import current_caller
+from .routes.table import ROUTES
+from .services import Services
+from .settings import BackendSettings
+from .tool_execution_engine import ToolExecutionEngine
+from .tools import TOOLS
+from .unified_authentication_service import UnifiedAuthenticationService
+from .unified_tool_dispatcher import UnifiedToolDispatcher
+from .unified_websocket_auth import UnifiedWebSocketAuth
+from .user_execution_context import UserExecutionContext
+from .user_websocket_emitter import UserWebSocketEmitter
+from .websocket_core.client_messages import ClientMessages
+from .websocket_core.event_log import EventLog
+from .websocket_core.session_watch import SessionWatch
+from .websocket_core.subscription import ConnectionHub
+from .websocket_core.websocket_session import WebSocketSession
+from .websocket_event_router import WebSocketEventRouter
+
+KEEP_ALIVE_SECONDS = 3.0
+"""Shorter than the five seconds after which our servers close idle connections, so none is reused as it closes."""
+
+
+def healthy_parts() -> Parts:
+    """Every replaceable part in its healthy form."""
+    return Parts(
+        {
+            "UnifiedAuthenticationService": UnifiedAuthenticationService,
+            "UnifiedWebSocketAuth": UnifiedWebSocketAuth,
+            "UserExecutionContext": UserExecutionContext,
+            "UnifiedToolDispatcher": UnifiedToolDispatcher,
+            "ToolExecutionEngine": ToolExecutionEngine,
+            "LLMManager": LLMManager,
+            "DataAccessFactory": DataAccessFactory,
+            "AgentInstanceFactory": AgentInstanceFactory,
+            "AgentRegistry": AgentRegistry,
+            "UserWebSocketEmitter": UserWebSocketEmitter,
+            "WebSocketEventRouter": WebSocketEventRouter,
+            "DatabaseManager": DatabaseManager,
+            "ThreadStore": ThreadStore,
+            "MessageStore": MessageStore,
+            "RunStore": RunStore,
+            "ProfileStore": ProfileStore,
+            "SpendStore": SpendStore,
+            "ThreadMemory": ThreadMemory,
+            "UserCache": UserCache,
+            "AgentExecution": AgentExecution,
+            "ChatService": ChatService,
+            "ControlChannel": ControlChannel,
+            "RateLimiter": RateLimiter,
+            "EventLog": EventLog,
+            "ConnectionHub": ConnectionHub,
+            "SessionWatch": SessionWatch,
+            "ClientMessages": ClientMessages,
+            "WebSocketSession": WebSocketSession,
+            "agents": {
+                agent.name: agent for agent in (TriageAgent, CostSpecialist, PerformanceSpecialist, SpecialistAgent)
+            },
+            "tools": TOOLS,
+            "current_caller": current_caller,
+            "middleware": [],
+            **ROUTES,
+        }
+    )
+
+
+def connect_redis(settings: BackendSettings, *, listening: bool = False) -> Any:
+    """A client for Redis; one that listens waits for as long as it takes."""
+    return Redis.from_url(
+        settings.redis_url,
+        decode_responses=True,
+        client_name=settings.name,
+        socket_connect_timeout=3.0,
+        socket_timeout=None if listening else 10.0,
+        max_connections=100,
+    )
+
+
+def connect_http(base_url: str, timeout: float) -> httpx.AsyncClient:
+    """A client for another service."""
+    return httpx.AsyncClient(
+        base_url=base_url,
+        timeout=timeout,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=100, keepalive_expiry=KEEP_ALIVE_SECONDS),
+    )
+
+
+def assemble(parts: Parts, settings: BackendSettings) -> Services:
+    """Build the components of one process; nothing is connected yet."""
+    limits = settings.limits
+    redis, listener = connect_redis(settings), connect_redis(settings, listening=True)
+    auth_client = connect_http(settings.auth_service_url, limits.authentication_timeout)
+    model_client = connect_http(settings.llm_service_url, limits.model_timeout)
+    authentication = parts["UnifiedAuthenticationService"](
+        auth_client, service_id=settings.service_id, service_secret=settings.service_secret
+    )
+    database = parts["DatabaseManager"](settings.database_url, name=settings.name, limits=limits)
+    data_access = parts["DataAccessFactory"](
+        database=database, redis=redis, limits=limits, stores=_store_classes(parts)
+    )
+    hub = parts["ConnectionHub"]()
+    event_log = parts["EventLog"](redis, limits=limits)
+    router = parts["WebSocketEventRouter"](
+        redis=redis, listener=listener, log=event_log, hub=hub, backend=settings.name
+    )
+    watch = parts["SessionWatch"](authentication, limits=limits)
+    control = parts["ControlChannel"](redis=redis, listener=listener)
+    factory = _agent_factory(
+        parts, data_access=data_access, router=router, redis=redis, client=model_client, settings=settings
+    )
+    registry = parts["AgentRegistry"](factory, limits=limits)
+    chat = parts["ChatService"](
+        data_access=data_access,
+        registry=registry,
+        execution=parts["AgentExecution"](registry=registry, data_access=data_access),
+        router=router,
+        control=control,
+        watch=watch,
+        limits=limits,
+        context_class=parts["UserExecutionContext"],
+    )
+    return Services(
+        settings=settings,
+        redis=redis,
+        clients=(redis, listener, auth_client, model_client),
+        authentication=authentication,
+        websocket_auth=parts["UnifiedWebSocketAuth"](authentication, frontend_url=settings.frontend_url),
+        database=database,
+        data_access=data_access,
+        event_log=event_log,
+        hub=hub,
+        router=router,
+        watch=watch,
+        limiter=parts["RateLimiter"](redis, window_seconds=limits.quota_window_seconds),
+        control=control,
+        factory=factory,
+        registry=registry,
+        chat=chat,
+        open_socket=functools.partial(parts["WebSocketSession"], messages=parts["ClientMessages"]()),
+    )
+
+
+def create_app() -> Any:
+    """The application of one backend process, with the faults that the environment selects."""
+    settings = BackendSettings.read(get_env().get)
+    parts = healthy_parts()
+    faults = install_faults(parts, "backend", process=settings.name)
+    return build_application(assemble(parts, settings), parts, faults)
+
+
+def _store_classes(parts: Parts) -> StoreClasses:
+    return StoreClasses(
+        threads=parts["ThreadStore"],
+        messages=parts["MessageStore"],
+        runs=parts["RunStore"],
+        profile=parts["ProfileStore"],
+        spend=parts["SpendStore"],
+        memory=parts["ThreadMemory"],
+        cache=parts["UserCache"],
+    )
+
+
+def _agent_factory(
+    parts: Parts, *, data_access: Any, router: Any, redis: Any, client: httpx.AsyncClient, settings: BackendSettings
+) -> Any:
+    make_emitter: Callable[[UserExecutionContext], Any] = lambda context: parts["UserWebSocketEmitter"](  # noqa: E731
+        context, router, context.websocket_client_id
+    )
+    return parts["AgentInstanceFactory"](
+        agents=parts["agents"],
+        tools=parts["tools"],
+        engine=parts["ToolExecutionEngine"](data_access),
+        data_access=data_access,
+        make_emitter=make_emitter,
+        make_model=functools.partial(parts["LLMManager"], client=client, redis=redis, limits=settings.limits),
+        dispatcher=parts["UnifiedToolDispatcher"],
+    )

@@ -1,0 +1,1 @@
+"""Stores of one user's rows and keys; `DataAccessFactory` hands them out, bound to that user for good."""

@@ -1,0 +1,106 @@
+"""LLMManager: language-model calls of one user, with a cache that no other user can read.
+
+llm = LLMManager(context, client=client, redis=redis, limits=limits)
+answer = await llm.ask_llm("Where do I overspend?")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+from redis.exceptions import RedisError
+
+from .errors import DependencyDown
+from .settings import Limits
+from .user_execution_context import UserExecutionContext
+
+MODEL = "netra-deterministic-1"
+DEFAULT_SYSTEM = "You are an assistant for the optimisation of AI workloads."
+
+
+class ModelUnavailable(DependencyDown):
+    """The language model does not answer."""
+
+    code = "MODEL_UNAVAILABLE"
+
+
+class LLMManager:
+    """Bound to one context; answers are kept under ``user:{uid}:llm:{digest}`` for a short time."""
+
+    def __init__(
+        self, user_context: UserExecutionContext, *, client: httpx.AsyncClient, redis: Any, limits: Limits
+    ) -> None:
+        self.user_context = user_context
+        self._client = client
+        self._redis = redis
+        self._limits = limits
+
+    async def ask_llm(self, prompt: str, *, system: str = DEFAULT_SYSTEM) -> str:
+        """The whole answer to `prompt`.
+
+        Raises:
+            ModelUnavailable
+        """
+        return "".join([piece async for piece in self.stream_llm(prompt, system=system)])
+
+    async def stream_llm(self, prompt: str, *, system: str = DEFAULT_SYSTEM) -> AsyncIterator[str]:
+        """The answer in the pieces in which the model gives it; a kept answer comes in the same pieces."""
+        key = self.cache_key(prompt, system)
+        kept = await self._kept(key)
+        if kept is not None:
+            for piece in kept:
+                yield piece
+            return
+        pieces: list[str] = []
+        async for piece in self._request(prompt, system):
+            pieces.append(piece)
+            yield piece
+        await self._keep(key, pieces)
+
+    def cache_key(self, prompt: str, system: str) -> str:
+        """Where the answer to exactly this question of exactly this user is kept."""
+        digest = hashlib.sha256(json.dumps([MODEL, system, prompt]).encode()).hexdigest()
+        return f"user:{self.user_context.user_id}:llm:{digest}"
+
+    async def _request(self, prompt: str, system: str) -> AsyncIterator[str]:
+        body = {
+            "model": MODEL,
+            "stream": True,
+            "messages": [{"role": "system", "content": system}, {"role": "user", "content": prompt}],
+        }
+        complete = False
+        try:
+            async with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
+                if response.status_code != 200:
+                    raise ModelUnavailable("The language model could not answer; ask again in a moment.")
+                async for line in response.aiter_lines():
+                    if not line.startswith("data: "):
+                        continue
+                    if line == "data: [DONE]":
+                        complete = True
+                        break
+                    piece = json.loads(line.removeprefix("data: "))["choices"][0]["delta"].get("content")
+                    if piece:
+                        yield piece
+        except httpx.HTTPError as error:
+            raise ModelUnavailable("The language model cannot be reached; ask again in a moment.") from error
+        if not complete:
+            raise ModelUnavailable("The language model stopped in the middle of its answer; ask again in a moment.")
+
+    async def _kept(self, key: str) -> list[str] | None:
+        try:
+            kept = await self._redis.get(key)
+        except (RedisError, OSError):
+            return None
+        return None if kept is None else list(json.loads(kept))
+
+    async def _keep(self, key: str, pieces: list[str]) -> None:
+        try:
+            await self._redis.set(key, json.dumps(pieces), ex=self._limits.cache_seconds)
+        except (RedisError, OSError):
+            # an answer that is not kept is merely asked for again
+            return

@@ -1,0 +1,100 @@
+"""EventLog: one bounded, numbered stream of events per user, in Redis, readable from both backends.
+
+Keys, each with its user: ``user:{uid}:events`` (stream, id = cursor), ``user:{uid}:cursor`` (last number given out),
+``user:{uid}:delivered`` (highest number that any connection of the user was sent). Channel: ``user:{uid}:live``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..settings import Limits
+
+_APPEND = """
+local cursor = redis.call('INCR', KEYS[2])
+redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[2], cursor .. '-0', 'event', ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+redis.call('EXPIRE', KEYS[3], ARGV[3])
+redis.call('PUBLISH', ARGV[4], cursor)
+return cursor
+"""
+
+_MARK_DELIVERED = """
+local before = tonumber(redis.call('GET', KEYS[1]) or '0')
+if tonumber(ARGV[1]) > before then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
+return 0
+"""
+
+LIVE_PATTERN = "user:*:live"
+
+
+def live_channel(user_id: str) -> str:
+    """The channel that wakes the connections of `user_id`."""
+    return f"user:{user_id}:live"
+
+
+def user_of_channel(channel: str) -> str:
+    """The inverse of `live_channel`."""
+    return channel.removeprefix("user:").removesuffix(":live")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedEvent:
+    """An event and its place in its user's stream."""
+
+    cursor: int
+    event: Mapping[str, Any]
+
+
+class EventLog:
+    """Append to, and read on in, the event stream of one user at a time."""
+
+    def __init__(self, redis: Any, *, limits: Limits) -> None:
+        self._redis = redis
+        self._limits = limits
+        self._append = redis.register_script(_APPEND)
+        self._mark = redis.register_script(_MARK_DELIVERED)
+
+    async def append(self, user_id: str, event: Mapping[str, Any]) -> int:
+        """Number, keep and announce one event; returns its cursor."""
+        keys = [f"user:{user_id}:events", f"user:{user_id}:cursor", f"user:{user_id}:delivered"]
+        body = json.dumps(event, ensure_ascii=False, default=str)
+        cursor = await self._append(
+            keys=keys,
+            args=[body, self._limits.buffered_events, self._limits.buffer_seconds, live_channel(user_id)],
+        )
+        return int(cursor)
+
+    async def read_after(self, user_id: str, cursor: int, *, count: int = 200) -> list[LoggedEvent]:
+        """Up to `count` events with a cursor above `cursor`, in order."""
+        entries = await self._redis.xrange(f"user:{user_id}:events", min=f"({cursor}-0", count=count)
+        return [
+            LoggedEvent(cursor=int(entry.partition("-")[0]), event=json.loads(fields["event"]))
+            for entry, fields in entries
+        ]
+
+    async def cursor_of(self, user_id: str, run_id: str, seq: int) -> int | None:
+        """The cursor of event `seq` of one of the user's runs; None when it is not kept."""
+        cursor = 0
+        while batch := await self.read_after(user_id, cursor):
+            for entry in batch:
+                if entry.event.get("run_id") == run_id and entry.event.get("seq") == seq:
+                    return entry.cursor
+            cursor = batch[-1].cursor
+        return None
+
+    async def tail(self, user_id: str) -> int:
+        """The cursor of the newest event, 0 when there is none."""
+        return int(await self._redis.get(f"user:{user_id}:cursor") or 0)
+
+    async def delivered(self, user_id: str) -> int:
+        """The highest cursor that some connection of the user was sent."""
+        return int(await self._redis.get(f"user:{user_id}:delivered") or 0)
+
+    async def mark_delivered(self, user_id: str, cursor: int) -> None:
+        """Remember that everything up to `cursor` was sent to the user."""
+        await self._mark(keys=[f"user:{user_id}:delivered"], args=[cursor, self._limits.buffer_seconds])

@@ -1,0 +1,65 @@
+"""Frames that answer one connection only: welcome, pong, acknowledgements, errors."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ..settings import Limits
+
+
+def text(frame: Mapping[str, Any]) -> str:
+    """A frame as it goes over the wire."""
+    return json.dumps(frame, ensure_ascii=False, default=str)
+
+
+def welcome_frame(
+    *, connection_id: str, user_id: str, environment: str, backend: str, cursor: int, limits: Limits
+) -> str:
+    """``system_message`` / ``connection_established``: who the server thinks this is, and what it will put up with."""
+    return text(
+        {
+            "type": "system_message",
+            "data": {
+                "event": "connection_established",
+                "connection_id": connection_id,
+                "user_id": user_id,
+                "server_time": datetime.now(UTC).isoformat(),
+                "connection_ready": True,
+                "environment": environment,
+                "server_id": backend,
+                "resume_cursor": cursor,
+                "config": {
+                    "heartbeat_interval": limits.heartbeat_seconds,
+                    "max_message_size": limits.message_bytes,
+                },
+            },
+            "timestamp": time.time(),
+        }
+    )
+
+
+def system_frame(event: str, **data: Any) -> str:
+    """A ``system_message`` about the connection itself."""
+    return text({"type": "system_message", "data": {"event": event, **data}, "timestamp": time.time()})
+
+
+def plain_frame(kind: str, **fields: Any) -> str:
+    """``pong``, ``heartbeat_ack``, ``ping``, ``ack``."""
+    return text({"type": kind, **fields, "timestamp": time.time()})
+
+
+def error_frame(code: str, message: str, details: Mapping[str, Any] | None = None) -> str:
+    """``error_message``: what was refused and what to do about it; never echoes what was sent."""
+    return text(
+        {
+            "type": "error_message",
+            "error_code": code,
+            "error_message": message,
+            "details": dict(details or {}),
+            "timestamp": time.time(),
+        }
+    )

@@ -1,0 +1,204 @@
+"""WebSocketSession: one authenticated socket, from its welcome to its close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from redis.exceptions import RedisError
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+
+from ..errors import NotAuthenticated
+from ..identifiers import new_connection_id
+from ..services import Services
+from ..unified_authentication_service import Principal
+from ..user_websocket_emitter import now_iso
+from . import frames
+from .client_messages import ClientMessages
+from .session_watch import Ending, WatchedSession
+from .subscription import EventSubscription
+
+log = logging.getLogger(__name__)
+
+TOO_SLOW = Ending(
+    code="READER_TOO_SLOW",
+    message="Events were not read in time; connect again and resume from the last one you saw.",
+    close_code=1013,
+)
+STORE_DOWN = Ending(code="DEPENDENCY_DOWN", message="Events cannot be read; connect again shortly.", close_code=1011)
+
+
+class WebSocketSession:
+    """Three tasks per socket (events out, messages in, heartbeat); the first to end ends the others."""
+
+    def __init__(
+        self, websocket: WebSocket, principal: Principal, services: Services, *, messages: ClientMessages
+    ) -> None:
+        self.connection_id = new_connection_id(principal.user_id)
+        self.services = services
+        self._websocket = websocket
+        self._messages = messages
+        self._limits = services.settings.limits
+        self._sending = asyncio.Lock()
+        self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._watched = WatchedSession(principal=principal, end=self.end)
+
+    def __repr__(self) -> str:
+        return f"WebSocketSession({self.connection_id})"
+
+    @property
+    def principal(self) -> Principal:
+        """The user, with the token that currently vouches for this socket."""
+        return self._watched.principal
+
+    def end(self, ending: Ending) -> None:
+        """Ask the session to say why and close."""
+        if not self._ending.done():
+            self._ending.set_result(ending)
+
+    async def run(self) -> None:
+        """Serve the socket until either side ends it."""
+        user_id, services = self.principal.user_id, self.services
+        self._subscription = await self._subscribe()
+        services.watch.add(self._watched)
+        services.hub.add(self._subscription)
+        try:
+            await services.router.register_connection(user_id, self.connection_id)
+            await self.send(
+                frames.welcome_frame(
+                    connection_id=self.connection_id,
+                    user_id=user_id,
+                    environment=services.settings.environment,
+                    backend=services.settings.name,
+                    cursor=self._subscription.cursor,
+                    limits=self._limits,
+                )
+            )
+            await self._serve()
+        except (WebSocketDisconnect, WebSocketDisconnected):
+            pass
+        finally:
+            services.hub.remove(self._subscription)
+            services.watch.remove(self._watched)
+            with contextlib.suppress(RedisError, OSError):
+                await services.router.unregister_connection(user_id, self.connection_id)
+
+    async def send(self, text: str) -> None:
+        """One frame, in order with all others; a peer that does not read ends the session."""
+        async with self._sending:
+            try:
+                async with asyncio.timeout(self._limits.send_seconds):
+                    await self._websocket.send_text(text)
+            except TimeoutError:
+                self.end(TOO_SLOW)
+                raise WebSocketDisconnect(1013) from None
+
+    async def send_event(self, kind: str, thread_id: str | None, payload: Mapping[str, Any]) -> None:
+        """An event for this connection alone, in the shape of all events."""
+        await self.send(
+            frames.text(
+                {
+                    "type": kind,
+                    "run_id": None,
+                    "thread_id": thread_id,
+                    "agent_name": None,
+                    "timestamp": now_iso(),
+                    "payload": payload,
+                }
+            )
+        )
+
+    async def adopt_token(self, token: str | None) -> None:
+        """Let a new token of the same user vouch for this socket.
+
+        Raises:
+            NotAuthenticated: the token is not accepted or names another user; the old one stays.
+        """
+        principal = await self.services.authentication.authenticate_token(token)
+        if principal.user_id != self.principal.user_id:
+            raise NotAuthenticated("The token names another user; this socket keeps its own.")
+        self._watched.principal = principal
+        await self.send(frames.system_frame("token_refreshed", expires_at=principal.expires_at))
+
+    # Serving
+
+    async def _serve(self) -> None:
+        tasks = [
+            asyncio.create_task(work, name=f"{self.connection_id}:{name}")
+            for name, work in (("events", self._pump()), ("messages", self._read()), ("heartbeat", self._beat()))
+        ]
+        first: list[asyncio.Future[Any]] = [*tasks, self._ending]
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, (RedisError, OSError)):
+                self.end(STORE_DOWN)
+            elif isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, WebSocketDisconnected)):
+                log.error("socket task failed", exc_info=result)
+                self.end(STORE_DOWN)
+        if self._ending.done():
+            await self._close(self._ending.result())
+
+    async def _close(self, ending: Ending) -> None:
+        with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, RuntimeError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._websocket.send_text(frames.error_frame(ending.code, ending.message))
+                await self._websocket.close(ending.close_code, ending.code)
+
+    async def _pump(self) -> None:
+        subscription, log_of_events = self._subscription, self.services.event_log
+        user_id = self.principal.user_id
+        try:
+            async for batch in subscription.batches():
+                for entry in batch:
+                    await self.send(frames.text({**entry.event, "cursor": entry.cursor}))
+                    subscription.cursor = entry.cursor
+                await log_of_events.mark_delivered(user_id, subscription.cursor)
+        except asyncio.CancelledError:
+            with contextlib.suppress(RedisError, OSError):
+                await log_of_events.mark_delivered(user_id, subscription.cursor)
+            raise
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1005))
+            text = message.get("text")
+            if text is None:
+                await self.send(frames.error_frame("FORMAT_ERROR", "Send text frames with JSON, not binary ones."))
+            else:
+                await self._messages.handle(self, text)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.heartbeat_seconds)
+            await self.send(frames.plain_frame("ping"))
+
+    # Resuming
+
+    async def _subscribe(self) -> EventSubscription:
+        """Start where the client says it stopped reading, or else after what the user was last sent."""
+        user_id, log_of_events = self.principal.user_id, self.services.event_log
+        query = self._websocket.query_params
+        cursor = await self._cursor_of_query(query)
+        if cursor is None:
+            cursor = await log_of_events.delivered(user_id)
+        cursor = min(cursor, await log_of_events.tail(user_id))
+        return EventSubscription(log_of_events, user_id, self.connection_id, cursor=cursor)
+
+    async def _cursor_of_query(self, query: Mapping[str, str]) -> int | None:
+        """``?resume_cursor=<cursor>``, or ``?resume_run=<run id>&resume_seq=<seq>``."""
+        if query.get("resume_cursor", "").isdecimal():
+            return int(query["resume_cursor"])
+        run_id, seq = query.get("resume_run"), query.get("resume_seq", "")
+        if run_id is None or not seq.isdecimal():
+            return None
+        return await self.services.event_log.cursor_of(self.principal.user_id, run_id, int(seq))

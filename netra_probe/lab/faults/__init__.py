@@ -1,0 +1,16 @@
+"""The published faults, one module per layer; importing this package registers them.
+
+A fault is written as :mod:`netra_probe.lab.shared.faults` shows. It replaces entries of a service's composition root
+(`backend/composition.py`: `healthy_parts`) before anything is built:
+
+* a component, store, agent or tool: by class name, usually with a subclass of the healthy one;
+* a route handler: by ``"METHOD /path"``, e.g. ``parts["GET /api/threads/{thread_id}"]``;
+* authentication of REST requests: ``parts["current_caller"]``;
+* middleware: ``parts["middleware"] = [MyASGIMiddleware, *parts["middleware"]]``.
+
+Its docstring says what it breaks, the incident it is modelled on, what triggers it and what is seen outside.
+"""
+
+from . import execution, websocket
+
+__all__ = ["execution", "websocket"]

@@ -1,0 +1,142 @@
+"""The composition root of the language-model service."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.routing import Route
+
+from netra_probe.lab.shared.faults import Parts, install_faults
+from netra_probe.lab.shared.isolated_environment import get_env
+from netra_probe.lab.shared.operator import OPERATOR_HEADER, state_route
+
+from .completion import ChatMessage, complete, pieces_of, tokens_of
+
+CALLS_PATH = "/lab/calls"
+KEPT_CALLS = 1000
+PAUSE_SECONDS = 0.01
+"""Before each piece: a model that answers at once would hide every race between asking and answering."""
+
+FAIL, STALL = "#model-error#", "#model-stall#"
+"""A request with one of these words makes the model fail or stall, so that failures can be investigated."""
+STALL_SECONDS = 30.0
+
+
+class Turn(BaseModel):
+    """One message of the context."""
+
+    role: Annotated[str, Field(max_length=20)]
+    content: str
+
+
+class CompletionBody(BaseModel):
+    """The part of the OpenAI request that has a meaning here."""
+
+    model: str = "netra-deterministic-1"
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=200)]
+    stream: bool = False
+
+
+def healthy_parts() -> Parts:
+    """Every replaceable part in its healthy form."""
+    return Parts({"complete": complete, "pieces_of": pieces_of})
+
+
+class Model:
+    """Answers, and remembers the last calls for the operator."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._complete = parts["complete"]
+        self._pieces_of = parts["pieces_of"]
+        self.calls: deque[dict[str, Any]] = deque(maxlen=KEPT_CALLS)
+
+    async def answer(self, body: CompletionBody) -> Response:
+        """``POST /v1/chat/completions``."""
+        messages = [ChatMessage(role=turn.role, content=turn.content) for turn in body.messages]
+        text: str = self._complete(messages)
+        self.calls.append({"messages": [turn.model_dump() for turn in body.messages], "stream": body.stream})
+        request = _request_line(messages)
+        if FAIL in request:
+            return JSONResponse({"error": {"message": "the model failed", "type": "server_error"}}, status_code=500)
+        if STALL in request:
+            await asyncio.sleep(STALL_SECONDS)
+        identifier = "chatcmpl-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        if body.stream:
+            return StreamingResponse(self._stream(identifier, body.model, text), media_type="text/event-stream")
+        await asyncio.sleep(PAUSE_SECONDS)
+        return JSONResponse(_whole(identifier, body.model, text, messages))
+
+    async def _stream(self, identifier: str, model: str, text: str) -> AsyncIterator[str]:
+        for piece in self._pieces_of(text):
+            await asyncio.sleep(PAUSE_SECONDS)
+            yield _chunk(identifier, model, {"role": "assistant", "content": piece}, None)
+        yield _chunk(identifier, model, {}, "stop")
+        yield "data: [DONE]\n\n"
+
+
+def create_app() -> FastAPI:
+    """The application, with the faults that the environment selects."""
+    parts = healthy_parts()
+    faults = install_faults(parts, "llm_service")
+    model = Model(parts)
+    app = FastAPI(title="Netra language model", version="1.0.0")
+    app.add_api_route("/v1/chat/completions", model.answer, methods=["POST"], response_model=None)
+    app.add_api_route("/health", _health, methods=["GET"])
+    app.router.routes.append(state_route("llm_service", faults, lambda: {"calls": len(model.calls)}))
+    app.router.routes.append(_calls_route(model.calls))
+    return app
+
+
+async def _health() -> dict[str, str]:
+    """The service answers; it depends on nothing."""
+    return {"status": "healthy", "service": "llm_service", "version": "1.0.0"}
+
+
+def _calls_route(calls: deque[dict[str, Any]]) -> Route:
+    async def show(request: Request) -> Response:
+        token = get_env().get("LAB_OPERATOR_TOKEN") or ""
+        given = request.headers.get(OPERATOR_HEADER, "")
+        if not token or not hmac.compare_digest(token.encode(), given.encode()):
+            return JSONResponse({"detail": "Not Found"}, status_code=404)
+        return JSONResponse({"calls": list(calls)})
+
+    return Route(CALLS_PATH, show, methods=["GET"], include_in_schema=False)
+
+
+def _request_line(messages: Sequence[ChatMessage]) -> str:
+    """The first line of the newest user message: what was asked, without remembered context."""
+    asked = [message.content for message in messages if message.role == "user"]
+    return asked[-1].partition("\n")[0] if asked else ""
+
+
+def _whole(identifier: str, model: str, text: str, messages: Sequence[ChatMessage]) -> dict[str, Any]:
+    prompt = sum(tokens_of(message.content) for message in messages)
+    answer = tokens_of(text)
+    return {
+        "id": identifier,
+        "object": "chat.completion",
+        "created": 0,
+        "model": model,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer},
+    }
+
+
+def _chunk(identifier: str, model: str, delta: dict[str, str], finish: str | None) -> str:
+    chunk = {
+        "id": identifier,
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": model,
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+    }
+    return f"data: {json.dumps(chunk)}\n\n"
