@@ -90,7 +90,8 @@ def create_app() -> FastAPI:
     model = Model(parts)
     app = FastAPI(title="Netra language model", version="1.0.0")
     app.add_api_route("/v1/chat/completions", model.answer, methods=["POST"], response_model=None)
-    app.add_api_route("/health", _health, methods=["GET"])
+    for path in ("/health", "/health/ready"):
+        app.add_api_route(path, _health, methods=["GET"])
     app.router.routes.append(state_route("llm_service", faults, lambda: {"calls": len(model.calls)}))
     app.router.routes.append(_calls_route(model.calls))
     return app

@@ -15,19 +15,20 @@ VERSION = "1.0.0"
 
 
 async def health(services: AnyServices) -> JSONResponse:
-    """200 while PostgreSQL, Redis and the auth service answer, 503 otherwise."""
+    """503 while PostgreSQL or Redis does not answer; ``degraded`` while nobody can sign in."""
     postgres, redis, auth = await asyncio.gather(
         services.database.health(), _redis_health(services), services.authentication.health()
     )
-    healthy = all(part["status"] == "healthy" for part in (postgres, redis, auth))
+    stores_answer = postgres["status"] == redis["status"] == "healthy"
+    status = "unhealthy" if not stores_answer else "healthy" if auth["status"] == "healthy" else "degraded"
     body = {
-        "status": "healthy" if healthy else "unhealthy",
+        "status": status,
         "service": "backend",
         "backend": services.settings.name,
         "version": VERSION,
         "dependencies": {"postgresql": postgres, "redis": redis, "auth_service": auth},
     }
-    return JSONResponse(body, status_code=200 if healthy else 503)
+    return JSONResponse(body, status_code=200 if stores_answer else 503)
 
 
 async def live(services: AnyServices) -> dict[str, Any]:
