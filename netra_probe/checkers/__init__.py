@@ -10,17 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from netra_probe.checkers.automaton import AutomatonChecker
 from netra_probe.checkers.base import Checker, Pass, Window, judge
 from netra_probe.checkers.canary import CanaryChecker
+from netra_probe.checkers.delivery import DeliveryChecker
 from netra_probe.checkers.envelope import EnvelopeChecker
 
 REGISTRY: dict[str, type[Checker]] = {
     "C1": CanaryChecker,
     "C2": EnvelopeChecker,
+    "C3": DeliveryChecker,
+    "C4": AutomatonChecker,
 }
 
 canary = CanaryChecker
 envelope = EnvelopeChecker
+delivery = DeliveryChecker
+automaton = AutomatonChecker
 
 
 def from_options(id: str, options: Mapping[str, Any]) -> Checker:
@@ -39,7 +45,9 @@ __all__ = [
     "Checker",
     "Pass",
     "Window",
+    "automaton",
     "canary",
+    "delivery",
     "envelope",
     "from_options",
     "judge",

@@ -9,13 +9,12 @@ from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.recipients import Recipients
 from netra_probe.checkers.roster import times
+from netra_probe.checkers.runs import KEPT_IDS, remember
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, frame_of
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Finding, Judgement
 
-#: Ids remembered at once. Beyond it the oldest are forgotten, so that a soak test of days keeps its memory.
-KEPT_IDS = 200_000
 #: Ids of nested objects (``"thread_id": "…"``, ``"id":"…"``) and ids inside longer texts (``user:<uuid>:inbox``).
 _NESTED = re.compile(r'id": ?"([^"\\]{4,})"')
 _UUID = re.compile(r"-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-")
@@ -236,9 +235,8 @@ class EnvelopePass(Pass):
     def _wait(self, id: str, user: str, index: int, surface: str) -> None:
         waiting = self._waiting.get(id)
         if waiting is None:
-            if len(self._waiting) >= KEPT_IDS:
-                del self._waiting[next(iter(self._waiting))]
-            waiting = self._waiting[id] = {}
+            waiting = {}
+            remember(self._waiting, id, waiting)
         waiting.setdefault(user, (index, surface))
 
     def _welcome(self, operation: Operation, user: str, frame: Frame) -> None:
@@ -249,7 +247,8 @@ class EnvelopePass(Pass):
         if not (account == said or (len(said) >= 8 and account.startswith(said))):
             explanation = (
                 f"Let c = #{operation.index} welcome {user}'s connection under an id that is not {user}'s. Whoever "
-                f"else is welcomed so shares {user}'s identity: the connection is not bound to its token, a contradiction."
+                f"else is welcomed so shares {user}'s identity, so the connection is not bound to its token: "
+                "a contradiction."
             )
             self._count("identity not bound", user, user, operation.surface, (operation.index,), explanation)
 

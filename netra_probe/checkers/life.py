@@ -24,6 +24,8 @@ class Connection:
     opened: int
     last: int = -1
     closed: int = -1
+    #: Time of the last frame, in nanoseconds.
+    seen: int = 0
 
 
 class Life:
@@ -43,6 +45,7 @@ class Life:
             if connection is None or connection.closed >= 0:
                 connection = self._connections[name] = Connection(name, user, operation.index)
             connection.last = operation.index
+            connection.seen = operation.time
         elif operation.action == actions.CONNECT:
             if operation.type == "ok" and (connection is None or connection.closed >= 0):
                 self._connections[name] = Connection(name, user, operation.index)
@@ -54,10 +57,14 @@ class Life:
             else:
                 connection.closed = operation.index
 
-    def last(self, connection: str | None) -> int:
-        """Index of the last frame on a connection, or -1."""
-        known = self._connections.get(connection or "")
-        return known.last if known else -1
+    def get(self, name: str | None) -> Connection | None:
+        """What is known of a connection; nothing of one that was closed before the window."""
+        return self._connections.get(name or "")
+
+    def latest(self, user: str) -> Connection | None:
+        """The connection that gave the user's last sign of life."""
+        mine = [connection for connection in self._connections.values() if connection.user == user]
+        return max(mine, key=lambda connection: connection.last, default=None)
 
     def open(self) -> Iterator[Connection]:
         """The connections that nobody has closed."""
@@ -74,7 +81,3 @@ class Life:
             if connection.last < after:
                 doubts.append(f"{connection.name} gave no sign of life after the deliveries to others")
         return sorted(doubts)
-
-    def of(self, user: str) -> list[Connection]:
-        """All remembered connections of a user, closed ones too."""
-        return [connection for connection in self._connections.values() if connection.user == user]

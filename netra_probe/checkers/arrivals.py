@@ -1,0 +1,137 @@
+"""Arrivals of the events of one run: what came twice, what came out of order, what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+
+from netra_probe.checkers.life import Life
+from netra_probe.checkers.runs import ENDS, REPORT, STARTED
+from netra_probe.history.frames import Frame
+
+#: Events that a run has once, so that an equal copy is a second delivery even without a mark of its own.
+ONCE = ENDS | {STARTED, REPORT}
+#: Two producers of one run may stamp their events this many seconds apart from the order they are sent in.
+TOLERANCE = 0.002
+#: Numeric times beyond this are milliseconds since 1970.
+_MILLISECONDS = 1e11
+
+
+@dataclass(slots=True)
+class Stream:
+    """The events of one run on one connection, by their mark."""
+
+    first: int
+    last: int = -1
+    seen: dict[int, int] = field(default_factory=dict)
+    sequence: int | None = None
+    timestamp: str | float | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One run as one user received it, over all connections."""
+
+    user: str
+    id: str
+    thread: str
+    first: int
+    ended: int = -1
+    streams: dict[str | None, Stream] = field(default_factory=dict)
+    #: Sequence number → operation that brought it first.
+    sequences: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> int:
+        """How many sequence numbers are absent between the first and the last one that came."""
+        if not self.sequences:
+            return 0
+        return max(self.sequences) - min(self.sequences) + 1 - len(self.sequences)
+
+    @property
+    def jump(self) -> tuple[int, int]:
+        """The operations on both sides of the first missing sequence number."""
+        numbers = sorted(self.sequences)
+        for number, following in pairwise(numbers):
+            if following != number + 1:
+                return self.sequences[number], self.sequences[following]
+        return self.first, self.ended
+
+
+def mark(frame: Frame) -> int | None:
+    """What makes an event itself and no other, or ``None`` where an equal frame may be another event."""
+    if frame.event_id:
+        return hash((frame.name, frame.event_id))
+    if frame.sequence is not None:
+        return hash((frame.name, frame.sequence))
+    if frame.name in ONCE or _is_fine(frame.timestamp):
+        return hash(frame.text)
+    return None
+
+
+def delivered_before(run: Run, stream: Stream, connection: str | None, mark: int, life: Life) -> int:
+    """Index of the earlier delivery of the same event, or -1.
+
+    Each open connection may get its copy; a connection opened after another one was closed must not get again what
+    that one had received.
+    """
+    index = stream.seen.get(mark, -1)
+    if index >= 0 or len(run.streams) == 1:
+        return index
+    here = life.get(connection)
+    for name, other in run.streams.items():
+        if other is not stream and mark in other.seen:
+            there = life.get(name)
+            if there is None or (here is not None and 0 <= there.closed < here.opened):
+                return other.seen[mark]
+    return -1
+
+
+def is_late(frame: Frame, stream: Stream) -> bool:
+    """Whether an event was produced before the one that came ahead of it on the same connection."""
+    if frame.sequence is not None and stream.sequence is not None:
+        return frame.sequence < stream.sequence
+    now, before = frame.timestamp, stream.timestamp
+    if isinstance(now, str) and isinstance(before, str):
+        if len(now) != len(before) or now >= before:
+            return False
+        try:
+            return (datetime.fromisoformat(before) - datetime.fromisoformat(now)).total_seconds() > TOLERANCE
+        except (ValueError, TypeError):
+            return False
+    if isinstance(now, str) or isinstance(before, str) or now is None or before is None:
+        return False
+    return before - now > (TOLERANCE * 1000 if before > _MILLISECONDS else TOLERANCE)
+
+
+def uneven(run: Run, life: Life) -> tuple[int, int] | None:
+    """For a run copied to several connections that were open throughout: an event that one of them did not get.
+
+    Returns the index of that event on the other connection and of a later frame on the one that lacks it. Connections
+    without any common event are no copies: a target may send each event to one of them.
+    """
+    last = max(stream.last for stream in run.streams.values())
+    complete = []
+    for name, stream in run.streams.items():
+        connection = life.get(name)
+        if (
+            connection is not None
+            and connection.closed < 0
+            and connection.opened < run.first
+            and connection.last > last
+        ):
+            complete.append((connection, stream))
+    for connection, stream in complete:
+        for _, other in complete:
+            absent = [index for mark, index in other.seen.items() if mark not in stream.seen]
+            if absent and len(absent) < len(other.seen):
+                return absent[0], connection.last
+    return None
+
+
+def _is_fine(timestamp: str | float | None) -> bool:
+    """Whether a time is exact enough to tell two equal events apart."""
+    if isinstance(timestamp, str):
+        return "." in timestamp
+    return isinstance(timestamp, float) and not timestamp.is_integer()

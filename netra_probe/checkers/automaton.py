@@ -1,0 +1,339 @@
+"""C4: a run starts, thinks, pairs its tools, ends once, and is over."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.life import Life
+from netra_probe.checkers.roster import times, witness
+from netra_probe.checkers.runs import CANCELLED, COMPLETED, ENDS, EVENTS, KEPT_RUNS, REPORT, STARTED, Ask, Asks
+from netra_probe.history import actions
+from netra_probe.history.frames import Frame, frame_of, read_frame
+from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.verdict import Finding, Judgement
+
+#: Client messages and routes by which a user ends a run of their own.
+_STOPS = ("stop", "cancel", "abort", "interrupt")
+
+
+class AutomatonChecker(Checker):
+    """C4: started → (thinking, tool pairs, partial results)* → exactly one end → at most a final report.
+
+    >>> from netra_probe.history.operation import Operation
+    >>> names = ("agent_started", "agent_completed", "agent_thinking")
+    >>> history = [
+    ...     Operation(index=index, time=index, type="ok", action="receive", user="alice", connection="alice/ws-1",
+    ...               surface="websocket", payload='{"type":"%s","run_id":"r"}' % name)
+    ...     for index, name in enumerate(names)
+    ... ]
+    >>> [finding.summary for finding in AutomatonChecker()(history).findings]
+    ['a run of alice went on after its end (1 time)']
+    """
+
+    id = "C4"
+    guarantee = "Every run starts once, completes each tool it executes, ends exactly once and is silent afterwards."
+    source = (
+        "the platform's event contract (netra-wire §6, F2); runtime verification against a finite automaton "
+        "(Leucker and Schallhart, JLAP 78:293, 2009)"
+    )
+    complexity = "time O(frames), memory O(open runs + the last 20,000 ended ones)"
+    inconclusive_when = "no run was seen, none ended, a run was still open at the end, or events cannot be told apart"
+
+    def begin(self, window: Window) -> Pass:
+        return AutomatonPass(window.start)
+
+
+@dataclass(slots=True)
+class Track:
+    """One run as one connection saw it; ``joined`` when the connection came in the middle."""
+
+    started: int = -1
+    ended: int = -1
+    report: int = -1
+    last: int = -1
+    joined: bool = False
+    tools: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of one user, over all connections that carried it."""
+
+    user: str
+    id: str
+    thread: str
+    first: int
+    tracks: dict[str | None, Track] = field(default_factory=dict)
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Violation:
+    """What one run did wrong, once or several times."""
+
+    count: int
+    witness: tuple[int, ...]
+    explanation: str
+
+
+class AutomatonPass(Pass):
+    """Runs one automaton per run and connection."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._life = Life(start)
+        self._asks = Asks()
+        self._runs: dict[tuple[str, str], Run] = {}
+        self._over: deque[tuple[str, str]] = deque()
+        #: run id → the users whose questions ended with it.
+        self._claims: dict[str, set[str]] = {}
+        self._stops: dict[str, list[str]] = {}
+        self._disturbed = False
+        self._events = 0
+        self._ends = 0
+        self._untied = 0
+        #: (kind, user) → run → what it did.
+        self._violations: dict[tuple[str, str], dict[str, Violation]] = {}
+
+    def wants(self, surface: str, action: str, type: Outcome) -> bool:
+        if surface == PROBE:
+            return action == actions.DISTURB
+        if surface == "websocket":
+            return action in (actions.RECEIVE, actions.ASK, actions.CONNECT, actions.CLOSED, actions.SEND)
+        return type == "invoke" and any(stop in action for stop in _STOPS)
+
+    def feed(self, operation: Operation) -> None:
+        action = operation.action
+        if action == actions.RECEIVE:
+            self._life.feed(operation)
+            frame = frame_of(operation)
+            if frame.name in EVENTS and operation.user is not None:
+                self._event(operation, operation.user, frame)
+        elif action == actions.ASK:
+            ask = self._asks.feed(operation)
+            if ask is not None and ask.run:
+                self._claims.setdefault(ask.run, set()).add(ask.user)
+        elif action == actions.SEND:
+            if operation.type != "ok" or operation.call is None:
+                self._sent(operation)
+        elif action in (actions.CONNECT, actions.CLOSED):
+            self._life.feed(operation)
+        elif action == actions.DISTURB:
+            self._disturbed = True
+        elif operation.user is not None:
+            self._stops.setdefault(operation.user, []).append(f"{operation.payload} {operation.detail.get('path', '')}")
+
+    def _sent(self, operation: Operation) -> None:
+        text = operation.payload
+        if operation.user is not None and any(stop in text for stop in _STOPS):
+            kind = read_frame(text).name
+            if any(stop in kind for stop in _STOPS):
+                self._stops.setdefault(operation.user, []).append(text)
+
+    def _event(self, operation: Operation, user: str, frame: Frame) -> None:
+        name, connection, id = frame.name, operation.connection, frame.run
+        if operation.index >= self._start:
+            self._events += 1
+        if not id:
+            # Without ids only one run at a time can be followed on a connection.
+            if self._asks.on.get(connection, 0) > 1:
+                self._untied += 1
+                return
+            id = f"on {connection}"
+            known = self._runs.get((user, id))
+            if known is not None and known.ended and name == STARTED:
+                del self._runs[user, id]
+        run = self._runs.get((user, id))
+        if run is None:
+            run = self._runs[user, id] = Run(user, id, frame.ids.get("thread_id", ""), operation.index)
+        track = run.tracks.get(connection)
+        if track is None:
+            track = run.tracks[connection] = Track(joined=bool(run.tracks) and name != STARTED)
+            if name != STARTED and not track.joined:
+                self._violate("no start", run, operation, "begins without agent_started", operation.index)
+        self._step(operation, run, track, frame)
+        track.last = operation.index
+
+    def _step(self, operation: Operation, run: Run, track: Track, frame: Frame) -> None:
+        name, index = frame.name, operation.index
+        if track.ended >= 0:
+            self._after(operation, run, track, name)
+        elif name == STARTED:
+            if track.started >= 0:
+                self._violate("second start", run, operation, "starts twice", track.started, index)
+            track.started = index
+        elif name == "tool_executing":
+            track.tools.append((frame.tool, index))
+        elif name == "tool_completed":
+            position = next((at for at, (tool, _) in enumerate(track.tools) if tool == frame.tool), None)
+            if position is not None:
+                del track.tools[position]
+            elif not track.joined:
+                self._violate(
+                    "tool without start",
+                    run,
+                    operation,
+                    "completes a tool that was not executing",
+                    track.started,
+                    index,
+                )
+        elif name in ENDS:
+            self._end(operation, run, track, frame)
+        elif name == REPORT:
+            if track.report >= 0:
+                self._violate("second report", run, operation, "has two final reports", track.report, index)
+            track.report = index
+
+    def _end(self, operation: Operation, run: Run, track: Track, frame: Frame) -> None:
+        index = operation.index
+        track.ended = index
+        if not run.ended:
+            run.ended = True
+            self._over.append((run.user, run.id))
+            self._ends += index >= self._start
+            if len(self._over) > KEPT_RUNS:
+                user, id = self._over.popleft()
+                self._runs.pop((user, id), None)
+                self._claims.pop(id, None)
+        wanted = frame.status.lower() in CANCELLED or frame.name in ("agent_cancelled", "agent_stopped")
+        if frame.name == COMPLETED and not wanted and track.tools and not track.joined:
+            _, executing = track.tools[0]
+            self._violate(
+                "tool without end",
+                run,
+                operation,
+                "completes with a tool still executing",
+                track.started,
+                executing,
+                index,
+            )
+        if wanted and not self._disturbed and not self._stopped(run):
+            self._violate(
+                "cancelled by nobody", run, operation, "was cancelled although its user cancelled nothing of the kind",
+                track.started, index,
+            )  # fmt: skip
+        track.tools.clear()
+
+    def _after(self, operation: Operation, run: Run, track: Track, name: str) -> None:
+        if name == REPORT and track.report < 0:
+            track.report = operation.index
+        elif name in ENDS:
+            self._violate("second end", run, operation, "ends twice", track.started, track.ended, operation.index)
+        else:
+            self._violate(
+                "event after the end",
+                run,
+                operation,
+                "went on after its end",
+                track.started,
+                track.ended,
+                operation.index,
+            )
+
+    def _stopped(self, run: Run) -> bool:
+        """Whether the run's user asked for its end: by its id, by its thread, or by no id at all."""
+        for text in self._stops.get(run.user, ()):
+            ids = read_frame(text).ids
+            named = [ids[name] for name in ("run_id", "turn_id", "thread_id") if name in ids]
+            if run.id in text or (run.thread and run.thread in text) or not named:
+                return True
+        return False
+
+    def _violate(self, kind: str, run: Run, operation: Operation, what: str, *shown: int) -> None:
+        if operation.index < self._start:
+            return
+        indices = [index for index in shown if index >= 0]
+        letters = ", ".join(f"e{number} = #{index}" for number, index in enumerate(indices, 1))
+        explanation = (
+            f"Let {letters} be events of one run of {run.user} on {operation.connection}, in the order they came. "
+            f"The run {what}, which the contract of its events rules out: a contradiction."
+        )
+        self._add(kind, run.user, run.id, indices, explanation)
+
+    def _add(self, kind: str, user: str, run: str, indices: list[int], explanation: str) -> None:
+        runs = self._violations.setdefault((kind, user), {})
+        if run in runs:
+            runs[run].count += 1
+        elif len(runs) < KEPT_RUNS:
+            runs[run] = Violation(1, witness(*indices), explanation)
+
+    def finish(self) -> Judgement:
+        still_open = self._unended()
+        doubts = []
+        if not self._events:
+            doubts.append("no event of a run was seen")
+        elif not self._ends:
+            doubts.append("no run ended")
+        if still_open:
+            doubts.append(f"{times(still_open, 'run')} had not ended when the window closed")
+        if self._untied:
+            doubts.append(f"{times(self._untied, 'event')} of concurrent runs carried no run id: not to be told apart")
+        findings = []
+        for (kind, user), runs in sorted(self._violations.items(), key=lambda item: item[0]):
+            own = [violation for run, violation in runs.items() if not self._foreign(user, run)]
+            if own:
+                count = sum(violation.count for violation in own)
+                findings.append(
+                    Finding(
+                        checker="C4",
+                        kind=kind,
+                        summary=f"{_SUMMARIES[kind].format(user=user)} ({times(count, 'time')})",
+                        victims=(user,),
+                        recipients=(user,),
+                        surface="websocket",
+                        witness=own[0].witness,
+                        explanation=own[0].explanation,
+                    )
+                )
+        evidence = {"run events": self._events, "runs ended": self._ends}
+        return Judgement(checker="C4", findings=tuple(findings), doubts=tuple(doubts), evidence=evidence)
+
+    def _foreign(self, user: str, run: str) -> bool:
+        """Whether the run is somebody else's: that it is seen at all is for C1 and C2 to say, not how it went."""
+        claimed = self._claims.get(run)
+        return claimed is not None and user not in claimed
+
+    def _unended(self) -> int:
+        """Accuse the runs that fell silent until their deadline; count those of which nothing can be said yet."""
+        asked = {(ask.user, ask.run): ask for ask in self._asks.uncertain if ask.run}
+        still_open = 0
+        for run in self._runs.values():
+            if run.ended or any(track.report >= 0 for track in run.tracks.values()):
+                continue
+            if self._foreign(run.user, run.id):
+                continue
+            ask = asked.get((run.user, run.id))
+            if ask is None:
+                still_open += any(track.last >= self._start for track in run.tracks.values())
+            elif ask.silent and ask.done >= self._start:
+                still_open += not self._accuse(run, ask)
+        return still_open
+
+    def _accuse(self, run: Run, ask: Ask) -> bool:
+        connection = self._life.latest(run.user)
+        if connection is None or connection.last < ask.done:
+            return False
+        alive = connection.last
+        explanation = (
+            f"Let a = #{ask.index} be {run.user}'s question, e = #{run.first} the first event of its run and "
+            f"d = #{ask.done} its deadline. #{alive} shows the connection alive after d, and no event ended the run: "
+            "a contradiction."
+        )
+        last = max(track.last for track in run.tracks.values())
+        self._add("never ended", run.user, run.id, [ask.index, run.first, ask.done, alive, last], explanation)
+        return True
+
+
+_SUMMARIES = {
+    "no start": "a run of {user} began without agent_started",
+    "second start": "a run of {user} started twice",
+    "tool without start": "a run of {user} completed a tool that was not executing",
+    "tool without end": "a run of {user} completed with a tool still executing",
+    "second end": "a run of {user} ended twice",
+    "second report": "a run of {user} had two final reports",
+    "event after the end": "a run of {user} went on after its end",
+    "cancelled by nobody": "a run of {user} was cancelled, and not by {user}",
+    "never ended": "a run of {user} started and never ended",
+}

@@ -1,0 +1,343 @@
+"""C3: every event of a run arrives, once, in order, and only where it was asked for."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from netra_probe.checkers.arrivals import Run, Stream, delivered_before, is_late, mark, uneven
+from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.life import Life
+from netra_probe.checkers.roster import times, witness
+from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, STARTED, Ask, Asks, remember
+from netra_probe.history import actions
+from netra_probe.history.frames import Frame, frame_of, read_frame
+from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.verdict import Finding, Judgement
+
+#: Client messages and routes that start a run.
+_STARTERS = frozenset({"start_agent", "user_message", "chat", "agent_request"})
+_STARTING_ROUTES = ("/agent", "/run", "/stream")
+#: A run cut off from its user is missed after this many times the longest run of the window, and at least this long.
+PATIENCE = 3
+LEAST_PATIENCE_NS = 2_000_000_000
+
+
+class DeliveryChecker(Checker):
+    """C3: nothing of a run is lost, repeated, reordered or sent to a user who did not ask for it.
+
+    >>> from netra_probe.history.operation import Operation
+    >>> frame = '{"type":"agent_started","run_id":"r","timestamp":1.5}'
+    >>> history = [
+    ...     Operation(index=index, time=index, type="ok", action="receive", user="alice", connection="alice/ws-1",
+    ...               surface="websocket", payload=frame)
+    ...     for index in range(2)
+    ... ]
+    >>> [finding.summary for finding in DeliveryChecker()(history).findings if finding.kind == "duplicate"]
+    ['alice received an event of a run again (1 time)']
+    """
+
+    id = "C3"
+    guarantee = "Every event of every run that a user asked for reaches that user, once per connection and in order."
+    source = (
+        "reliable FIFO delivery (Hadzilacos and Toueg, Cornell TR 94-1425, 1994); total-queue and kafka workloads of "
+        "Jepsen; netra-wire §6"
+    )
+    complexity = "time O(frames), memory O(open runs + the last 20,000 ended ones)"
+    inconclusive_when = (
+        "no event of a run was seen, no run ended, a question was still open, or a question stayed without an answer "
+        "on a connection that was dead as well, or was cut off too shortly before the end"
+    )
+
+    def begin(self, window: Window) -> Pass:
+        return DeliveryPass(window.start)
+
+
+@dataclass(slots=True)
+class Fault:
+    """One group of equal findings."""
+
+    count: int
+    witness: tuple[int, ...]
+    explanation: str
+
+
+class DeliveryPass(Pass):
+    """Keeps, for each run, which events each connection got."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._life = Life(start)
+        self._asks = Asks()
+        self._runs: dict[tuple[str, str], Run] = {}
+        self._over: deque[tuple[str, str]] = deque()
+        #: run or turn id → users whose question it answers; thread → owner.
+        self._claims: dict[str, set[str]] = {}
+        self._threads: dict[str, str] = {}
+        #: user → runs that may have been started without an ``ask``, or by one that never learned its run.
+        self._starts: dict[str, int] = {}
+        self._stray: dict[str, list[Run]] = {}
+        #: Connections, or users, whose sequence numbers count more than one run.
+        self._shared: set[str] = set()
+        self._events = 0
+        self._ends = 0
+        #: The first question of the window that was answered, and the longest such run, in nanoseconds.
+        self._answered: Ask | None = None
+        self._longest = 0
+        self._time = 0
+        self._faults: dict[tuple[str, str], Fault] = {}
+        self._doubts: list[str] = []
+
+    def wants(self, surface: str, action: str, type: Outcome) -> bool:
+        if surface == PROBE:
+            return action == actions.OWN
+        if surface == "websocket":
+            return action in (actions.RECEIVE, actions.ASK, actions.CONNECT, actions.CLOSED, actions.SEND)
+        return type == "invoke" and action.startswith("POST") and any(part in action for part in _STARTING_ROUTES)
+
+    def feed(self, operation: Operation) -> None:
+        action = operation.action
+        if action == actions.RECEIVE:
+            self._life.feed(operation)
+            frame = frame_of(operation)
+            if operation.user is not None:
+                if frame.name in EVENTS:
+                    self._event(operation, operation.user, frame)
+                elif frame.sequence is not None:
+                    self._shared.add(operation.user)
+        elif action == actions.ASK:
+            self._asked(operation)
+        elif action in (actions.CONNECT, actions.CLOSED):
+            self._life.feed(operation)
+        elif action == actions.OWN:
+            thread = operation.ids.get("thread_id")
+            if thread and operation.user:
+                remember(self._threads, thread, operation.user)
+        elif action != actions.SEND:
+            self._may_start(operation.user)
+        elif operation.call is None and operation.connection not in self._asks.on:
+            self._may_start(operation.user if read_frame(operation.payload).name in _STARTERS else None)
+
+    def _may_start(self, user: str | None) -> None:
+        if user is not None:
+            self._starts[user] = self._starts.get(user, 0) + 1
+
+    def _asked(self, operation: Operation) -> None:
+        ask = self._asks.feed(operation)
+        if ask is None:
+            if operation.type == "invoke" and operation.user is not None:
+                if operation.nonce:
+                    self._claim(operation.nonce, operation.user)
+                if thread := operation.ids.get("thread_id"):
+                    remember(self._threads, thread, self._threads.get(thread, operation.user))
+            return
+        if ask.run:
+            self._claim(ask.run, ask.user)
+        elif ask.outcome != "fail":
+            self._may_start(ask.user)
+        if ask.outcome == "ok" and ask.index >= self._start:
+            self._answered = self._answered or ask
+            self._longest = max(self._longest, ask.finished - ask.time)
+
+    def _claim(self, id: str, user: str) -> None:
+        claimed = self._claims.get(id)
+        if claimed is None:
+            remember(self._claims, id, {user})
+        else:
+            claimed.add(user)
+
+    def _event(self, operation: Operation, user: str, frame: Frame) -> None:
+        index, connection, id = operation.index, operation.connection, frame.run
+        self._time = operation.time
+        if index >= self._start:
+            self._events += 1
+        if not id:
+            return
+        run = self._runs.get((user, id))
+        if run is None:
+            run = self._runs[user, id] = Run(user, id, frame.ids.get("thread_id", ""), index)
+        stream = run.streams.get(connection)
+        if stream is None:
+            stream = run.streams[connection] = Stream(index)
+        known_by = mark(frame)
+        if known_by is not None:
+            before = delivered_before(run, stream, connection, known_by, self._life)
+            if before >= 0:
+                self._duplicate(run, operation, before)
+                return
+            stream.seen[known_by] = index
+        if stream.last >= 0 and is_late(frame, stream):
+            self._reordered(run, operation, stream.last)
+        stream.last = index
+        if frame.timestamp is not None:
+            stream.timestamp = frame.timestamp
+        if frame.sequence is not None:
+            stream.sequence = frame.sequence
+            run.sequences.setdefault(frame.sequence, index)
+            if frame.name == STARTED and frame.sequence > 1:
+                self._shared.add(user)
+        if frame.name in ENDS and run.ended < 0:
+            self._end(run, index)
+
+    def _end(self, run: Run, index: int) -> None:
+        run.ended = index
+        self._ends += index >= self._start
+        self._over.append((run.user, run.id))
+        if len(self._over) > KEPT_RUNS:
+            old = self._runs.pop(self._over.popleft(), None)
+            if old is not None:
+                self._complete(old)
+
+    def _duplicate(self, run: Run, operation: Operation, before: int) -> None:
+        explanation = (
+            f"Let r1 = #{before} deliver an event to {run.user}, and r2 = #{operation.index} deliver the same event to "
+            f"{run.user} again. Each event is sent once to each connection: a contradiction."
+        )
+        self._fault(
+            "duplicate",
+            run.user,
+            operation.index,
+            witness(before, operation.index, self._closing(run, before)),
+            explanation,
+        )
+
+    def _closing(self, run: Run, before: int) -> int | None:
+        """Where the connection of the earlier delivery was closed, if it was."""
+        for name, stream in run.streams.items():
+            connection = self._life.get(name)
+            if connection is not None and connection.closed > before and before in stream.seen.values():
+                return connection.closed
+        return None
+
+    def _reordered(self, run: Run, operation: Operation, before: int) -> None:
+        explanation = (
+            f"Let r1 = #{before} and then r2 = #{operation.index} deliver two events of one run to {run.user} on "
+            f"{operation.connection}. By their own marks the second was produced first: a contradiction."
+        )
+        self._fault("reordered", run.user, operation.index, witness(before, operation.index), explanation)
+
+    def _fault(self, kind: str, user: str, index: int, shown: tuple[int, ...], explanation: str) -> None:
+        if index < self._start:
+            return
+        known = self._faults.get((kind, user))
+        if known is None:
+            self._faults[kind, user] = Fault(1, shown, explanation)
+        else:
+            known.count += 1
+
+    def _complete(self, run: Run) -> None:
+        """Judge a run of which nothing more is expected."""
+        claimed = self._claims.get(run.id)
+        if claimed is None:
+            if run.first >= self._start and run.thread not in self._threads:
+                self._stray.setdefault(run.user, []).append(run)
+        elif run.user not in claimed:
+            return
+        if run.ended < 0:
+            return
+        if run.missing and run.user not in self._shared:
+            explanation = (
+                f"Let e = #{run.ended} end a run of {run.user} whose events are numbered. "
+                f"{times(run.missing, 'number')} between its first and its last event never came: a contradiction."
+            )
+            self._fault("gap", run.user, run.ended, witness(*run.jump, run.first, run.ended), explanation)
+        absent = uneven(run, self._life) if len(run.streams) > 1 else None
+        if absent is not None:
+            index, alive = absent
+            explanation = (
+                f"Let r = #{index} deliver an event of a run to one connection of {run.user}, while copies of other "
+                f"events of the run went to another, which was open before the run and alive after it (#{alive}). "
+                "That connection never got r's event: a contradiction."
+            )
+            self._fault("gap", run.user, run.ended, witness(index, alive, run.first, run.ended), explanation)
+
+    def finish(self) -> Judgement:
+        for run in self._runs.values():
+            self._complete(run)
+        self._look_for_strays()
+        self._look_for_losses()
+        findings = tuple(
+            Finding(
+                checker="C3",
+                kind=kind,
+                summary=f"{_SUMMARIES[kind].format(user=user)} ({times(fault.count, 'time')})",
+                victims=() if kind == "unexpected" else (user,),
+                recipients=(user,),
+                surface="websocket",
+                witness=fault.witness,
+                explanation=fault.explanation,
+            )
+            for (kind, user), fault in sorted(self._faults.items(), key=lambda item: item[0])
+        )
+        if not self._events:
+            self._doubts.append("no event of a run was seen")
+        elif not self._ends:
+            self._doubts.append("no run ended")
+        if self._asks.open:
+            self._doubts.append(f"{times(len(self._asks.open), 'question')} had not ended when the window closed")
+        evidence = {"run events": self._events, "runs ended": self._ends}
+        return Judgement(checker="C3", findings=findings, doubts=tuple(self._doubts), evidence=evidence)
+
+    def _look_for_strays(self) -> None:
+        """More unknown runs than questions of unknown run: somebody gets events that nobody asked for."""
+        for ask in self._asks.open.values():
+            self._may_start(ask.user)
+        for user, runs in sorted(self._stray.items()):
+            runs[:] = [run for run in runs if run.id not in self._claims and run.thread not in self._threads]
+            excess = len(runs) - self._starts.get(user, 0)
+            for run in runs[len(runs) - excess :] if excess > 0 else ():
+                explanation = (
+                    f"Let r = #{run.first} deliver an event of a run to {user}. No question of {user} started that "
+                    "run, and each of the runs that they did start is accounted for: a contradiction."
+                )
+                self._fault("unexpected", user, run.first, (run.first,), explanation)
+
+    def _look_for_losses(self) -> None:
+        for ask in self._asks.uncertain:
+            if ask.done < self._start:
+                continue
+            run = self._runs.get((ask.user, ask.run or ask.nonce))
+            stray = self._stray.get(ask.user)
+            if run is None and not ask.run and stray:
+                run = stray.pop(0)
+            if run is None or run.ended < 0:
+                self._missed(ask, run)
+
+    def _missed(self, ask: Ask, run: Run | None) -> None:
+        """A question without an end: lost where the connection lived on and others were served, else a doubt."""
+        connection = self._life.latest(ask.user)
+        if not ask.silent and (connection is None or connection.closed >= 0):
+            return  # Cut off and never back: there was nobody to deliver to.
+        if connection is None or connection.last < ask.done:
+            self._doubts.append(
+                f"{ask.user}'s question went unanswered on a connection that gave no sign of life either"
+            )
+            return
+        control = self._answered
+        if control is None:
+            self._doubts.append(
+                f"{ask.user}'s question went unanswered, and so did all others: are the agents running?"
+            )
+            return
+        if not ask.silent and connection.seen - ask.time < max(PATIENCE * self._longest, LEAST_PATIENCE_NS):
+            self._doubts.append(f"{ask.user}'s run was cut off, and its end may still have been on its way")
+            return
+        kind = "lost" if run is None else "cut short"
+        explanation = (
+            f"Let a = #{ask.index} be a question of {ask.user}, given up at #{ask.done}. #{connection.last} shows "
+            f"{ask.user} connected and alive after that, and #{control.done} shows that the target was answering, but "
+            + ("nothing of a's run ever came" if run is None else f"the run that began with #{run.first} never ended")
+            + ": a contradiction."
+        )
+        shown = witness(ask.index, ask.done, connection.last, control.index, control.done, run.first if run else None)
+        self._fault(kind, ask.user, ask.done, shown, explanation)
+
+
+_SUMMARIES = {
+    "lost": "a run that {user} asked for was lost",
+    "cut short": "a run of {user} broke off",
+    "gap": "a run of {user} arrived with events missing",
+    "duplicate": "{user} received an event of a run again",
+    "reordered": "{user} received events of a run out of order",
+    "unexpected": "{user} received events of a run that nobody asked for",
+}

@@ -1,0 +1,89 @@
+"""Questions and runs: who asked what, how it ended, and which events make up a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from netra_probe.history.frames import RUN_EVENTS
+from netra_probe.history.operation import Operation
+
+STARTED = "agent_started"
+COMPLETED = "agent_completed"
+REPORT = "final_report"
+#: Events that end a run; a final report may follow the first of them.
+ENDS = frozenset({COMPLETED, "agent_error", "agent_cancelled", "agent_stopped"})
+EVENTS = frozenset(RUN_EVENTS) | ENDS
+#: Statuses by which an end says that somebody wanted it.
+CANCELLED = frozenset({"cancelled", "canceled", "stopped", "aborted", "interrupted"})
+#: Ended runs that are remembered, to recognise what comes too late; the oldest are forgotten.
+KEPT_RUNS = 20_000
+#: Ids of threads, runs and questions that are remembered, likewise.
+KEPT_IDS = 200_000
+
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True)
+class Ask:
+    """One question: who asked, and what came of it (``outcome`` is "" while it is open)."""
+
+    index: int
+    time: int
+    user: str
+    connection: str | None
+    nonce: str
+    thread: str
+    outcome: str = ""
+    done: int = -1
+    finished: int = -1
+    run: str = ""
+    #: Silent until its deadline, rather than cut off.
+    silent: bool = False
+
+
+class Asks:
+    """Follows ``ask`` operations; memory is one entry per question that is open or ended without an answer."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, Ask] = {}
+        #: Questions that ended ``info``: they may have happened.
+        self.uncertain: list[Ask] = []
+        #: How many questions are open on a connection.
+        self.on: dict[str | None, int] = {}
+
+    def feed(self, operation: Operation) -> Ask | None:
+        """Take in an ``ask`` operation; returns the question that it ends, if it ends one."""
+        if operation.type == "invoke":
+            self.open[operation.index] = Ask(
+                index=operation.index,
+                time=operation.time,
+                user=operation.user or "",
+                connection=operation.connection,
+                nonce=operation.nonce or "",
+                thread=operation.ids.get("thread_id", ""),
+            )
+            self.on[operation.connection] = self.on.get(operation.connection, 0) + 1
+            return None
+        ask = self.open.pop(operation.call, None) if operation.call is not None else None
+        if ask is None:
+            return None
+        left = self.on.get(ask.connection, 0) - 1
+        if left > 0:
+            self.on[ask.connection] = left
+        else:
+            self.on.pop(ask.connection, None)
+        ask.outcome, ask.done, ask.finished = operation.type, operation.index, operation.time
+        ask.run = operation.ids.get("run_id") or operation.ids.get("turn_id") or ""
+        ask.thread = operation.ids.get("thread_id") or ask.thread
+        ask.silent = "closed" not in operation.detail
+        if ask.outcome == "info":
+            self.uncertain.append(ask)
+        return ask
+
+
+def remember(mapping: dict[str, Value], key: str, value: Value) -> None:
+    """Keep a value under an id, at the price of the oldest one where there are too many."""
+    if key not in mapping and len(mapping) >= KEPT_IDS:
+        del mapping[next(iter(mapping))]
+    mapping[key] = value
