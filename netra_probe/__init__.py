@@ -1,1 +1,80 @@
-"""Netra isolation workbook."""
+"""Netra isolation workbook: record what a deployment does, judge it afterwards, show the evidence.
+
+from netra_probe import investigate
+from netra_probe.checkers import canary, delivery
+
+probe = await investigate("C4", environment="lab")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netra_probe.clients.replies import Answered, Broken, Closed, Refused, Silent, Unreachable
+    from netra_probe.errors import CleanUpError, ParameterError, ProbeError, TargetError
+    from netra_probe.history.operation import Operation
+    from netra_probe.history.secret import Secret
+    from netra_probe.history.store import History
+    from netra_probe.investigation import Investigation
+    from netra_probe.opening import investigate
+    from netra_probe.target import Mode, Target
+    from netra_probe.users import User
+    from netra_probe.verdict import CaseResult, Finding, Verdict
+
+#: Public name → the module that defines it. Imported on first use: the lab's services live in this package, too, and
+#: start faster without the clients.
+_HOME = {
+    "Answered": "clients.replies",
+    "Broken": "clients.replies",
+    "CaseResult": "verdict",
+    "CleanUpError": "errors",
+    "Closed": "clients.replies",
+    "Finding": "verdict",
+    "History": "history.store",
+    "Investigation": "investigation",
+    "Mode": "target",
+    "Operation": "history.operation",
+    "ParameterError": "errors",
+    "ProbeError": "errors",
+    "Refused": "clients.replies",
+    "Secret": "history.secret",
+    "Silent": "clients.replies",
+    "Target": "target",
+    "TargetError": "errors",
+    "Unreachable": "clients.replies",
+    "User": "users",
+    "Verdict": "verdict",
+    "investigate": "opening",
+}
+
+__all__ = [
+    "Answered",
+    "Broken",
+    "CaseResult",
+    "CleanUpError",
+    "Closed",
+    "Finding",
+    "History",
+    "Investigation",
+    "Mode",
+    "Operation",
+    "ParameterError",
+    "ProbeError",
+    "Refused",
+    "Secret",
+    "Silent",
+    "Target",
+    "TargetError",
+    "Unreachable",
+    "User",
+    "Verdict",
+    "investigate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"netra_probe.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,21 +26,25 @@ class BackendClient:
         return await self.http.request("GET", "/api/threads")
 
     async def thread(self, id: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
-        return await self.http.request("GET", "/api/threads/{id}", id=id, attempt=attempt)
+        return await self.http.request("GET", "/api/threads/{id}", path={"id": id}, attempt=attempt)
 
     async def rename_thread(self, id: str, title: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
-        return await self.http.request("PUT", "/api/threads/{id}", id=id, json={"title": title}, attempt=attempt)
+        return await self.http.request(
+            "PUT", "/api/threads/{id}", path={"id": id}, json={"title": title}, attempt=attempt
+        )
 
     async def delete_thread(self, id: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
-        return await self.http.request("DELETE", "/api/threads/{id}", id=id, attempt=attempt)
+        return await self.http.request("DELETE", "/api/threads/{id}", path={"id": id}, attempt=attempt)
 
     async def messages(self, thread: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
-        return await self.http.request("GET", "/api/threads/{id}/messages", id=thread, attempt=attempt)
+        return await self.http.request("GET", "/api/threads/{id}/messages", path={"id": thread}, attempt=attempt)
 
     async def post_message(self, thread: str, text: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
         """Add a message of the user to a thread."""
         body = {"content": text, "message": text, "role": "user"}
-        reply = await self.http.request("POST", "/api/threads/{id}/messages", id=thread, json=body, attempt=attempt)
+        reply = await self.http.request(
+            "POST", "/api/threads/{id}/messages", path={"id": thread}, json=body, attempt=attempt
+        )
         self._own("message", reply)
         return reply
 

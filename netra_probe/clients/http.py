@@ -6,6 +6,7 @@ import itertools
 import secrets
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -25,7 +26,7 @@ LONGEST_BODY = 1_000_000
 class Http:
     """A recording HTTP client of one user at one service.
 
-    >>> reply = await http.request("GET", "/api/threads/{id}", id=thread)   # doctest: +SKIP
+    >>> reply = await http.request("GET", "/api/threads/{id}", path={"id": thread})   # doctest: +SKIP
 
     Arguments:
         history: where operations go.
@@ -75,7 +76,7 @@ class Http:
         token: Secret | None = None,
         anonymous: bool = False,
         attempt: Mapping[str, Any] | None = None,
-        **path: str,
+        path: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send one request and record what came of it.
 
@@ -93,7 +94,7 @@ class Http:
         bearer = None if anonymous else (token or self.token)
         if bearer is not None:
             sent["Authorization"] = f"Bearer {bearer.reveal()}"
-        url = route.format(**path)
+        url = route.format_map({name: quote(value, safe="") for name, value in (path or {}).items()})
         call = self.history.invoke(
             f"{method} {route}",
             user=self.user,

@@ -49,8 +49,7 @@ class Socket:
     the connection's name in the history (``alice/ws-1``).
     """
 
-    def __init__(self, connection: ClientConnection, *, history: Recorder, call: Operation, timeouts: Timeouts) ->
-    None:
+    def __init__(self, connection: ClientConnection, *, history: Recorder, call: Operation, timeouts: Timeouts) -> None:
         self.name = call.connection or ""
         self.user = call.user
         self.backend = call.backend

@@ -1,0 +1,1 @@
+"""Running notebooks unattended: papermill over a selection, results, and judging them again."""

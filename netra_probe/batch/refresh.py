@@ -1,0 +1,94 @@
+"""Re-executing the committed notebooks and normalising what is stored in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+from netra_probe import lab
+from netra_probe.errors import TargetError
+from netra_probe.lab_target import LAB_VARIABLE
+
+_METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def refresh_notebooks(paths: Sequence[Path], *, write: bool) -> list[Path]:
+    """Execute each notebook on one lab and store its outputs; returns those whose evidence or metadata changed.
+
+    Outputs of cells tagged ``nbval-ignore-output`` and pictures are volatile by nature and do not count as a change.
+
+    Raises TargetError when the lab cannot start or a cell raises.
+    """
+    changed = []
+    try:
+        with lab.start_lab() as running:
+            before = os.environ.get(LAB_VARIABLE)
+            os.environ[LAB_VARIABLE] = str(running.state_file)
+            try:
+                for path in paths:
+                    old = path.read_text(encoding="utf-8")
+                    fresh = _execute(path)
+                    if _comparable(nbformat.reads(old, as_version=4)) != _comparable(fresh):  # type: ignore[no-untyped-call]
+                        changed.append(path)
+                        if write:
+                            path.write_text(dump(fresh), encoding="utf-8")
+            finally:
+                if before is None:
+                    del os.environ[LAB_VARIABLE]
+                else:
+                    os.environ[LAB_VARIABLE] = before
+    except lab.LabError as error:
+        raise TargetError(str(error)) from None
+    return changed
+
+
+def _execute(path: Path) -> nbformat.NotebookNode:
+    notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}})
+    try:
+        client.execute()
+    except Exception as error:
+        raise TargetError(f"{path.name} does not run: {str(error).strip().splitlines()[-1]}") from None
+    return normalise(notebook)
+
+
+def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop everything that depends on when and where a notebook was executed; number cells in order."""
+    notebook.metadata = nbformat.from_dict(_METADATA)  # type: ignore[no-untyped-call]
+    count = 0
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell["id"] = f"cell-{number}"
+        cell.metadata = {name: value for name, value in cell.metadata.items() if name == "tags" and value}
+        if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output.execution_count = count
+                output.pop("transient", None)
+    return notebook
+
+
+def dump(notebook: nbformat.NotebookNode) -> str:
+    """The notebook as it is committed."""
+    return str(nbformat.writes(notebook)) + "\n"  # type: ignore[no-untyped-call]
+
+
+def _comparable(notebook: nbformat.NotebookNode) -> Any:
+    cells = []
+    for cell in notebook.cells:
+        outputs: list[Any] = []
+        if cell.cell_type == "code" and "nbval-ignore-output" not in cell.metadata.get("tags", []):
+            for output in cell.outputs:
+                data = {kind: value for kind, value in output.get("data", {}).items() if kind != "image/png"}
+                outputs.append((output.output_type, data, output.get("text"), output.get("ename")))
+        cells.append((cell.cell_type, cell.source, dict(cell.metadata), cell.get("execution_count"), outputs))
+    return dict(notebook.metadata), cells

@@ -1,0 +1,130 @@
+"""``results.json``: computed from ``run.json`` and the histories of a run directory, and from nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from netra_probe.errors import ParameterError
+from netra_probe.history.store import History, HistoryError
+from netra_probe.judging import ScenarioResult, judge_history
+from netra_probe.requirements import SCENARIOS
+from netra_probe.verdict import Confidence, Verdict
+
+SCHEMA = 1
+RESULTS = "results.json"
+PLAN = "run.json"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write in one step: a reader sees the old file or the new one, never half of it."""
+    fresh = path.with_name(path.name + ".partial")
+    fresh.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    fresh.replace(path)
+
+
+def read_plan(run: Path) -> dict[str, Any]:
+    """What the run set out to do and how each notebook's execution ended.
+
+    Raises ParameterError when this is no run directory.
+    """
+    path = run / PLAN
+    if not path.is_file():
+        raise ParameterError(f"{run}: no {PLAN} in it; give a directory that `netra-probe run` has made.")
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ParameterError(f"{path}: damaged; restore it, or run again.") from None
+    if not isinstance(plan, dict) or plan.get("schema") != SCHEMA:
+        raise ParameterError(f"{path}: another schema than {SCHEMA}; read it with the netra-probe that wrote it.")
+    return plan
+
+
+def find_history(run: Path, scenario: str) -> History | None:
+    """The scenario's history in a run directory, compressed or (after a crash) plain."""
+    for suffix in (".jsonl.gz", ".jsonl"):
+        path = run / "history" / f"{scenario}{suffix}"
+        if path.is_file():
+            return History.open(path)
+    return None
+
+
+def compute(run: Path) -> dict[str, Any]:
+    """The results of a run, judged from its histories.
+
+    A scenario whose notebook did not end, or whose history was cut, is inconclusive with the reason; its cases that
+    were never judged are listed as such.
+    """
+    plan = read_plan(run)
+    scenarios, judged = [], []
+    for entry in plan["scenarios"]:
+        record, result = _scenario(run, entry)
+        scenarios.append(record)
+        if result is not None:
+            judged.append(result)
+    leaks = sum(1 for record in scenarios for case in record["cases"] for finding in case["findings"]
+                if finding["severity"] == "isolation")  # fmt: skip
+    confidence = Confidence.of(
+        runs=sum(result.confidence.runs for result in judged),
+        deliveries=sum(result.confidence.deliveries for result in judged),
+        leaks=leaks,
+    )
+    left = [f"{result.id}: {item}" for result in judged for item in result.cleanup.left]
+    cleanup = Verdict.worst(result.cleanup.verdict for result in judged)
+    return {
+        "schema": SCHEMA,
+        "run": plan["run"],
+        "environment": plan["environment"],
+        "seed": plan["seed"],
+        "verdict": str(Verdict.worst(Verdict(record["verdict"]) for record in scenarios)),
+        "scenarios": scenarios,
+        "confidence": confidence.as_dict(),
+        "cleanup": {"verdict": str(cleanup), "left": left},
+    }
+
+
+def _scenario(run: Path, entry: dict[str, Any]) -> tuple[dict[str, Any], ScenarioResult | None]:
+    id = str(entry["id"])
+    result: ScenarioResult | None = None
+    reason = str(entry.get("reason") or "")
+    history = find_history(run, id)
+    if history is None:
+        reason = reason or "it left no history"
+    else:
+        try:
+            result = judge_history(history)
+        except HistoryError as error:
+            reason = reason or str(error)
+    known = SCENARIOS.get(id)
+    title = result.title if result else known.title if known else id
+    cases: list[dict[str, Any]] = result.as_record()["cases"] if result else []
+    seen = {case["id"] for case in cases}
+    if reason or result is None or result.truncated:
+        reason = reason or "the recording was cut"
+        for case, claim in (known.cases if known else {id: title}).items():
+            if case not in seen:
+                cases.append(_unjudged(case, claim, f"not reached: {reason}"))
+    verdicts = [Verdict(case["verdict"]) for case in cases]
+    if result is not None:
+        verdicts.append(result.verdict)
+    if reason:
+        verdicts.append(Verdict.INCONCLUSIVE)
+    return {
+        "id": id,
+        "title": title,
+        "verdict": str(Verdict.worst(verdicts)),
+        "seconds": result.seconds if result else 0.0,
+        "cases": cases,
+    }, result
+
+
+def _unjudged(case: str, claim: str, reason: str) -> dict[str, Any]:
+    return {
+        "id": case,
+        "title": claim,
+        "verdict": str(Verdict.INCONCLUSIVE),
+        "reason": reason,
+        "requirements": [case.partition(".")[0], case],
+        "findings": [],
+    }

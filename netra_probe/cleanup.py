@@ -1,0 +1,144 @@
+"""Removing what an investigation made, and looking whether it is really gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netra_probe.clients.http import Http
+from netra_probe.clients.replies import Answered, Refused
+from netra_probe.history import actions
+from netra_probe.verdict import CleanUp, Verdict
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+    from netra_probe.users import User
+
+#: Routes by which an account removes itself, most thorough last; a target may have any of them, or none.
+BACKEND_REMOVAL = ("/api/users/me", "/api/user/me", "/api/users/{id}")
+AUTH_REMOVAL = ("/auth/users/{id}", "/auth/users/me", "/auth/me", "/auth/account")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routes:
+    """What each service says it offers: pairs of method and path from its ``/openapi.json``."""
+
+    auth: frozenset[tuple[str, str]]
+    backend: frozenset[tuple[str, str]]
+
+    def removal(self, service: str, candidates: Iterable[str]) -> str | None:
+        """The first route of the candidates that takes DELETE; parameter names do not matter."""
+        routes = self.auth if service == "auth" else self.backend
+        offered = {path.split("{")[0]: path for method, path in routes if method == "DELETE"}
+        for candidate in candidates:
+            stem = candidate.split("{")[0]
+            if stem in offered and ("{" in offered[stem]) == ("{" in candidate):
+                return offered[stem]
+        return None
+
+
+async def discover_routes(probe: Investigation) -> Routes:
+    """What the auth service and the first backend of the target offer."""
+    target = probe.target
+    found = []
+    for url in (target.auth_url, target.backend_urls[0]):
+        http = Http(probe.history, url, surface="probe", verify=target.verify_tls, headers=target.headers)
+        found.append(await _operations(http))
+        await http.close()
+    return Routes(auth=found[0], backend=found[1])
+
+
+async def _operations(http: Http) -> frozenset[tuple[str, str]]:
+    """The operations of a service; empty when it does not publish them."""
+    reply = await http.request("GET", "/openapi.json", anonymous=True)
+    if not isinstance(reply, Answered) or not isinstance(reply.body, dict):
+        return frozenset()
+    paths = reply.body.get("paths")
+    return frozenset(
+        (method.upper(), path)
+        for path, operations in (paths.items() if isinstance(paths, dict) else ())
+        if isinstance(operations, dict)
+        for method in operations
+    )
+
+
+async def remove_user(user: User, routes: Routes) -> list[str]:
+    """Remove one account and everything it owns; returns what is left, by name."""
+    if not user.id:
+        return []
+    left: list[str] = []
+    rest, auth = user.rest.http, user.auth.http
+    route = routes.removal("backend", BACKEND_REMOVAL)
+    if route is not None:
+        if not await rest.request("DELETE", route, path=_fill(route, user.id)):
+            left.append(f"data of {user.name}")
+    else:
+        left += await _remove_threads(user)
+    route = routes.removal("auth", AUTH_REMOVAL)
+    if route is None:
+        # Without a way out the least one owes is an ended session and a name on the list.
+        await user.auth.logout()
+        left.append(f"account of {user.name}")
+    elif not await auth.request("DELETE", route, path=_fill(route, user.id)):
+        left.append(f"account of {user.name}")
+    else:
+        again = await user.auth.login(email=user.email, password=user._password)
+        if not isinstance(again, Refused):
+            left.append(f"account of {user.name}")
+    return left
+
+
+async def _remove_threads(user: User) -> list[str]:
+    left = []
+    listed = await user.rest.threads()
+    threads = listed.body if isinstance(listed, Answered) else []
+    if isinstance(threads, dict):
+        threads = threads.get("threads") or threads.get("items") or threads.get("data") or []
+    for thread in threads if isinstance(threads, list) else []:
+        id = thread.get("id") if isinstance(thread, dict) else None
+        if isinstance(id, str) and not await user.rest.delete_thread(id):
+            left.append(f"a thread of {user.name}")
+    return left
+
+
+def _fill(route: str, id: str) -> dict[str, str]:
+    """The path parameter of a route, whatever the target calls it."""
+    return {route.split("{")[1].split("}")[0]: id} if "{" in route else {}
+
+
+async def clean_up(probe: Investigation, users: list[User]) -> CleanUp:
+    """Remove all users, then look into every surface there is for what should be gone.
+
+    ``fail`` when something was removed by the target's own account and is still there; ``not applicable`` when the
+    target offers no way to remove an account, which is then named as left.
+    """
+    lists = await asyncio.gather(*(remove_user(user, probe.routes) for user in users))
+    left = [item for items in lists for item in items]
+    can_remove = probe.routes.removal("auth", AUTH_REMOVAL) is not None
+    ids = {user.id: user.name for user in users if user.id}
+    gone = {id: name for id, name in ids.items() if f"account of {name}" not in left}
+    if probe.database is not None and gone:
+        left += [f"{number} row(s) in {table}" for table, number in (await probe.database.count(gone)).items()]
+    if probe.cache is not None and gone:
+        names = await probe.cache.naming(gone)
+        left += [f"cache key {_without_ids(name, gone)}" for name in names]
+    left += [f"socket {user.socket.name}" for user in users if user.socket is not None and user.socket.closed is None]
+    left = sorted(set(left))
+    if not left:
+        verdict = Verdict.PASS
+    elif not can_remove and all(item.startswith("account of ") for item in left):
+        verdict = Verdict.NOT_APPLICABLE
+    else:
+        verdict = Verdict.FAIL
+    probe.history.observe(actions.CLEANUP, detail={"verdict": str(verdict), "left": left, "users": len(ids)})
+    # What the target cannot remove is named once, here; keeping it on the books would name it for ever.
+    probe.ledger.strike({user.email for user in users if f"account of {user.name}" not in left or not can_remove})
+    return CleanUp(verdict=verdict, left=tuple(left))
+
+
+def _without_ids(key: str, users: dict[str, str]) -> str:
+    for id, name in users.items():
+        key = key.replace(id, f"<{name}>")
+    return key

@@ -1,0 +1,120 @@
+"""``lab``: the embedded platform by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from netra_probe import lab as labs
+from netra_probe.errors import TargetError
+from netra_probe.lab_target import SECRETS, as_target
+from netra_probe.ledger import Ledger
+
+app = typer.Typer(name="lab", help="The embedded platform by hand.", no_args_is_help=True, rich_markup_mode=None)
+Json = Annotated[bool, typer.Option("--json", help="machine-readable")]
+
+
+@app.command()
+def up(
+    fault: Annotated[list[str] | None, typer.Option(help="a fault, such as W1 or X1:0.5 (repeatable)")] = None,
+    fault_module: Annotated[list[Path] | None, typer.Option(help="a Python file with further faults")] = None,
+    ports: Annotated[
+        Literal["usual", "ephemeral"], typer.Option(help="usual: 8081, 8000, 8001, 5434, 6381; or free ones")
+    ] = "usual",
+    as_json: Json = False,
+) -> None:
+    """Start a lab that stays until `lab down`."""
+    try:
+        running = labs.start_lab(
+            faults=tuple(fault or ()),
+            fault_modules=tuple(fault_module or ()),
+            ports=ports,
+            detached=True,
+        )
+    except labs.LabError as error:
+        raise TargetError(str(error)) from None
+    if as_json:
+        typer.echo(json.dumps(describe(running), indent=2))
+        return
+    target = running.parameters
+    typer.echo(f"lab {running.id} is up{' with ' + ', '.join(running.faults) if running.faults else ''}")
+    typer.echo(f"  auth      {target['auth_url']}")
+    for url in target["backend_urls"]:
+        typer.echo(f"  backend   {url}")
+    typer.echo(f"  secrets   {running.state_file} (readable by you only)")
+    typer.echo("notebooks and `netra-probe open` use it now; `netra-probe lab down` ends it")
+
+
+@app.command()
+def down() -> None:
+    """Stop every lab that `lab up` has started."""
+    stopped = [running for running in labs.running_labs() if running.state.get("detached")]
+    for running in stopped:
+        running.stop()
+        typer.echo(f"lab {running.id} is down")
+    if not stopped:
+        typer.echo("no lab is up")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Which labs run, how they are, what their faults did, and which accounts were left behind."""
+    running = labs.running_labs()
+    states = [{**one.status(), **({"target": describe(one)["target"]} if as_json else {})} for one in running]
+    swept, kept = asyncio.run(_left_overs(running))
+    if as_json:
+        typer.echo(json.dumps({"labs": states, "left_over": {"removed": swept, "kept": kept}}, indent=2))
+        return
+    for state in states:
+        typer.echo(f"lab {state['id']}: {'running' if state['running'] else 'not running'}")
+        for name, service in state["services"].items():
+            typer.echo(f"  {name:<20} {'healthy' if service.get('healthy') else 'NOT healthy'}")
+        for id, counts in state["faults"].items():
+            typer.echo(f"  fault {id}: reached {counts['reached']}, triggered {counts['triggered']}")
+    if not states:
+        typer.echo("no lab is running")
+    for email in swept:
+        typer.echo(f"left over, removed now: {email}")
+    for email in kept:
+        typer.echo(
+            f"left over, still there: {email} (its deployment does not answer; run `lab status` again when it does)"
+        )
+
+
+def describe(running: labs.Lab) -> dict[str, Any]:
+    """A lab as a parameter file describes it: secrets by reference, and their values beside it for one to export."""
+    secrets: dict[str, str] = {}
+    target: dict[str, Any] = {}
+    for name, value in running.parameters.items():
+        if name in SECRETS and isinstance(value, str):
+            variable = f"NETRA_LAB_{name.upper()}"
+            secrets[variable] = value
+            target[name] = f"env:{variable}"
+        else:
+            target[name] = value
+    return {
+        "id": running.id,
+        "environment": "lab",
+        "target": target,
+        "secrets": secrets,
+        "faults": list(running.faults),
+        "state_file": str(running.state_file),
+    }
+
+
+async def _left_overs(running: list[labs.Lab]) -> tuple[list[str], list[str]]:
+    """Remove what killed investigations have left on labs; returns what was removed, and what is still on the books."""
+    from netra_probe.sweeping import forget_vanished, sweep_target
+
+    ledger = Ledger()
+    removed: list[str] = []
+    for one in running:
+        if any(entry.auth_url == one.parameters["auth_url"] for entry in ledger.orphans()):
+            removed += await sweep_target(as_target(one), ledger)
+    alive = {one.parameters["auth_url"] for one in running}
+    ledger.strike(forget_vanished(ledger.entries(), alive))
+    return removed, [entry.email for entry in ledger.orphans()]

@@ -1,0 +1,111 @@
+"""``scenarios``, ``open``, ``refresh`` and ``scan``: the notebooks as files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netra_probe.batch.notebooks import all_notebooks, select
+from netra_probe.display.tables import Table
+from netra_probe.errors import ParameterError
+from netra_probe.parameters import folder
+from netra_probe.requirements import SCENARIOS
+
+
+def scenarios(as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False) -> None:
+    """Which scenarios exist, what each claims, and their last verdict."""
+    from netra_probe.batch.trend import last_verdicts
+
+    verdicts = last_verdicts(folder("outputs"))
+    notebooks = {notebook.id: notebook for notebook in all_notebooks()}
+    if as_json:
+        records = [
+            {
+                "id": id,
+                "title": SCENARIOS[id].title if id in SCENARIOS else notebook.title,
+                "notebook": notebook.path.name,
+                "requirements": [id, *(SCENARIOS[id].cases if id in SCENARIOS else ())],
+                "last": verdicts.get(id, {}),
+            }
+            for id, notebook in notebooks.items()
+        ]
+        typer.echo(json.dumps(records, indent=2))
+        return
+    rows = []
+    for id, notebook in notebooks.items():
+        seen = ", ".join(f"{environment}: {verdict}" for environment, verdict in sorted(verdicts.get(id, {}).items()))
+        cases = ", ".join(SCENARIOS[id].cases) if id in SCENARIOS else ""
+        rows.append([id, notebook.title, cases, seen or "never run"])
+    typer.echo(Table(caption="Scenarios", headings=("id", "title", "covers", "last verdict"), rows=rows).text())
+
+
+def open_lab(
+    browser: Annotated[bool, typer.Option(help="open a browser window")] = True,
+    port: Annotated[int, typer.Option(help="port of JupyterLab; 0 takes a free one")] = 8888,
+) -> None:
+    """JupyterLab on the start notebook, with a lab that ends when JupyterLab does."""
+    from netra_probe import lab as labs
+    from netra_probe.errors import TargetError
+    from netra_probe.lab_target import LAB_VARIABLE
+
+    root = folder("notebooks").parent
+    command = [sys.executable, "-m", "jupyterlab", "--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb"]
+    command += [f"--ServerApp.root_dir={root}", f"--ServerApp.port={port}"]
+    if not browser:
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    try:
+        with labs.start_lab() as running:
+            environment = {**os.environ, LAB_VARIABLE: str(running.state_file)}
+            raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+    except labs.LabError as error:
+        raise TargetError(str(error)) from None
+
+
+def refresh(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]…", help="scenarios; all notebooks when left out")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="change nothing; exit 1 where a notebook would change")
+    ] = False,
+) -> None:
+    """Re-execute the committed notebooks on a lab and normalise them."""
+    from netra_probe.batch.refresh import refresh_notebooks
+
+    paths = [notebook.path for notebook in select(ids)] if ids else sorted(folder("notebooks").glob("*.ipynb"))
+    changed = refresh_notebooks(paths, write=not check)
+    for path in paths:
+        typer.echo(
+            f"{'differs' if check and path in changed else 'changed' if path in changed else 'same'}  {path.name}"
+        )
+    if check and changed:
+        raise typer.Exit(1)
+
+
+def scan(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]…", help="files or folders; notebooks and outputs when left out"),
+    ] = None,
+) -> None:
+    """Find secrets in notebooks, histories, reports and logs."""
+    from netra_probe.batch.scan import scan_path
+
+    places = paths or [folder("notebooks"), folder("outputs"), folder("parameters")]
+    for place in places:
+        if not place.exists():
+            raise ParameterError(f"{place}: no such file or folder; give what should be scanned.")
+    found = [hit for place in places for hit in scan_path(place)]
+    for hit in found:
+        typer.echo(str(hit))
+    typer.echo(f"{len(found)} secret(s) found")
+    if found:
+        raise typer.Exit(1)

@@ -1,0 +1,146 @@
+"""What the verbs of an investigation show: text for the contract, HTML for the eye, and the verdict as data."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from netra_probe.display.tables import Table, badge
+from netra_probe.history.operation import Operation
+from netra_probe.judging import ScenarioResult
+from netra_probe.verdict import CaseResult, Confidence, Finding, Verdict
+
+#: MIME type under which a notebook carries its verdict, so that any executed notebook can be harvested.
+VERDICT_MIME = "application/vnd.netra-probe.verdict+json"
+
+
+class View:
+    """Something to look at; ``text`` is what it says, and all that it says."""
+
+    def text(self) -> str:
+        raise NotImplementedError
+
+    def html(self) -> str:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": self.text(), "text/html": self.html()}
+
+
+class CaseView(View):
+    """The verdict on one case: what was claimed, what was seen, and for each finding its witness."""
+
+    def __init__(self, result: CaseResult, history: Iterable[Operation]) -> None:
+        self.result = result
+        wanted = {index for finding in result.findings for index in finding.witness}
+        self._shown = {operation.index: str(operation) for operation in history if operation.index in wanted}
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.result.verdict
+
+    def text(self) -> str:
+        result = self.result
+        lines = [f"{str(result.verdict).upper()}  {result.id} {result.title}", f"      {result.reason}"]
+        for finding in result.findings:
+            lines += ["", *self._finding(finding)]
+        for judgement in result.judgements:
+            lines += [f"      doubt ({judgement.checker}): {doubt}" for doubt in judgement.doubts]
+        return "\n".join(lines)
+
+    def _finding(self, finding: Finding) -> list[str]:
+        lines = [f"  {finding.checker} {finding.kind}: {finding.summary}"]
+        if finding.explanation:
+            lines.append(f"      {finding.explanation}")
+        lines += [f"      {self._shown.get(index, f'#{index}')}" for index in finding.witness]
+        if finding.attribution:
+            lines.append(f"      looks like: {', '.join(finding.attribution)}")
+        return lines
+
+    def html(self) -> str:
+        result = self.result
+        parts = [
+            f'<p style="margin:4px 0">{badge(result.verdict)}&nbsp; <b>{html.escape(result.id)}</b> '
+            f"{html.escape(result.title)}<br>{html.escape(result.reason)}</p>"
+        ]
+        for finding in result.findings:
+            head, *rest = self._finding(finding)
+            body = html.escape("\n".join(line.strip() for line in rest))
+            parts.append(
+                f'<p style="margin:8px 0 2px 0"><b>{html.escape(head.strip())}</b></p>'
+                f'<pre style="margin:0 0 0 12px;white-space:pre-wrap;font-size:12px">{body}</pre>'
+            )
+        for judgement in result.judgements:
+            parts += [f"<p>doubt ({judgement.checker}): {html.escape(doubt)}</p>" for doubt in judgement.doubts]
+        return "".join(parts)
+
+
+class ScenarioView(View):
+    """The final verdict table of a notebook: case, claim, expected, observed, verdict, evidence."""
+
+    def __init__(self, result: ScenarioResult) -> None:
+        self.result = result
+
+    def _table(self) -> Table:
+        rows, marks = [], {}
+        for number, case in enumerate(self.result.cases):
+            checkers = ", ".join(judgement.checker for judgement in case.judgements) or "–"
+            observed = f"{len(case.findings)} finding(s)" if case.judgements else "–"
+            marks[number, 4] = case.verdict
+            expected = "no finding" if case.judgements else "–"
+            rows.append([case.id, case.title, expected, observed, str(case.verdict), f"{checkers}: {case.reason}"])
+        return Table(
+            caption=self._caption(),
+            headings=("case", "claim", "expected", "observed", "verdict", "evidence"),
+            rows=rows,
+            marks=marks,
+        )
+
+    def _caption(self) -> str:
+        result = self.result
+        return f"{result.id} {result.title} on {result.environment}, seed {result.seed}: {str(result.verdict).upper()}"
+
+    def _tail(self) -> list[str]:
+        cleanup = self.result.cleanup
+        left = f": left {', '.join(cleanup.left)}" if cleanup.left else ", nothing is left"
+        return [f"clean-up: {cleanup.verdict}{left}", confidence_sentence(self.result.confidence)]
+
+    def text(self) -> str:
+        return "\n".join([self._table().text(), *self._tail()])
+
+    def html(self) -> str:
+        tail = "".join(f'<p style="margin:4px 0">{html.escape(line)}</p>' for line in self._tail())
+        return self._table().html() + tail
+
+    def record(self) -> dict[str, Any]:
+        """The verdict as data: what ``application/vnd.netra-probe.verdict+json`` holds; nothing in it is volatile."""
+        result = self.result
+        return {
+            "schema": 1,
+            "environment": result.environment,
+            "seed": result.seed,
+            **result.as_record(),
+            "confidence": result.confidence.as_dict(),
+            "cleanup": {"verdict": str(result.cleanup.verdict), "left": list(result.cleanup.left)},
+        }
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        bundle = super()._repr_mimebundle_(include, exclude)
+        # Through JSON once, so that the stored notebook and the live message are the same to the byte.
+        return {**bundle, VERDICT_MIME: json.loads(json.dumps(self.record()))}
+
+
+def confidence_sentence(confidence: Confidence) -> str:
+    """What the number of runs allows one to say, in words."""
+    seen = f"{confidence.runs} agent runs, {confidence.deliveries} events delivered"
+    if confidence.upper_bound >= 1.0:
+        return f"confidence: {seen}; no bound, because there were findings or no runs"
+    return (
+        f"confidence: {seen}; with no leak seen, fewer than {confidence.upper_bound:.1%} of runs leak "
+        "(95 %, exact; rule of three 3/n)"
+    )

@@ -1,0 +1,254 @@
+"""What a notebook holds in its hand: a target, users, a history, checks and a clean-up."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from netra_probe import cleanup, lab_target
+from netra_probe.checkers.base import Checker
+from netra_probe.cleanup import Routes
+from netra_probe.clients.cache import CacheClient
+from netra_probe.clients.database import DatabaseClient
+from netra_probe.clients.http import Http
+from netra_probe.clients.replies import Timeouts, Unreachable
+from netra_probe.clients.websocket import Opened, Socket
+from netra_probe.display.banner import Banner
+from netra_probe.display.evidence import EventTable, LeakMatrix
+from netra_probe.display.timeline import Timeline
+from netra_probe.display.views import CaseView, ScenarioView
+from netra_probe.errors import ParameterError, TargetError
+from netra_probe.history import actions
+from netra_probe.history.store import Recorder
+from netra_probe.judging import ScenarioResult, judge_case, scenario_result, skipped_case
+from netra_probe.ledger import Ledger
+from netra_probe.requirements import SCENARIOS
+from netra_probe.strangers import knock
+from netra_probe.target import Target
+from netra_probe.users import User, alias
+from netra_probe.verdict import CaseResult, CleanUp
+
+Value = TypeVar("Value")
+
+
+class Investigation:
+    """One scenario on one target; made by ``investigate``, ended by ``close``."""
+
+    def __init__(
+        self,
+        *,
+        scenario: str,
+        environment: str,
+        target: Target,
+        history: Recorder,
+        ledger: Ledger,
+        seed: int,
+        timeouts: Timeouts,
+    ):
+        self.scenario = scenario
+        self.environment = environment
+        self.target = target
+        self.history = history
+        self.seed = seed
+        self.timeouts = timeouts
+        self.users: list[User] = []
+        self.database: DatabaseClient | None = None
+        self.cache: CacheClient | None = None
+        self.routes = Routes(auth=frozenset(), backend=frozenset())
+        self.ledger = ledger
+        self.cleaned: CleanUp | None = None
+        self._everybody: list[User] = []
+        self._mark = secrets.token_hex(4)
+        self._window = 0
+        self._cases: list[CaseResult] = []
+        self._banner = Banner(scenario=scenario, environment=environment)
+
+    # Users
+
+    async def recruit(self, number: int) -> list[User]:
+        """Register more users through the real route, concurrently; returns them.
+
+        Raises TargetError when the target registers nobody.
+        """
+        first = len(self._everybody)
+        recruits = []
+        for position in range(first, first + number):
+            name = alias(position)
+            email = f"probe+{self._mark}.{name}@netra-probe.example"
+            password = self.ledger.password(email)
+            recruits.append(User(self, name=name, email=email, password=password, backend=position))
+        self.ledger.add(
+            [user.email for user in recruits], auth_url=self.target.auth_url, backend_urls=self.target.backend_urls
+        )
+        self._everybody += recruits
+        replies = await asyncio.gather(*(user.register() for user in recruits))
+        for user, reply in zip(recruits, replies, strict=True):
+            if not reply:
+                hint = (
+                    "is it running, and is target.auth_url right?"
+                    if isinstance(reply, Unreachable)
+                    else "where registration is closed give existing users as target.accounts."
+                )
+                raise TargetError(f"{self.target.auth_url} did not register {user.name}: {reply!r}; {hint}")
+        return recruits
+
+    # Acting
+
+    @asynccontextmanager
+    async def sockets(self, users: Iterable[User] | None = None) -> AsyncIterator[list[Socket]]:
+        """Open one socket per user, spread over the backends, for the duration of a block.
+
+        On the way out every socket is fenced by a ping and its pong, which proves that it was alive all along (a silent
+        socket makes "saw nothing" worthless), and then closed.
+        """
+        party = list(users if users is not None else self.users)
+        await asyncio.gather(*(user.connect() for user in party))
+        try:
+            yield [user.socket for user in party if user.socket is not None]
+            await self.fence(party)
+        finally:
+            await asyncio.gather(*(user.socket.close() for user in party if user.socket is not None))
+            for user in party:
+                user.socket = None
+
+    async def fence(self, users: Iterable[User] | None = None) -> None:
+        """Wait until each user's socket has delivered all that was on its way: ping, and its pong."""
+        party = list(users if users is not None else self.users)
+        await asyncio.gather(
+            *(user.socket.fence() for user in party if user.socket is not None and user.socket.closed is None)
+        )
+
+    async def together(self, acts: Iterable[Awaitable[Value]]) -> list[Value]:
+        """Do all of this at once and wait for the last."""
+        return list(await asyncio.gather(*acts))
+
+    async def look(self) -> None:
+        """Read the rows and cache keys of all users into the history, where the target lets us."""
+        ids = {user.id: user.name for user in self._everybody if user.id}
+        if self.database is not None:
+            await self.database.rows(ids)
+        if self.cache is not None:
+            await self.cache.keys(ids)
+
+    async def gauge(self, cycle: int) -> None:
+        """Measure what a target holds on to: database connections and cache clients."""
+        if self.database is not None:
+            self._gauge("database", "PostgreSQL connections", await self.database.backends(), cycle)
+        if self.cache is not None:
+            self._gauge("cache", "Redis clients", await self.cache.clients(), cycle)
+        for number, url in enumerate(self.target.operator_urls, start=1):
+            state = await self._operator_state(url)
+            for name in ("connections", "tasks"):
+                if isinstance(state.get(name), int):
+                    self._gauge("operator", f"{name} of backend-{number}", state[name], cycle)
+
+    def _gauge(self, surface: str, name: str, value: int, cycle: int) -> None:
+        self.history.observe(actions.GAUGE, surface=surface, detail={"name": name, "value": value, "cycle": cycle})
+
+    async def _operator_state(self, url: str) -> dict[str, Any]:
+        token = self.target.secret("operator_token")
+        http = Http(self.history, url, surface="operator", timeouts=self.timeouts)
+        try:
+            reply = await http.request(
+                "GET", "/lab/state", anonymous=True, headers={"X-Lab-Operator": token.reveal()} if token else {}
+            )
+        finally:
+            await http.close()
+        body = getattr(reply, "body", None)
+        return body if reply and isinstance(body, dict) else {}
+
+    def start(self, acts: Iterable[Awaitable[Value]]) -> asyncio.Future[list[Value]]:
+        """Begin all of this at once; await the returned future for the results."""
+        return asyncio.ensure_future(self.together(acts))
+
+    async def knock(self, *, like: User) -> list[Opened]:
+        """Let strangers try the door: no token, nonsense, the user's token with another signature."""
+        return await knock(self, like=like)
+
+    # Judging
+
+    def begin(self) -> None:
+        """Everything so far was preparation: the first case is judged from here on."""
+        self._window = len(self.history)
+        self._banner.show([user.name for user in self.users])
+
+    def check(self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = ()) -> CaseView:
+        """Judge what happened since the last check; the verdict is recorded and shown.
+
+        Arguments:
+            case: its id, such as ``C4.2``.
+            checkers: what to look for.
+            claim: what the case claims; taken from the requirements when left out.
+            needs: surfaces without which the case is not applicable (``database``, ``cache``, ``operator``).
+        """
+        if not case.startswith(self.scenario + "."):
+            raise ParameterError(
+                f'case "{case}" does not belong to scenario {self.scenario}; name it {self.scenario}.….'
+            )
+        if any(done.id == case for done in self._cases):
+            raise ParameterError(f'case "{case}" was checked already; every case is judged once.')
+        claim = claim or SCENARIOS[self.scenario].claim(case) or case
+        missing = sorted(set(needs) - self.target.surfaces)
+        if missing:
+            reason = f"the target has no {' and no '.join(missing)} surface"
+            self.history.observe(actions.SKIP, detail={"case": case, "claim": claim, "reason": reason})
+            result = skipped_case(case, claim, reason)
+        else:
+            specification = [{"id": checker.id, "options": dict(checker.options)} for checker in checkers]
+            marker = self.history.observe(
+                actions.CHECK,
+                detail={"case": case, "claim": claim, "start": self._window, "checkers": specification},
+            )
+            result = judge_case(self.history, marker, checkers)
+        self._window = len(self.history)
+        self._cases.append(result)
+        self._banner.update(self._cases, self.cleaned)
+        return CaseView(result, self.history)
+
+    # Showing
+
+    def matrix(self) -> LeakMatrix:
+        """Who saw whose canaries since the last check: owner × recipient."""
+        return LeakMatrix.of(self.history, start=self._window)
+
+    def events(self) -> EventTable:
+        """The events of each user's runs since the last check."""
+        return EventTable.of(self.history, start=self._window)
+
+    def timeline(self) -> Timeline:
+        """The same as a picture: a lane per connection, foreign frames marked."""
+        return Timeline.of(self.history, start=self._window)
+
+    def verdict(self) -> ScenarioView:
+        """The verdict on the whole scenario: one row a case."""
+        return ScenarioView(self.result())
+
+    def result(self) -> ScenarioResult:
+        """The verdict as a value."""
+        cleanup = next((op for op in reversed(list(self.history)) if op.action == actions.CLEANUP), None)
+        return scenario_result(self.history, self.history[0], tuple(self._cases), cleanup)
+
+    # Ending
+
+    async def close(self) -> CleanUp:
+        """Remove what was made, look whether it is gone, close the history. Closing twice is harmless."""
+        if self.cleaned is None:
+            try:
+                self.cleaned = await cleanup.clean_up(self, self._everybody)
+            finally:
+                for user in self._everybody:
+                    await user.close()
+                if self.database is not None:
+                    await self.database.close()
+                if self.cache is not None:
+                    await self.cache.close()
+                self.history.close()
+                await asyncio.to_thread(lab_target.release)
+            self._banner.update(self._cases, self.cleaned)
+        return self.cleaned
+
+    def __repr__(self) -> str:
+        return f"<Investigation {self.scenario} on {self.environment}: {len(self.users)} users>"

@@ -1,0 +1,168 @@
+"""From a history to verdicts, live and a year later alike: the only way in which results come about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from netra_probe.checkers import from_options
+from netra_probe.checkers.base import Checker, Window, judge
+from netra_probe.history import actions
+from netra_probe.history.frames import read_frame
+from netra_probe.history.operation import Operation
+from netra_probe.history.store import HistoryError
+from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioResult:
+    """The verdict on one scenario, with its cases, clean-up and confidence."""
+
+    id: str
+    title: str
+    environment: str
+    seed: int
+    cases: tuple[CaseResult, ...]
+    cleanup: CleanUp
+    confidence: Confidence
+    seconds: float = 0.0
+    truncated: bool = False
+    witnesses: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the cases; a recording that was cut cannot pass, and neither can leaving things behind."""
+        parts = [case.verdict for case in self.cases]
+        if self.truncated:
+            parts.append(Verdict.INCONCLUSIVE)
+        if self.cleanup.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+            parts.append(self.cleanup.verdict)
+        return Verdict.worst(parts)
+
+    def as_record(self) -> dict[str, Any]:
+        """The scenario as ``results.json`` and the verdict MIME type hold it, but for its seconds."""
+        shown = dict(self.witnesses)
+        return {
+            "id": self.id,
+            "title": self.title,
+            "verdict": str(self.verdict),
+            "cases": [
+                {
+                    "id": case.id,
+                    "title": case.title,
+                    "verdict": str(case.verdict),
+                    "reason": case.reason,
+                    "requirements": list(case.requirements),
+                    "findings": [_finding_record(finding, shown) for finding in case.findings],
+                }
+                for case in self.cases
+            ],
+        }
+
+
+def _finding_record(finding: Finding, shown: dict[int, str]) -> dict[str, Any]:
+    return {
+        "checker": finding.checker,
+        "kind": finding.kind,
+        "summary": finding.summary,
+        "victims": list(finding.victims),
+        "recipients": list(finding.recipients),
+        "surface": finding.surface,
+        "witness": [{"operation": index, "text": shown.get(index, "")} for index in finding.witness],
+        "attribution": list(finding.attribution),
+        "explanation": finding.explanation,
+        "severity": finding.severity,
+    }
+
+
+def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequence[Checker]) -> CaseResult:
+    """The verdict on one case: all checkers over the window that the marker closes."""
+    window = Window(start=int(marker.detail.get("start", 0)), end=marker.index)
+    judgements = tuple(judge(checkers, history, window))
+    return _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements)
+
+
+def _case(id: str, claim: str, judgements: tuple[Any, ...]) -> CaseResult:
+    verdict = Verdict.worst(judgement.verdict for judgement in judgements)
+    result = CaseResult(
+        id=id, title=claim, verdict=verdict, reason="", requirements=(id.partition(".")[0], id), judgements=judgements
+    )
+    findings, doubts = result.findings, [doubt for judgement in judgements for doubt in judgement.doubts]
+    if findings:
+        more = f", and {len(findings) - 1} more finding(s)" if len(findings) > 1 else ""
+        reason = findings[0].summary + more
+    elif doubts:
+        more = f" (and {len(doubts) - 1} more doubt(s))" if len(doubts) > 1 else ""
+        reason = doubts[0] + more
+    elif not judgements:
+        reason = "nothing was checked"
+    else:
+        reason = ", ".join(f"{count} {name}" for name, count in result.evidence.items() if count)
+    return replace(result, reason=reason)
+
+
+def skipped_case(id: str, claim: str, reason: str) -> CaseResult:
+    """A case that the target has no surface for."""
+    return CaseResult(
+        id=id, title=claim, verdict=Verdict.NOT_APPLICABLE, reason=reason, requirements=(id.partition(".")[0], id)
+    )
+
+
+def judge_history(history: Iterable[Operation]) -> ScenarioResult:
+    """Judge a whole history again from what is stored in it alone.
+
+    Raises HistoryError when it is not the history of an investigation.
+    """
+    markers: list[Operation] = []
+    for operation in history:
+        if operation.action in (actions.OPEN, actions.CHECK, actions.SKIP, actions.CLEANUP):
+            markers.append(operation)
+    if not markers or markers[0].action != actions.OPEN:
+        raise HistoryError("this history does not begin with an investigation; give one that a run has left")
+    cases = []
+    for marker in markers:
+        detail = marker.detail
+        if marker.action == actions.CHECK:
+            checkers = [from_options(item["id"], item.get("options", {})) for item in detail["checkers"]]
+            cases.append(judge_case(history, marker, checkers))
+        elif marker.action == actions.SKIP:
+            cases.append(skipped_case(detail["case"], detail["claim"], detail["reason"]))
+    cleanup = next((marker for marker in reversed(markers) if marker.action == actions.CLEANUP), None)
+    return scenario_result(history, markers[0], tuple(cases), cleanup)
+
+
+def scenario_result(
+    history: Iterable[Operation], opened: Operation, cases: tuple[CaseResult, ...], cleanup: Operation | None
+) -> ScenarioResult:
+    """Put a scenario together from its judged cases; one pass over the history counts runs and deliveries."""
+    wanted = {index for case in cases for finding in case.findings for index in finding.witness}
+    runs = deliveries = 0
+    last = opened
+    witnesses = []
+    for operation in history:
+        last = operation
+        if operation.action == actions.ASK and operation.type == "ok":
+            runs += 1
+        elif operation.action == actions.RECEIVE and read_frame(operation.payload).run:
+            deliveries += 1
+        if operation.index in wanted:
+            witnesses.append((operation.index, str(operation)))
+    leaks = sum(1 for case in cases for finding in case.findings if finding.severity == "isolation")
+    done = (
+        CleanUp(verdict=Verdict(cleanup.detail["verdict"]), left=tuple(cleanup.detail["left"]))
+        if cleanup is not None
+        else CleanUp(verdict=Verdict.INCONCLUSIVE, left=("the investigation ended before its clean-up",))
+    )
+    return ScenarioResult(
+        id=str(opened.detail["scenario"]),
+        title=str(opened.detail.get("title", "")),
+        environment=str(opened.detail["environment"]),
+        seed=int(opened.detail["seed"]),
+        cases=cases,
+        cleanup=done,
+        confidence=Confidence.of(runs=runs, deliveries=deliveries, leaks=leaks),
+        seconds=round((last.time - opened.time) / 1e9, 3),
+        truncated=cleanup is None,
+        witnesses=tuple(witnesses),
+    )

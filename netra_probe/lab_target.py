@@ -1,0 +1,70 @@
+"""Finding a lab to investigate, or starting one: all that the probe knows of the lab."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from netra_probe import lab
+from netra_probe.errors import TargetError
+from netra_probe.history.secret import Secret
+from netra_probe.target import Target, read_target
+
+#: Path of the state file of the lab to use; set by ``netra-probe run`` and by the test suite for their kernels.
+LAB_VARIABLE = "NETRA_PROBE_LAB"
+SECRETS = ("database_url", "redis_url", "service_secret", "jwt_secret", "operator_token")
+
+_own: lab.Lab | None = None
+_investigations = 0
+_turn = threading.Lock()
+
+
+def find_or_start() -> Target:
+    """The lab that ``NETRA_PROBE_LAB`` names, else one that is up, else one started for this process.
+
+    Raises TargetError when none can be used. Pair with ``release``.
+    """
+    global _own, _investigations
+    with _turn:
+        try:
+            chosen = os.environ.get(LAB_VARIABLE)
+            if chosen:
+                return as_target(lab.attach(Path(chosen)))
+            if _own is None:
+                running = [one for one in lab.running_labs() if one.state.get("detached")]
+                if running:
+                    return as_target(running[0])
+                _own = lab.start_lab()
+                atexit.register(stop)
+            _investigations += 1
+            return as_target(_own)
+        except lab.LabError as error:
+            raise TargetError(str(error)) from None
+
+
+def release() -> None:
+    """An investigation is over. The lab of this process stays warm for the next one and ends with the process."""
+    global _investigations
+    with _turn:
+        _investigations = max(0, _investigations - 1)
+
+
+def stop() -> None:
+    """Stop the lab that this process has started, if any."""
+    global _own
+    with _turn:
+        if _own is not None:
+            _own.stop()
+            _own = None
+
+
+def as_target(running: lab.Lab) -> Target:
+    """The lab as a target like any other; its secrets are handed over in memory."""
+    values: dict[str, Any] = {
+        name: Secret(value) if name in SECRETS and isinstance(value, str) else value
+        for name, value in running.parameters.items()
+    }
+    return read_target(values, where="the lab")

@@ -1,0 +1,127 @@
+"""Beginning an investigation: find the target, open its surfaces, create its users."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from netra_probe import lab_target
+from netra_probe.cleanup import discover_routes
+from netra_probe.clients.cache import CacheClient
+from netra_probe.clients.database import DatabaseClient
+from netra_probe.clients.replies import Timeouts
+from netra_probe.errors import ParameterError, did_you_mean
+from netra_probe.history import actions
+from netra_probe.history.store import SCHEMA, Recorder
+from netra_probe.investigation import Investigation
+from netra_probe.ledger import Ledger
+from netra_probe.parameters import environment_file, folder, read_parameters
+from netra_probe.requirements import SCENARIOS
+from netra_probe.sweeping import sweep
+from netra_probe.target import Target, read_target
+
+#: Where ``netra-probe run`` wants histories: a run directory, given to the kernel in its environment.
+RUN_VARIABLE = "NETRA_PROBE_RUN"
+
+
+async def investigate(
+    scenario: str,
+    *,
+    environment: str = "lab",
+    users: int = 3,
+    seed: int = 7,
+    target: Mapping[str, Any] | Target | None = None,
+    deadline: float = 10.0,
+) -> Investigation:
+    """Open an investigation: find the target, create its users, begin the history.
+
+    >>> probe = await investigate("C4", environment="lab", users=3)   # doctest: +SKIP
+    >>> alice, bob, carol = probe.users                               # doctest: +SKIP
+
+    Arguments:
+        scenario: id of the requirement, such as ``C4``.
+        environment: name of the parameter file; ``lab`` starts the embedded platform unless one is running.
+        users: how many users to register, at least two.
+        seed: of canaries and everything random.
+        target: a deployment as in a parameter file; empty takes the environment's own.
+        deadline: seconds one agent run may take.
+
+    Raises ParameterError for wrong use and TargetError when the target cannot be used.
+    """
+    if scenario not in SCENARIOS:
+        raise ParameterError(f'unknown scenario "{scenario}"; {did_you_mean(scenario, SCENARIOS)}')
+    if users < 2:
+        raise ParameterError(f"users={users}: isolation needs at least two users; raise the parameter.")
+    resolved = await _resolve(environment, target)
+    probe = Investigation(
+        scenario=scenario,
+        environment=environment,
+        target=resolved,
+        history=Recorder(_history_path(scenario, environment)),
+        ledger=Ledger(),
+        seed=seed,
+        timeouts=Timeouts(run=deadline),
+    )
+    probe.history.observe(
+        actions.OPEN,
+        detail={
+            "schema": SCHEMA,
+            "scenario": scenario,
+            "title": SCENARIOS[scenario].title,
+            "environment": environment,
+            "seed": seed,
+            "users": users,
+            "mode": str(resolved.mode),
+            "surfaces": sorted(resolved.surfaces),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {"netra-probe": version("netra-probe"), "python": platform.python_version()},
+        },
+    )
+    try:
+        await _open_surfaces(probe)
+        await sweep(probe)
+        probe.users = await probe.recruit(users)
+    except BaseException:
+        await probe.close()
+        raise
+    probe.begin()
+    return probe
+
+
+async def _resolve(environment: str, target: Mapping[str, Any] | Target | None) -> Target:
+    if isinstance(target, Target):
+        return target
+    if target:
+        return read_target(dict(target), where=f"environment {environment}")
+    if environment == "lab":
+        return await asyncio.to_thread(lab_target.find_or_start)
+    path = environment_file(environment)
+    return read_target(read_parameters(path).target, where=str(path))
+
+
+def _history_path(scenario: str, environment: str) -> Path:
+    given = os.environ.get(RUN_VARIABLE)
+    if given:
+        return Path(given) / "history" / f"{scenario}.jsonl"
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    run = folder("outputs") / environment / f"{stamp}-{scenario}-{secrets.token_hex(3)}"
+    return run / "history" / f"{scenario}.jsonl"
+
+
+async def _open_surfaces(probe: Investigation) -> None:
+    target, history = probe.target, probe.history
+    if (url := target.secret("database_url")) is not None:
+        history.redactor.know(url.reveal(), "database-url")
+        probe.database = await DatabaseClient.open(history, url, probe.timeouts)
+    if (url := target.secret("redis_url")) is not None:
+        history.redactor.know(url.reveal(), "redis-url")
+        probe.cache = await CacheClient.open(history, url, probe.timeouts)
+    probe.routes = await discover_routes(probe)

@@ -1,0 +1,73 @@
+"""Strangers at the door: handshakes that must be refused, and the one that must not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from netra_probe.clients.websocket import Opened, Socket, open_socket, websocket_url
+from netra_probe.history import actions
+from netra_probe.history.secret import Secret
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+    from netra_probe.users import User
+
+
+async def knock(probe: Investigation, *, like: User) -> list[Opened]:
+    """Try the door without a token, with nonsense and with a changed signature, each between two good connections.
+
+    Each attempt is judged by *who am I*: the user id in the welcome. The user's own token goes first and last, as the
+    positive control: a door that is shut for everybody proves nothing. Five bad tokens in a row may shut out
+    everybody on some deployments (netra-wire §1), so there are never more than two between good ones.
+
+    Returns the strangers' results in the order: no token, nonsense, changed signature.
+    """
+    assert like.auth.access is not None
+    own = like.auth.access
+    await _attempt(probe, like, "own token", own, expect=like.name)
+    outcomes = [
+        await _attempt(probe, like, "no token", None),
+        await _attempt(probe, like, "not a token", Secret("not-a-token")),
+    ]
+    await _attempt(probe, like, "own token", own, expect=like.name)
+    outcomes.append(await _attempt(probe, like, "changed signature", _with_changed_signature(own)))
+    await _attempt(probe, like, "own token", own, expect=like.name)
+    return outcomes
+
+
+async def _attempt(
+    probe: Investigation, like: User, name: str, token: Secret | None, *, expect: str = "refused"
+) -> Opened:
+    control = expect != "refused"
+    detail: dict[str, Any] = {"attempt": name, "expect": expect, "control": control}
+    connection = f"{like.name if control else 'stranger'}/door"
+    user = like.name if control else None
+    call = probe.history.invoke(
+        actions.ATTEMPT, user=user, connection=connection, surface="websocket", backend=like.backend, detail=detail
+    )
+    opened = await open_socket(
+        probe.history,
+        websocket_url(like.backend_url),
+        token=token,
+        user=user,
+        name=connection,
+        backend=like.backend,
+        headers=probe.target.headers,
+        timeouts=probe.timeouts,
+        attempt=detail,
+    )
+    if isinstance(opened, Socket):
+        ids = dict(opened.welcome.ids) if opened.welcome else {}
+        probe.history.complete(call, "ok", ids=ids)
+        await opened.close()
+    else:
+        probe.history.complete(call, "fail", status=getattr(opened, "status", None) or getattr(opened, "code", None))
+    return opened
+
+
+def _with_changed_signature(token: Secret) -> Secret:
+    """The same token with another signature of the same length."""
+    head, _, signature = token.reveal().rpartition(".")
+    # The first character carries six significant bits of the signature; the last one may carry padding only.
+    other = "A" if signature[:1] != "A" else "B"
+    return Secret(f"{head}.{other}{signature[1:]}")

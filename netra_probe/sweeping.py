@@ -1,0 +1,77 @@
+"""Left-overs: accounts of investigations that were killed, found in the ledger and removed at the next opportunity."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from netra_probe.cleanup import discover_routes, remove_user
+from netra_probe.clients.replies import Refused, Timeouts
+from netra_probe.history.store import Recorder
+from netra_probe.target import LOOPBACK, Target
+from netra_probe.users import User
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+    from netra_probe.ledger import Entry, Ledger
+
+
+async def sweep(probe: Investigation) -> list[str]:
+    """Remove the orphaned accounts of this target; returns their e-mail addresses.
+
+    An account that can no longer log in is gone already. Whatever cannot be removed stays on the books.
+    """
+    here = [entry for entry in probe.ledger.orphans() if entry.auth_url == probe.target.auth_url]
+    removed = []
+    for number, entry in enumerate(here, start=1):
+        user = User(
+            probe,
+            name=f"left-over-{number}",
+            email=entry.email,
+            password=probe.ledger.password(entry.email),
+            backend=0,
+        )
+        try:
+            reply = await user.login()
+            if (reply and not await remove_user(user, probe.routes)) or isinstance(reply, Refused):
+                removed.append(entry.email)
+        finally:
+            await user.close()
+    probe.ledger.strike(set(removed))
+    return removed
+
+
+async def sweep_target(target: Target, ledger: Ledger) -> list[str]:
+    """Sweep a target outside of an investigation; the recording of it is thrown away."""
+    from netra_probe.investigation import Investigation
+
+    with tempfile.TemporaryDirectory(prefix="netra-probe-sweep-") as folder:
+        probe = Investigation(
+            scenario="sweep",
+            environment="sweep",
+            target=target,
+            history=Recorder(Path(folder) / "sweep.jsonl"),
+            ledger=ledger,
+            seed=0,
+            timeouts=Timeouts(),
+        )
+        probe.routes = await discover_routes(probe)
+        try:
+            return await sweep(probe)
+        finally:
+            probe.history.close()
+
+
+def forget_vanished(entries: list[Entry], alive: set[str]) -> set[str]:
+    """E-mail addresses of orphans on labs of this machine that no longer run: their data went with them.
+
+    Arguments:
+        alive: the auth URLs that still answer.
+    """
+    return {
+        entry.email
+        for entry in entries
+        if entry.is_orphan and urlsplit(entry.auth_url).hostname in LOOPBACK and entry.auth_url not in alive
+    }

@@ -1,0 +1,193 @@
+"""Users that the probe creates: their accounts, canaries, verbs and removal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from netra_probe.clients.agent import Run, ask
+from netra_probe.clients.auth import AuthClient
+from netra_probe.clients.backend import BackendClient
+from netra_probe.clients.http import Http
+from netra_probe.clients.replies import Answered, Closed, Reply, Silent
+from netra_probe.clients.websocket import Opened, Received, Socket, open_socket, websocket_url
+from netra_probe.history import actions
+from netra_probe.history.canary import mint
+from netra_probe.history.secret import Secret
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+
+_NAMES = (
+    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kim", "liam", "mallory",
+    "nina", "olivia", "peggy", "quinn", "rupert", "sybil", "trent", "uma", "victor", "wendy", "xavier", "yara", "zoe",
+)  # fmt: skip
+
+
+def alias(number: int) -> str:
+    """The name by which evidence calls the user: ``alice``, ``bob``, … ``zoe``, ``user-27``, …"""
+    return _NAMES[number] if number < len(_NAMES) else f"user-{number + 1}"
+
+
+class User:
+    """One account on the target, its clients and what it can do.
+
+    >>> run = await alice.ask("Where do I overspend?")   # doctest: +SKIP
+
+    Arguments of note: ``name`` is the alias; ``id`` the target's user id; ``socket`` the open connection, if any.
+    """
+
+    def __init__(self, probe: Investigation, *, name: str, email: str, password: Secret, backend: int) -> None:
+        self.name = name
+        self.email = email
+        self.id = ""
+        self.socket: Socket | None = None
+        self.opened: Opened | None = None
+        self._probe = probe
+        self._password = password
+        target = probe.target
+        self._backend = backend % len(target.backend_urls)
+        self.auth = AuthClient(self._http(target.auth_url, surface="auth"))
+        self.rest = BackendClient(self._http(self.backend_url, surface="rest", backend=self.backend))
+        self._epochs: dict[str, itertools.count[int]] = {}
+        self._connections = itertools.count(1)
+        self._questions = itertools.count(1)
+        self._thread = ""
+
+    def _http(self, base_url: str, *, surface: str, backend: str | None = None) -> Http:
+        target = self._probe.target
+        return Http(
+            self._probe.history,
+            base_url,
+            surface=surface,
+            user=self.name,
+            backend=backend,
+            headers=target.headers,
+            verify=target.verify_tls,
+            timeouts=self._probe.timeouts,
+        )
+
+    @property
+    def backend(self) -> str:
+        return f"backend-{self._backend + 1}"
+
+    @property
+    def backend_url(self) -> str:
+        return self._probe.target.backend_urls[self._backend]
+
+    def canary(self, field: str, surface: str) -> str:
+        """A fresh canary of this user for a field and a surface; each call is a new epoch."""
+        epoch = next(self._epochs.setdefault(f"{field}|{surface}", itertools.count()))
+        canary = mint(
+            seed=self._probe.seed, identity=self.email, user=self.name, field=field, surface=surface, epoch=epoch
+        )
+        self._probe.history.observe(
+            actions.MINT,
+            user=self.name,
+            detail={"token": canary.token, "field": field, "surface": surface, "epoch": epoch, "control": False},
+        )
+        return canary.token
+
+    async def register(self) -> Reply:
+        """Create the account through the real route; its display name is the first canary."""
+        self._probe.history.redactor.know(self._password.reveal(), "password")
+        name = f"{self.name.title()} {self.canary('name', 'auth')}"
+        reply = await self.auth.register(email=self.email, password=self._password, name=name)
+        if reply:
+            self._adopt()
+        return reply
+
+    async def login(self) -> Reply:
+        """Log in again; the clients use the new tokens from now on."""
+        self._probe.history.redactor.know(self._password.reveal(), "password")
+        reply = await self.auth.login(email=self.email, password=self._password)
+        if reply:
+            self._adopt()
+        return reply
+
+    def _adopt(self) -> None:
+        self.rest.http.token = self.auth.access
+        known = self.id
+        self.id = self.auth.user_id or known
+        if self.id and not known:
+            self._probe.history.observe(
+                actions.PRINCIPAL, user=self.name, ids={"user_id": self.id}, detail={"email": self.email}
+            )
+
+    async def connect(
+        self, *, backend: int | None = None, token: Secret | None = None, attempt: Mapping[str, object] | None = None
+    ) -> Opened:
+        """Open a WebSocket with the user's own token (or the one given) and keep it as ``socket``."""
+        target = self._probe.target
+        number = self._backend if backend is None else backend % len(target.backend_urls)
+        opened = await open_socket(
+            self._probe.history,
+            websocket_url(target.backend_urls[number]),
+            token=token or self.auth.access,
+            user=self.name,
+            name=f"{self.name}/ws-{next(self._connections)}",
+            backend=f"backend-{number + 1}",
+            headers=target.headers,
+            timeouts=self._probe.timeouts,
+            attempt=attempt,
+        )
+        if isinstance(opened, Socket):
+            self.socket = opened
+        self.opened = opened
+        return opened
+
+    async def ask(self, question: str, *, thread: str | None = None, new_thread: bool = False) -> Run:
+        """Put a question to the agent over the user's socket and follow the run to its end.
+
+        The question carries a fresh canary; it goes into the user's current thread, or one made for it.
+        """
+        if self.socket is None:
+            return Run(user=self.name, outcome=Closed(code=1006, error="no socket"), run_id="", thread_id="", events=())
+        canary = self.canary("question", "websocket")
+        if thread is None:
+            if new_thread or not self._thread:
+                self._thread = await self.new_thread()
+            thread = self._thread
+        return await ask(
+            self._probe.history,
+            self.socket,
+            f"{question} [{canary}]",
+            nonce=f"{self.name}-question-{next(self._questions)}",
+            thread_id=thread,
+            kind=self._probe.target.generator,
+        )
+
+    async def until_event(self, name: str) -> Received | Silent | Closed:
+        """Wait until the user's socket has received such an event."""
+        assert self.socket is not None, f"{self.name} has no socket; open one first"
+        return await self.socket.until(lambda frame: frame.name == name, within=self._probe.timeouts.run)
+
+    async def cut(self) -> None:
+        """Cut the user's connection as a dying client does; the disturbance is part of the history."""
+        if self.socket is not None:
+            self._probe.history.observe(
+                actions.DISTURB,
+                user=self.name,
+                connection=self.socket.name,
+                detail={"what": "cut", "target": self.socket.name},
+            )
+            await self.socket.abort()
+
+    async def new_thread(self) -> str:
+        """Create a thread whose title is a canary; returns its id, or "" when the target makes none over REST."""
+        reply = await self.rest.create_thread(f"Budget {self.canary('title', 'rest')}")
+        if isinstance(reply, Answered) and isinstance(reply.body, dict):
+            return str(reply.body.get("id", ""))
+        return ""
+
+    async def close(self) -> None:
+        """Close the socket and the HTTP connections; the account stays."""
+        if self.socket is not None:
+            await self.socket.close()
+            self.socket = None
+        await self.auth.http.close()
+        await self.rest.http.close()
+
+    def __repr__(self) -> str:
+        return f"<User {self.name}>"
