@@ -32,7 +32,8 @@ WEAK_KEYS = (
     "super-secret-key", "secretkey", "secret-key", "secret_key", "your-secret-key", "your-256-bit-secret", "key",
     "test", "test-secret", "test_secret", "test-jwt-secret", "testing", "dev", "dev-secret", "dev_secret",
     "dev-jwt-secret", "development", "development-secret-key", "staging", "default",
-    "default-secret", "placeholder", "admin", "root", "123456", "12345678", "qwerty", "netra", "netra-secret", "netra-auth-service", "",
+    "default-secret", "placeholder", "admin", "root", "123456",
+    "12345678", "qwerty", "netra", "netra-secret", "netra-auth-service", "",
 )  # fmt: skip
 
 

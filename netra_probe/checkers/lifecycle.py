@@ -1,0 +1,294 @@
+"""C7: a credential that was ended is dead everywhere: on REST, and on sockets that were opened with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.roster import Roster, times, witness
+from netra_probe.history import actions
+from netra_probe.history.frames import read_frame
+from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.verdict import Finding, Judgement
+
+#: What ends a credential; said by the probe (``revoke``, ``expire``, …) or by a request such as ``POST /auth/logout``.
+ENDINGS = frozenset(("logout", "revoke", "expire", "disable", "delete"))
+#: Frames that say nothing of anybody's business; after the end they show that the socket still lives.
+_SIGNS_OF_LIFE = frozenset(("pong", "ping", "heartbeat", "heartbeat_ack", "ack"))
+#: Frames by which a target takes leave.
+_LEAVE = frozenset(("error", "auth_error", "session_expired", "session_ended", "token_expired", "connection_closed"))
+#: A normal closure is what the probe itself does when it leaves: it says nothing of the target.
+_NORMAL = 1000
+_OUTLIVES = "socket outlives its credential"
+_ALIVE = "socket alive after the end"
+
+
+class LifecycleChecker(Checker):
+    """C7: after logout, revocation or expiry, and a moment of grace, neither requests nor live sockets go on.
+
+    The end of a credential is an operation ``revoke``, ``expire``, ``logout``, ``disable`` or ``delete`` of the user
+    (``detail.credential`` names it where the user has several), or an answered ``POST …/logout``. What comes after it
+    with ``detail`` ``attempt`` and ``expect: "refused"`` (and the same ``credential``) must be refused; sockets that
+    were open then must close, or at least fall silent.
+
+    >>> def op(index, type, action, surface="rest", **more):
+    ...     return Operation(index=index, time=index * 10**9, type=type, action=action, surface=surface, user="alice",
+    ...                      connection="alice/rest", **more)
+    >>> history = [
+    ...     op(0, "invoke", "GET /auth/me"), op(1, "ok", "GET /auth/me", call=0, status=200),
+    ...     op(2, "ok", "revoke", surface="probe"),
+    ...     op(9, "invoke", "GET /auth/me", detail={"attempt": "after revoke", "expect": "refused"}),
+    ...     op(10, "ok", "GET /auth/me", call=9, status=200),
+    ... ]
+    >>> LifecycleChecker()(history).findings[0].summary
+    'GET /auth/me of alice was answered after revoke (1 time)'
+
+    Arguments:
+        grace: seconds that an end may take to reach every service and every socket.
+    """
+
+    id = "C7"
+    guarantee = "A credential that was ended is refused by every service and ends the sockets that were opened with it."
+    source = "OWASP WSTG-SESS-06 and WSTG-SESS-07; OWASP ASVS 5.0 7.4.1 and 7.4.2; CWE-613"
+    complexity = "time O(n), memory O(open sockets + ends + open requests)"
+    inconclusive_when = (
+        "no credential was ended, it was not shown to work before, it was not used after the grace, or a socket of it "
+        "was neither closed nor gave any sign afterwards"
+    )
+
+    def __init__(self, *, grace: float = 2.0) -> None:
+        self.grace = grace
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return {} if self.grace == 2.0 else {"grace": self.grace}
+
+    def begin(self, window: Window) -> Pass:
+        return _LifecyclePass(window.start, self.grace)
+
+
+@dataclass
+class _End:
+    """The end of one credential (or of all of a user's, where ``credential`` is ``None``)."""
+
+    index: int
+    time: int
+    user: str
+    how: str
+    credential: str | None
+    in_window: bool
+    worked: int | None
+    #: Sockets that were open then: name → index of the first operation that settled what became of them.
+    sockets: dict[str, int | None] = field(default_factory=dict)
+    refused: int = 0
+    answered: int = 0
+
+
+@dataclass
+class _Socket:
+    user: str
+    opened: int
+    credential: str | None
+
+
+class _LifecyclePass(Pass):
+    def __init__(self, start: int, grace: float) -> None:
+        self._start = start
+        self._grace = int(grace * 1e9)
+        self._roster = Roster()
+        self._open: dict[int, Operation] = {}
+        self._sockets: dict[str, _Socket] = {}
+        #: (user, credential) → the last operation that showed it working.
+        self._worked: dict[tuple[str, str | None], int] = {}
+        self._ends: dict[str, list[_End]] = {}
+        self._groups: dict[tuple[str, ...], list[Any]] = {}
+        self._closed = 0
+
+    def wants(self, surface: str, action: str, type: Outcome) -> bool:
+        if surface == PROBE:
+            return action in ENDINGS or action == actions.DISTURB
+        return surface in ("auth", "rest", "websocket")
+
+    def feed(self, operation: Operation) -> None:
+        if operation.user is None:
+            return
+        action = operation.action
+        if action == actions.RECEIVE:
+            if self._ends and operation.user in self._ends:
+                self._frame(operation, operation.user)
+        elif action == actions.CONNECT:
+            self._connected(operation, operation.user)
+        elif action == actions.CLOSED:
+            self._left(operation, operation.user)
+        elif operation.type == "invoke":
+            self._open[operation.index] = operation
+        elif operation.surface == PROBE:
+            what = str(operation.detail.get("what", "")) if action == actions.DISTURB else action
+            if what in ENDINGS and operation.type == "ok":
+                self._ended(operation, operation.user, what, operation.detail.get("credential"))
+        elif operation.call is not None:
+            call = self._open.pop(operation.call, None)
+            if call is not None and call.surface != "websocket":
+                self._answered(call, operation, operation.user)
+
+    # -- credentials ----------------------------------------------------------------------------------------------
+
+    def _ended(self, operation: Operation, user: str, how: str, credential: object) -> None:
+        name = str(credential) if credential is not None else None
+        worked = self._worked.get((user, name), self._worked.get((user, None)))
+        end = _End(
+            index=operation.index,
+            time=operation.time,
+            user=user,
+            how=how,
+            credential=name,
+            in_window=operation.index >= self._start,
+            worked=worked,
+            sockets={
+                socket_name: None
+                for socket_name, socket in self._sockets.items()
+                if socket.user == user and (name is None or socket.credential in (None, name))
+            },
+        )
+        self._ends.setdefault(user, []).append(end)
+
+    def _answered(self, call: Operation, done: Operation, user: str) -> None:
+        credential = call.detail.get("credential")
+        name = str(credential) if credential is not None else None
+        expected = call.detail.get("expect")
+        if done.type == "ok" and expected is None:
+            self._worked[(user, name)] = done.index
+            self._worked[(user, None)] = done.index
+            if call.action.endswith("/logout"):
+                self._ended(done, user, "logout", name)
+            return
+        if expected != "refused" or "owner" in call.detail:
+            return
+        for end in self._ends.get(user, ()):
+            if end.credential not in (None, name) or call.time < end.time + self._grace or not end.in_window:
+                continue
+            if done.type == "ok" and not _says_no(done):
+                end.answered += 1
+                self._group(("credential works after its end", call.action, user, end.how), end, call, done)
+            elif done.type != "info":
+                end.refused += 1
+
+    # -- sockets ---------------------------------------------------------------------------------------------------
+
+    def _connected(self, operation: Operation, user: str) -> None:
+        name = operation.connection or ""
+        if operation.type == "invoke":
+            self._open[operation.index] = operation
+            return
+        call = self._open.pop(operation.call, None) if operation.call is not None else None
+        given = (call or operation).detail.get("credential", operation.detail.get("credential"))
+        expected = (call or operation).detail.get("expect")
+        if operation.type == "ok":
+            credential = str(given) if given is not None else None
+            self._sockets[name] = _Socket(user=user, opened=operation.index, credential=credential)
+            if expected is None:
+                self._worked[(user, credential)] = operation.index
+                self._worked[(user, None)] = operation.index
+        if expected == "refused" and call is not None:
+            for end in self._ends.get(user, ()):
+                late = call.time >= end.time + self._grace and end.in_window
+                if late and operation.type == "fail":
+                    end.refused += 1
+                elif late and operation.type == "ok":
+                    # Accepted is not yet taken for anybody: the welcome, judged as a frame, decides.
+                    end.sockets[name] = None
+
+    def _left(self, operation: Operation, user: str) -> None:
+        name = operation.connection or ""
+        self._sockets.pop(name, None)
+        for end in self._ends.get(user, ()):
+            by_target = operation.status != _NORMAL or operation.detail.get("by") == "target"
+            if name in end.sockets and end.sockets[name] is None and by_target:
+                end.sockets[name] = operation.index
+                self._closed += end.in_window
+
+    def _frame(self, operation: Operation, user: str) -> None:
+        name = operation.connection or ""
+        for end in self._ends[user]:
+            if name not in end.sockets or operation.time < end.time + self._grace:
+                continue
+            frame = read_frame(operation.payload)
+            if frame.name in _LEAVE:
+                continue
+            if end.sockets[name] is None:
+                end.sockets[name] = operation.index
+            if end.in_window and operation.index >= self._start:
+                kind = (
+                    "socket alive after the end" if frame.name in _SIGNS_OF_LIFE else "socket outlives its credential"
+                )
+                self._group((kind, name, user, end.how), end, operation)
+
+    def _group(self, place: tuple[str, ...], end: _End, *operations: Operation) -> None:
+        known = self._groups.get(place)
+        if known is None:
+            indices = (end.worked, end.index, *(operation.index for operation in operations))
+            self._groups[place] = [1, witness(*indices), operations[-1].surface]
+        else:
+            known[0] += 1
+
+    def finish(self) -> Judgement:
+        ends = [end for user_ends in self._ends.values() for end in user_ends if end.in_window]
+        # A socket that carries events is alive, too: that is said once.
+        carrying = {place[1:] for place in self._groups if place[0] == _OUTLIVES}
+        findings = [
+            _finding(place, *group)
+            for place, group in sorted(self._groups.items())
+            if place[0] != _ALIVE or place[1:] not in carrying
+        ]
+        doubts = [] if ends else ["no credential was ended"]
+        for end in ends:
+            what = f"{end.how} of {end.user} (#{end.index})"
+            if end.worked is None:
+                doubts.append(f"{what}: nothing shows that the credential worked before")
+            if not end.refused and not end.answered and not end.sockets:
+                doubts.append(f"{what}: the credential was not used afterwards")
+            silent = sorted(name for name, settled in end.sockets.items() if settled is None)
+            if silent:
+                doubts.append(f"{what}: {', '.join(silent)} neither was closed nor gave any sign")
+        return Judgement(
+            checker=LifecycleChecker.id,
+            findings=tuple(findings),
+            doubts=tuple(doubts),
+            evidence={
+                "credentials ended": len(ends),
+                "uses refused after the end": sum(end.refused for end in ends),
+                "sockets closed after the end": self._closed,
+            },
+        )
+
+
+def _says_no(done: Operation) -> bool:
+    """A refusal in the body of a 200: ``valid``, ``success`` or ``authenticated`` false."""
+    text = done.payload.replace(" ", "").lower()
+    return any(f'"{word}":false' in text for word in ("valid", "success", "authenticated", "active"))
+
+
+def _finding(place: tuple[str, ...], count: int, indices: tuple[int, ...], surface: str) -> Finding:
+    kind, what, user, how = place
+    if kind == "credential works after its end":
+        said = f"{what} of {user} was answered after {how} ({times(count, 'time')})"
+        why = "the answer grants what nobody may have any more"
+    elif kind == _OUTLIVES:
+        said = f"{what} of {user} went on receiving after {how} ({times(count, 'frame')})"
+        why = "the socket goes on carrying the user's events"
+    else:
+        said = f"{what} of {user} stayed open after {how} ({times(count, 'sign')} of life)"
+        why = "the socket still answers"
+    return Finding(
+        checker=LifecycleChecker.id,
+        kind=kind,
+        summary=said,
+        victims=(user,),
+        recipients=(user,),
+        surface=surface,
+        witness=indices,
+        explanation=f"Let e be the {how} of {user}; it ended the credential, and after the grace {why}: a contradiction.",
+        severity="hygiene" if kind == _ALIVE else "isolation",
+    )
