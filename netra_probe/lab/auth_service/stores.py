@@ -1,0 +1,110 @@
+"""Connections to PostgreSQL and Redis, with named time-outs; an outage becomes `Unavailable`, never a stack trace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from netra_probe.lab.auth_service.errors import BadInput, Unavailable
+
+_DATABASE_OUTAGES = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+)
+
+
+class Database:
+    """A pool of connections to the auth service's schema."""
+
+    def __init__(self, *, url: str, size: int, seconds: float) -> None:
+        self._url = url
+        self._size = size
+        self._seconds = seconds
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Open the pool."""
+        self._pool = await asyncpg.create_pool(
+            self._url, min_size=2, max_size=max(2, self._size), timeout=self._seconds, command_timeout=self._seconds
+        )
+
+    async def close(self) -> None:
+        """Close the pool, at once if it does not want to."""
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), 1.0)
+            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Borrow a connection; `Unavailable` when there is none in time or the server is gone."""
+        assert self._pool is not None, "open() comes first"
+        try:
+            async with self._pool.acquire(timeout=self._seconds) as connection:
+                yield connection
+        except (asyncpg.DataError, UnicodeEncodeError) as error:
+            raise BadInput("a value cannot be stored: it holds characters or numbers that no account has") from error
+        except _DATABASE_OUTAGES as error:
+            raise Unavailable("The account store does not answer; try again shortly.") from error
+
+    async def fetchrow(self, statement: str, *values: Any) -> asyncpg.Record | None:
+        """The first row of a statement."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(statement, *values)
+
+    async def fetchval(self, statement: str, *values: Any) -> Any:
+        """The first value of a statement."""
+        async with self.connection() as connection:
+            return await connection.fetchval(statement, *values)
+
+    async def fetch(self, statement: str, *values: Any) -> list[asyncpg.Record]:
+        """All rows of a statement."""
+        async with self.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *values)
+            return rows
+
+    async def execute(self, statement: str, *values: Any) -> int:
+        """Run a statement; how many rows it touched."""
+        async with self.connection() as connection:
+            tag: str = await connection.execute(statement, *values)
+        last = tag.rsplit(" ", 1)[-1]
+        return int(last) if last.isdigit() else 0
+
+    def numbers(self) -> dict[str, int]:
+        """Size and idle connections, for the operator."""
+        if self._pool is None:
+            return {}
+        return {"size": self._pool.get_size(), "idle": self._pool.get_idle_size(), "maximum": self._pool.get_max_size()}
+
+
+class Cache:
+    """Redis, database 1."""
+
+    def __init__(self, *, url: str, seconds: float) -> None:
+        self.client: redis.Redis = redis.Redis.from_url(
+            url, decode_responses=True, socket_timeout=seconds, socket_connect_timeout=seconds, max_connections=64
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.aclose()
+
+    @contextmanager
+    def guarded(self) -> Iterator[redis.Redis]:
+        """The client; `Unavailable` when Redis does not answer."""
+        try:
+            yield self.client
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable("The session store does not answer; try again shortly.") from error
