@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from redis.asyncio import Redis
 
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
@@ -36,6 +35,7 @@ from .data_access_factory import DataAccessFactory, StoreClasses
 from .database_manager import DatabaseManager
 from .llm_manager import LLMManager
 from .rate_limiter import RateLimiter
+from .redis_client import connect_redis
 from .routes.caller import current_caller
 from .routes.table import ROUTES
 from .services import Services
@@ -74,6 +74,7 @@ def healthy_parts() -> Parts:
             "UserWebSocketEmitter": UserWebSocketEmitter,
             "WebSocketEventRouter": WebSocketEventRouter,
             "DatabaseManager": DatabaseManager,
+            "connect_redis": connect_redis,
             "ThreadStore": ThreadStore,
             "MessageStore": MessageStore,
             "RunStore": RunStore,
@@ -101,18 +102,6 @@ def healthy_parts() -> Parts:
     )
 
 
-def connect_redis(settings: BackendSettings, *, listening: bool = False) -> Any:
-    """A client for Redis; one that listens waits for as long as it takes."""
-    return Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        client_name=settings.name,
-        socket_connect_timeout=3.0,
-        socket_timeout=None if listening else 10.0,
-        max_connections=100,
-    )
-
-
 def connect_http(base_url: str, timeout: float) -> httpx.AsyncClient:
     """A client for another service."""
     return httpx.AsyncClient(
@@ -126,7 +115,7 @@ def connect_http(base_url: str, timeout: float) -> httpx.AsyncClient:
 def assemble(parts: Parts, settings: BackendSettings) -> Services:
     """Build the components of one process; nothing is connected yet."""
     limits = settings.limits
-    redis, listener = connect_redis(settings), connect_redis(settings, listening=True)
+    redis = parts["connect_redis"](settings)
     auth_client = connect_http(settings.auth_service_url, limits.authentication_timeout)
     model_client = connect_http(settings.llm_service_url, limits.model_timeout)
     authentication = parts["UnifiedAuthenticationService"](
@@ -138,11 +127,9 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
     )
     hub = parts["ConnectionHub"]()
     event_log = parts["EventLog"](redis, limits=limits)
-    router = parts["WebSocketEventRouter"](
-        redis=redis, listener=listener, log=event_log, hub=hub, backend=settings.name
-    )
+    router = parts["WebSocketEventRouter"](redis=redis, log=event_log, hub=hub, backend=settings.name)
     watch = parts["SessionWatch"](authentication, limits=limits)
-    control = parts["ControlChannel"](redis=redis, listener=listener)
+    control = parts["ControlChannel"](redis=redis)
     factory = _agent_factory(
         parts, data_access=data_access, router=router, redis=redis, client=model_client, settings=settings
     )
@@ -160,7 +147,7 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
     return Services(
         settings=settings,
         redis=redis,
-        clients=(redis, listener, auth_client, model_client),
+        clients=(redis, auth_client, model_client),
         authentication=authentication,
         websocket_auth=parts["UnifiedWebSocketAuth"](authentication, frontend_url=settings.frontend_url),
         database=database,

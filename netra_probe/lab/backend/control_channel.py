@@ -29,9 +29,8 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[None]]
 class ControlChannel:
     """Publish/subscribe for orders and a short-lived list per order for the replies."""
 
-    def __init__(self, *, redis: Any, listener: Any) -> None:
+    def __init__(self, *, redis: Any) -> None:
         self._redis = redis
-        self._listener = listener
         self._handlers: dict[str, Handler] = {}
         self._task: asyncio.Task[None] | None = None
         self._working: set[asyncio.Task[None]] = set()
@@ -76,7 +75,7 @@ class ControlChannel:
     async def _listen(self, ready: asyncio.Event) -> None:
         while True:
             try:
-                async with self._listener.pubsub() as channel:
+                async with self._redis.pubsub() as channel:
                     await channel.subscribe(CHANNEL)
                     async for message in channel.listen():
                         if message["type"] == "subscribe":

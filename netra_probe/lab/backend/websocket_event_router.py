@@ -29,9 +29,8 @@ RECONNECT_SECONDS = 0.2
 class WebSocketEventRouter:
     """Puts events into their user's stream and wakes that user's connections in this process."""
 
-    def __init__(self, *, redis: Any, listener: Any, log: EventLog, hub: ConnectionHub, backend: str) -> None:
+    def __init__(self, *, redis: Any, log: EventLog, hub: ConnectionHub, backend: str) -> None:
         self._redis = redis
-        self._listener = listener
         self._log = log
         self._hub = hub
         self._backend = backend
@@ -92,7 +91,7 @@ class WebSocketEventRouter:
     async def _listen(self, ready: asyncio.Event) -> None:
         while True:
             try:
-                async with self._listener.pubsub() as channel:
+                async with self._redis.pubsub() as channel:
                     await channel.psubscribe(LIVE_PATTERN)
                     async for message in channel.listen():
                         if message["type"] == "psubscribe":

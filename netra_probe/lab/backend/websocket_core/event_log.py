@@ -1,7 +1,9 @@
 """EventLog: one bounded, numbered stream of events per user, in Redis, readable from both backends.
 
 Keys, each with its user: ``user:{uid}:events`` (stream, id = cursor), ``user:{uid}:cursor`` (last number given out),
-``user:{uid}:delivered`` (highest number that any connection of the user was sent). Channel: ``user:{uid}:live``.
+``user:{uid}:delivered`` (highest number that any connection of the user was sent), ``user:{uid}:dropped`` (highest
+number that had to make room for newer events). Channel: ``user:{uid}:live``. Numbers begin with the milliseconds of the
+stream's first event, so they go on rising when Redis comes back empty and nobody skips what is new.
 """
 
 from __future__ import annotations
@@ -14,11 +16,16 @@ from typing import Any
 from ..settings import Limits
 
 _APPEND = """
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('SET', KEYS[2], redis.call('TIME')[1] * 1000)
+end
 local cursor = redis.call('INCR', KEYS[2])
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) then
+  local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
+  redis.call('SET', KEYS[4], string.match(oldest, '^%d+'))
+end
 redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[2], cursor .. '-0', 'event', ARGV[1])
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
-redis.call('EXPIRE', KEYS[3], ARGV[3])
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
 redis.call('PUBLISH', ARGV[4], cursor)
 return cursor
 """
@@ -61,7 +68,7 @@ class EventLog:
 
     async def append(self, user_id: str, event: Mapping[str, Any]) -> int:
         """Number, keep and announce one event; returns its cursor."""
-        keys = [f"user:{user_id}:events", f"user:{user_id}:cursor", f"user:{user_id}:delivered"]
+        keys = [f"user:{user_id}:{part}" for part in ("events", "cursor", "delivered", "dropped")]
         body = json.dumps(event, ensure_ascii=False, default=str)
         cursor = await self._append(
             keys=keys,
@@ -94,6 +101,10 @@ class EventLog:
     async def delivered(self, user_id: str) -> int:
         """The highest cursor that some connection of the user was sent."""
         return int(await self._redis.get(f"user:{user_id}:delivered") or 0)
+
+    async def dropped(self, user_id: str) -> int:
+        """The highest cursor that is no longer kept because newer events needed its place, 0 when there is none."""
+        return int(await self._redis.get(f"user:{user_id}:dropped") or 0)
 
     async def mark_delivered(self, user_id: str, cursor: int) -> None:
         """Remember that everything up to `cursor` was sent to the user."""

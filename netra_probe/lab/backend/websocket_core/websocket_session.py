@@ -45,6 +45,7 @@ class WebSocketSession:
         self._sending = asyncio.Lock()
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._watched = WatchedSession(principal=principal, end=self.end)
+        self._lost_events = False
 
     def __repr__(self) -> str:
         return f"WebSocketSession({self.connection_id})"
@@ -77,6 +78,8 @@ class WebSocketSession:
                     limits=self._limits,
                 )
             )
+            if self._lost_events:
+                await self.send(frames.system_frame("events_lost", remedy="read thread history"))
             await self._serve()
         except (WebSocketDisconnect, WebSocketDisconnected):
             pass
@@ -189,9 +192,9 @@ class WebSocketSession:
         user_id, log_of_events = self.principal.user_id, self.services.event_log
         query = self._websocket.query_params
         cursor = await self._cursor_of_query(query)
-        if cursor is None:
+        if cursor is None or cursor > await log_of_events.tail(user_id):
             cursor = await log_of_events.delivered(user_id)
-        cursor = min(cursor, await log_of_events.tail(user_id))
+        self._lost_events = await log_of_events.dropped(user_id) > cursor
         return EventSubscription(log_of_events, user_id, self.connection_id, cursor=cursor)
 
     async def _cursor_of_query(self, query: Mapping[str, str]) -> int | None:
