@@ -67,4 +67,7 @@ def as_target(running: lab.Lab) -> Target:
         name: Secret(value) if name in SECRETS and isinstance(value, str) else value
         for name, value in running.parameters.items()
     }
+    operator = running.state["operator"]
+    values["operator_urls"] = [url for name, url in sorted(operator["urls"].items()) if name.startswith("backend")]
+    values["operator_token"] = Secret(operator["token"])
     return read_target(values, where="the lab")

@@ -44,7 +44,7 @@ class LeakMatrix(View):
             elif operation.index >= start and operation.user and _is_delivery(operation):
                 owners = {sighting.canary.user for sighting in search.find(operation.payload) if sighting.canary}
                 counts.update((owner, operation.user) for owner in owners)
-        return LeakMatrix(counts, list(users))
+        return LeakMatrix(counts, sorted(users, key=natural))
 
     @property
     def leaks(self) -> int:
@@ -124,7 +124,7 @@ class EventTable(View):
         for (user, _), names in runs.items():
             numbers[user] += 1
             rows.append([user, f"run-{numbers[user]}", str(len(names)), _compact(names)])
-        return EventTable(sorted(rows, key=lambda row: (row[0], int(row[1][4:]))))
+        return EventTable(sorted(rows, key=lambda row: (natural(row[0]), int(row[1][4:]))))
 
     def _table(self) -> Table:
         return Table(
@@ -141,16 +141,33 @@ class EventTable(View):
         return self._table().html()
 
 
+def natural(name: str) -> tuple[str, int]:
+    """Sorts ``user-9`` before ``user-27``."""
+    stem, _, number = name.partition("-")
+    return (stem, int(number)) if number.isdigit() else (name, 0)
+
+
 def _compact(names: list[str]) -> str:
-    """``a, b, b, b, c`` → ``a · b ×3 · c``.
+    """One event or one pair of events that repeats is written once, with how often.
 
     >>> _compact(["a", "b", "b", "c"])
     'a · b ×2 · c'
+    >>> _compact(["a", "x", "y", "x", "y"])
+    'a · (x · y) ×2'
     """
-    parts: list[tuple[str, int]] = []
-    for name in names:
-        if parts and parts[-1][0] == name:
-            parts[-1] = (name, parts[-1][1] + 1)
+    parts = []
+    position = 0
+    while position < len(names):
+        for width in (1, 2):
+            unit = names[position : position + width]
+            count = 1
+            while names[position + count * width : position + (count + 1) * width] == unit:
+                count += 1
+            if count > 1:
+                break
         else:
-            parts.append((name, 1))
-    return " · ".join(name if count == 1 else f"{name} ×{count}" for name, count in parts)
+            width, count, unit = 1, 1, names[position : position + 1]
+        text = " · ".join(unit)
+        parts.append(text if count == 1 else f"{f'({text})' if width > 1 else text} ×{count}")
+        position += width * count
+    return " · ".join(parts)

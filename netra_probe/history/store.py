@@ -210,6 +210,10 @@ class Recorder(History):
         """Something was seen that nobody asked for, or that describes the investigation."""
         return self.append(type="ok", action=action, **fields)
 
+    def abandon(self) -> None:
+        """Stop recording without the end mark: what is on disk stays, and a reader will say that it is truncated."""
+        self._file.close()
+
     def close(self) -> Path:
         """Write the end mark and compress; returns the path of the finished file. Closing twice is harmless."""
         if self._file.closed:
