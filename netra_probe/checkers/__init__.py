@@ -15,18 +15,33 @@ from netra_probe.checkers.base import Checker, Pass, Window, judge
 from netra_probe.checkers.canary import CanaryChecker
 from netra_probe.checkers.delivery import DeliveryChecker
 from netra_probe.checkers.envelope import EnvelopeChecker
+from netra_probe.checkers.lifecycle import LifecycleChecker
+from netra_probe.checkers.resources import ResourceChecker
+from netra_probe.checkers.store import StoreChecker
+from netra_probe.checkers.tokens import TokenChecker
+from netra_probe.checkers.transactions import TransactionChecker
 
 REGISTRY: dict[str, type[Checker]] = {
     "C1": CanaryChecker,
     "C2": EnvelopeChecker,
     "C3": DeliveryChecker,
     "C4": AutomatonChecker,
+    "C6": TokenChecker,
+    "C7": LifecycleChecker,
+    "C9": TransactionChecker,
+    "C10": ResourceChecker,
+    "C12": StoreChecker,
 }
 
 canary = CanaryChecker
 envelope = EnvelopeChecker
 delivery = DeliveryChecker
 automaton = AutomatonChecker
+tokens = TokenChecker
+lifecycle = LifecycleChecker
+transactions = TransactionChecker
+resources = ResourceChecker
+store = StoreChecker
 
 
 def from_options(id: str, options: Mapping[str, Any]) -> Checker:
@@ -51,4 +66,9 @@ __all__ = [
     "envelope",
     "from_options",
     "judge",
+    "lifecycle",
+    "resources",
+    "store",
+    "tokens",
+    "transactions",
 ]
