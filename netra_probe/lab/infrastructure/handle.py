@@ -217,7 +217,11 @@ def attach(state_file: str | Path) -> Lab:
 
 def running_labs() -> list[Lab]:
     """All labs of this user that run now."""
-    return [Lab(path) for path in living_labs()]
+    labs: list[Lab] = []
+    for path in living_labs():
+        with suppress(FileNotFoundError):  # it ended while we looked
+            labs.append(Lab(path))
+    return labs
 
 
 def _environment() -> dict[str, str]:

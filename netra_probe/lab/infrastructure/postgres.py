@@ -23,7 +23,7 @@ from pathlib import Path
 from netra_probe.lab.infrastructure.directories import is_open_to_all, labs_directory
 from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.ports import HOST
-from netra_probe.lab.infrastructure.processes import Child, Command
+from netra_probe.lab.infrastructure.processes import Child, Command, tie_to
 
 SUPERUSER = "postgres"
 DATABASE = "netra"
@@ -236,6 +236,7 @@ def _initdb(binaries: Path, data: Path, who: Account, password: str) -> None:
             user=who.user,
             group=who.group,
             extra_groups=[] if who.user is not None else None,
+            preexec_fn=tie_to(os.getpid(), signal.SIGKILL),
             capture_output=True,
             text=True,
             errors="replace",

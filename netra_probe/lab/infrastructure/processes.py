@@ -60,7 +60,7 @@ class Child:
                 user=command.user,
                 group=command.group,
                 extra_groups=[] if command.user is not None else None,
-                preexec_fn=_tie_to(os.getpid(), command.orphan_signal),
+                preexec_fn=tie_to(os.getpid(), command.orphan_signal),
             )
         if process.stdin is not None:
             process.stdin.write(command.stdin)
@@ -149,7 +149,9 @@ class Children:
         await asyncio.gather(*(self.by_name[name].stop(within) for name in names if name in self.by_name))
 
 
-def _tie_to(parent: int, orphan_signal: signal.Signals) -> Callable[[], None]:
+def tie_to(parent: int, orphan_signal: signal.Signals) -> Callable[[], None]:
+    """What a child does before its program starts: ask the kernel for a signal when the supervisor is gone."""
+
     def in_child() -> None:
         if _LIBC is not None:
             _LIBC.prctl(_PR_SET_PDEATHSIG, int(orphan_signal), 0, 0, 0)
