@@ -289,6 +289,6 @@ def _finding(place: tuple[str, ...], count: int, indices: tuple[int, ...], surfa
         recipients=(user,),
         surface=surface,
         witness=indices,
-        explanation=f"Let e be the {how} of {user}; it ended the credential, and after the grace {why}: a contradiction.",
+        explanation=f"Let e be the {how} of {user}. It ended the credential; after the grace {why}: a contradiction.",
         severity="hygiene" if kind == _ALIVE else "isolation",
     )
