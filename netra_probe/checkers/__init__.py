@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from netra_probe.checkers.authorisation import AuthorisationChecker
 from netra_probe.checkers.automaton import AutomatonChecker
 from netra_probe.checkers.base import Checker, Pass, Window, judge
 from netra_probe.checkers.canary import CanaryChecker
@@ -26,6 +27,7 @@ REGISTRY: dict[str, type[Checker]] = {
     "C2": EnvelopeChecker,
     "C3": DeliveryChecker,
     "C4": AutomatonChecker,
+    "C5": AuthorisationChecker,
     "C6": TokenChecker,
     "C7": LifecycleChecker,
     "C9": TransactionChecker,
@@ -37,6 +39,7 @@ canary = CanaryChecker
 envelope = EnvelopeChecker
 delivery = DeliveryChecker
 automaton = AutomatonChecker
+authorisation = AuthorisationChecker
 tokens = TokenChecker
 lifecycle = LifecycleChecker
 transactions = TransactionChecker
@@ -60,6 +63,7 @@ __all__ = [
     "Checker",
     "Pass",
     "Window",
+    "authorisation",
     "automaton",
     "canary",
     "delivery",
