@@ -20,7 +20,7 @@ from netra_probe.lab.shared.operator import state_route
 from .errors import BackendError, RateLimited
 from .routes.caller import current_caller
 from .routes.health import VERSION
-from .routes.table import ROUTES
+from .routes.table import AUTH_EVENTS, ROUTES
 from .services import Services
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def build_application(services: Services, parts: Parts, faults: Sequence[Fault])
     for key in ROUTES:
         method, _, path = key.partition(" ")
         app.add_api_route(path, parts[key], methods=[method], name=key, operation_id=_operation_id(key))
+    app.add_api_route(AUTH_EVENTS, parts[f"POST {AUTH_EVENTS}"], methods=["POST"], include_in_schema=False)
     for path in SOCKET_PATHS:
         app.add_api_websocket_route(path, _socket_route(services))
     app.router.routes.append(state_route("backend", faults, lambda: _inspection(services)))
@@ -87,6 +88,7 @@ def _inspection(services: Services) -> dict[str, Any]:
         "connections": len(services.hub),
         "pool": services.database.pool_state(),
         "agents": services.registry.health(),
+        "sessions": len(services.watch),
     }
 
 

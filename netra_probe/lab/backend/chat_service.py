@@ -12,16 +12,17 @@ from .agents.execution import AgentExecution
 from .control_channel import ControlChannel
 from .data_access_factory import DataAccessFactory, UserData
 from .errors import Conflict, InvalidRequest
-from .identifiers import new_run_id, new_thread_id
+from .identifiers import new_record_id, new_run_id, new_thread_id
 from .settings import Limits
 from .unified_authentication_service import Principal
 from .user_execution_context import UserExecutionContext
-from .user_websocket_emitter import now_iso
+from .user_websocket_emitter import plain_event
 from .websocket_core.session_watch import ERASED, SessionWatch
 from .websocket_event_router import WebSocketEventRouter
 
 MAX_REQUEST = 32_768
 TITLE_LENGTH = 60
+SESSION_ENDS = frozenset({"logout", "account_disabled", "account_deleted"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class ChatService:
         self._limits = limits
         control.on("stop_run", self._stop_here)
         control.on("erase", self._erase_here)
+        control.on("check_sessions", self._check_here)
 
     # Data
 
@@ -82,7 +84,7 @@ class ChatService:
         return self._context_class.from_request(
             principal.user_id,
             thread_id,
-            new_run_id(thread_id),
+            new_record_id("request"),
             agent_context={"permissions": principal.permissions},
         )
 
@@ -108,15 +110,10 @@ class ChatService:
         return thread
 
     async def _announce(self, kind: str, thread: Mapping[str, Any]) -> None:
-        event = {
-            "type": kind,
-            "run_id": None,
-            "thread_id": thread["id"],
-            "agent_name": None,
-            "timestamp": now_iso(),
-            "payload": {"thread_id": thread["id"], "title": thread["title"], "created_at": thread["created_at"]},
-        }
-        await self._router.route_event(thread["metadata"]["user_id"], None, event)
+        payload = {"thread_id": thread["id"], "title": thread["title"], "created_at": thread["created_at"]}
+        await self._router.route_event(
+            thread["metadata"]["user_id"], None, plain_event(kind, thread_id=thread["id"], payload=payload)
+        )
 
     # Runs
 
@@ -184,6 +181,20 @@ class ChatService:
         for run_id in running:
             await self.stop(principal, run_id)
         return running
+
+    # What the auth service tells
+
+    async def take_auth_event(self, event: str, user_id: str) -> None:
+        """A completed OAuth login is told to the user; an end of a session is looked into at once, on all backends."""
+        if event == "oauth_completed":
+            await self._router.route_event(user_id, None, plain_event(event, payload={"user_id": user_id}))
+        elif event in SESSION_ENDS:
+            await self._control.order(
+                {"kind": "check_sessions", "user_id": user_id}, timeout=self._limits.erase_seconds
+            )
+
+    async def _check_here(self, message: Mapping[str, Any]) -> None:
+        await self._watch.check_user(message["user_id"])
 
     # The end of a user
 

@@ -8,7 +8,6 @@ classes together. Parts are classes or factories called as below, route handlers
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -34,10 +33,13 @@ from .data.user_cache import UserCache
 from .data_access_factory import DataAccessFactory, StoreClasses
 from .database_manager import DatabaseManager
 from .llm_manager import LLMManager
+from .middleware import BodyLimit, NoStore
+from .model_breaker import ModelBreaker
 from .rate_limiter import RateLimiter
 from .redis_client import connect_redis
 from .routes.caller import current_caller
-from .routes.table import ROUTES
+from .routes.internal import auth_event
+from .routes.table import AUTH_EVENTS, ROUTES
 from .services import Services
 from .settings import BackendSettings
 from .tool_execution_engine import ToolExecutionEngine
@@ -47,6 +49,7 @@ from .unified_tool_dispatcher import UnifiedToolDispatcher
 from .unified_websocket_auth import UnifiedWebSocketAuth
 from .user_execution_context import UserExecutionContext
 from .user_websocket_emitter import UserWebSocketEmitter
+from .websocket_core import frames
 from .websocket_core.client_messages import ClientMessages
 from .websocket_core.event_log import EventLog
 from .websocket_core.session_watch import SessionWatch
@@ -68,6 +71,7 @@ def healthy_parts() -> Parts:
             "UnifiedToolDispatcher": UnifiedToolDispatcher,
             "ToolExecutionEngine": ToolExecutionEngine,
             "LLMManager": LLMManager,
+            "ModelBreaker": ModelBreaker,
             "DataAccessFactory": DataAccessFactory,
             "AgentInstanceFactory": AgentInstanceFactory,
             "AgentRegistry": AgentRegistry,
@@ -96,8 +100,9 @@ def healthy_parts() -> Parts:
             },
             "tools": TOOLS,
             "current_caller": current_caller,
-            "middleware": [],
+            "middleware": [NoStore, BodyLimit],
             **ROUTES,
+            f"POST {AUTH_EVENTS}": auth_event,
         }
     )
 
@@ -130,8 +135,9 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
     router = parts["WebSocketEventRouter"](redis=redis, log=event_log, hub=hub, backend=settings.name)
     watch = parts["SessionWatch"](authentication, limits=limits)
     control = parts["ControlChannel"](redis=redis)
+    breaker = parts["ModelBreaker"](lambda event: watch.announce(frames.system_frame(event, service="language_model")))
     factory = _agent_factory(
-        parts, data_access=data_access, router=router, redis=redis, client=model_client, settings=settings
+        parts, data_access=data_access, router=router, redis=redis, client=model_client, breaker=breaker, limits=limits
     )
     registry = parts["AgentRegistry"](factory, limits=limits)
     chat = parts["ChatService"](
@@ -185,18 +191,16 @@ def _store_classes(parts: Parts) -> StoreClasses:
     )
 
 
-def _agent_factory(
-    parts: Parts, *, data_access: Any, router: Any, redis: Any, client: httpx.AsyncClient, settings: BackendSettings
-) -> Any:
-    make_emitter: Callable[[UserExecutionContext], Any] = lambda context: parts["UserWebSocketEmitter"](  # noqa: E731
-        context, router, context.websocket_client_id
-    )
+def _agent_factory(parts: Parts, *, data_access: Any, router: Any, **model: Any) -> Any:
+    def make_emitter(context: UserExecutionContext) -> Any:
+        return parts["UserWebSocketEmitter"](context, router, context.websocket_client_id)
+
     return parts["AgentInstanceFactory"](
         agents=parts["agents"],
         tools=parts["tools"],
         engine=parts["ToolExecutionEngine"](data_access),
         data_access=data_access,
         make_emitter=make_emitter,
-        make_model=functools.partial(parts["LLMManager"], client=client, redis=redis, limits=settings.limits),
+        make_model=functools.partial(parts["LLMManager"], **model),
         dispatcher=parts["UnifiedToolDispatcher"],
     )

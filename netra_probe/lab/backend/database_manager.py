@@ -19,7 +19,7 @@ from typing import Any
 
 import asyncpg
 
-from .errors import DependencyDown, InvalidRequest
+from .errors import BackendError, Conflict, DependencyDown, InvalidRequest
 from .migrations import ADVISORY_LOCK, MIGRATIONS
 from .settings import Limits
 
@@ -28,10 +28,25 @@ log = logging.getLogger(__name__)
 _UNREACHABLE = (
     OSError,
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, statement time-out
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InterfaceError,
 )
-_BAD_INPUT = (asyncpg.DataError, asyncpg.exceptions._base.DataError, UnicodeEncodeError)
+
+
+def _refusal(error: BaseException) -> BackendError | None:
+    """The refusal that an error of PostgreSQL or asyncpg means for a user, None for an error of ours."""
+    if isinstance(error, (asyncpg.DataError, UnicodeEncodeError)) or (
+        isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+    ):
+        return InvalidRequest("A value cannot be stored: remove NUL and unpaired surrogate characters.")
+    if isinstance(error, asyncpg.ForeignKeyViolationError):
+        return Conflict("What this belongs to was deleted meanwhile.", code="GONE_MEANWHILE")
+    if isinstance(error, _UNREACHABLE):
+        return DependencyDown("The database cannot do this at the moment; try again shortly.")
+    return None
 
 
 class DatabaseManager:
@@ -125,10 +140,11 @@ class DatabaseManager:
         try:
             async with connection.transaction():
                 yield connection
-        except _BAD_INPUT as error:
-            raise InvalidRequest("A value cannot be stored: remove NUL and unpaired surrogate characters.") from error
-        except (*_UNREACHABLE, asyncpg.InterfaceError) as error:
-            raise DependencyDown("The database connection was lost; try again in a moment.") from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+            refusal = _refusal(error)
+            if refusal is None:
+                raise
+            raise refusal from error
         finally:
             # asyncpg shields this from cancellation, resets the session and replaces a connection in doubt
             await self._pool.release(connection)

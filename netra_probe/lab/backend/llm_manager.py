@@ -15,6 +15,7 @@ import httpx
 from redis.exceptions import RedisError
 
 from .errors import DependencyDown
+from .model_breaker import ModelBreaker
 from .settings import Limits
 from .user_execution_context import UserExecutionContext
 
@@ -32,12 +33,19 @@ class LLMManager:
     """Bound to one context; answers are kept under ``user:{uid}:llm:{digest}`` for a short time."""
 
     def __init__(
-        self, user_context: UserExecutionContext, *, client: httpx.AsyncClient, redis: Any, limits: Limits
+        self,
+        user_context: UserExecutionContext,
+        *,
+        client: httpx.AsyncClient,
+        redis: Any,
+        limits: Limits,
+        breaker: ModelBreaker,
     ) -> None:
         self.user_context = user_context
         self._client = client
         self._redis = redis
         self._limits = limits
+        self._breaker = breaker
 
     async def ask_llm(self, prompt: str, *, system: str = DEFAULT_SYSTEM) -> str:
         """The whole answer to `prompt`.
@@ -73,8 +81,11 @@ class LLMManager:
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": prompt}],
         }
         complete = False
+        if not self._breaker.may_ask():
+            raise ModelUnavailable("The language model is away; ask again in a moment.", code="MODEL_CIRCUIT_OPEN")
         try:
             async with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
+                self._breaker.reached()
                 if response.status_code != 200:
                     raise ModelUnavailable("The language model could not answer; ask again in a moment.")
                 async for line in response.aiter_lines():
@@ -86,8 +97,11 @@ class LLMManager:
                     piece = json.loads(line.removeprefix("data: "))["choices"][0]["delta"].get("content")
                     if piece:
                         yield piece
-        except httpx.HTTPError as error:
+        except httpx.ConnectError as error:
+            self._breaker.unreachable()
             raise ModelUnavailable("The language model cannot be reached; ask again in a moment.") from error
+        except httpx.HTTPError as error:
+            raise ModelUnavailable("The language model broke off; ask again in a moment.") from error
         if not complete:
             raise ModelUnavailable("The language model stopped in the middle of its answer; ask again in a moment.")
 

@@ -33,6 +33,18 @@ def now_iso() -> str:
     return datetime.now(UTC).isoformat()
 
 
+def plain_event(kind: str, *, payload: Mapping[str, Any], thread_id: str | None = None) -> dict[str, Any]:
+    """An event that belongs to no run, in the shape of all events."""
+    return {
+        "type": kind,
+        "run_id": None,
+        "thread_id": thread_id,
+        "agent_name": None,
+        "timestamp": now_iso(),
+        "payload": dict(payload),
+    }
+
+
 class UserWebSocketEmitter:
     """Emits in order: each event is in its user's stream before the next one is numbered."""
 

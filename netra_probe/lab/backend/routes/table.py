@@ -7,6 +7,9 @@ from typing import Any, Final
 
 from . import chat, health, threads, users
 
+AUTH_EVENTS: Final = "/internal/auth-events"
+"""Where the auth service posts ``{"event", "user_id"}``; not in the published interface."""
+
 ROUTES: Final[dict[str, Callable[..., Any]]] = {
     "GET /health": health.health,
     "GET /health/ready": health.health,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..errors import BackendError, DependencyDown
@@ -47,6 +47,7 @@ class WatchedSession:
 
     principal: Principal
     end: Callable[[Ending], None]
+    announce: Callable[[str], None] | None = None
     vouched: float = field(default_factory=time.monotonic)
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
@@ -84,6 +85,12 @@ class SessionWatch:
             session.end(ending)
         await asyncio.gather(*(session.ended.wait() for session in sessions))
 
+    def announce(self, frame: str) -> None:
+        """Tell everybody who is connected here something that concerns everybody, such as a service's outage."""
+        for session in tuple(self._sessions):
+            if session.announce is not None:
+                session.announce(frame)
+
     async def start(self) -> None:
         """Begin to watch."""
         self._task = asyncio.create_task(self._watch(), name="session-watch")
@@ -105,8 +112,15 @@ class SessionWatch:
 
     async def check_all(self) -> None:
         """Check every live session once."""
+        await self._check_these(tuple(self._sessions))
+
+    async def check_user(self, user_id: str) -> None:
+        """Check the live sessions of one user now."""
+        await self._check_these([session for session in self._sessions if session.principal.user_id == user_id])
+
+    async def _check_these(self, sessions: Iterable[WatchedSession]) -> None:
         by_token: dict[str, list[WatchedSession]] = {}
-        for session in tuple(self._sessions):
+        for session in sessions:
             expires_at = session.principal.expires_at
             if expires_at is not None and expires_at <= time.time():
                 session.end(EXPIRED)

@@ -15,7 +15,7 @@ from ..errors import NotAuthenticated
 from ..identifiers import new_connection_id
 from ..services import Services
 from ..unified_authentication_service import Principal
-from ..user_websocket_emitter import now_iso
+from ..user_websocket_emitter import plain_event
 from . import frames
 from .client_messages import ClientMessages
 from .session_watch import Ending, WatchedSession
@@ -28,11 +28,12 @@ TOO_SLOW = Ending(
     message="Events were not read in time; connect again and resume from the last one you saw.",
     close_code=1013,
 )
+CROWDED = Ending(code="TOO_MANY_CONNECTIONS", message="You have too many connections open; close one and try again.")
 STORE_DOWN = Ending(code="DEPENDENCY_DOWN", message="Events cannot be read; connect again shortly.", close_code=1011)
 
 
 class WebSocketSession:
-    """Three tasks per socket (events out, messages in, heartbeat); the first to end ends the others."""
+    """A few tasks per socket (events out, messages in, heartbeat); the first to end ends the others."""
 
     def __init__(
         self, websocket: WebSocket, principal: Principal, services: Services, *, messages: ClientMessages
@@ -44,7 +45,8 @@ class WebSocketSession:
         self._limits = services.settings.limits
         self._sending = asyncio.Lock()
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._watched = WatchedSession(principal=principal, end=self.end)
+        self._watched = WatchedSession(principal=principal, end=self.end, announce=self._announce)
+        self._announcements: asyncio.Queue[str] = asyncio.Queue(maxsize=16)
         self._lost_events = False
 
     def __repr__(self) -> str:
@@ -63,6 +65,9 @@ class WebSocketSession:
     async def run(self) -> None:
         """Serve the socket until either side ends it."""
         user_id, services = self.principal.user_id, self.services
+        if services.watch.count(user_id) >= self._limits.connections:
+            await self._close(CROWDED)
+            return
         self._subscription = await self._subscribe()
         services.watch.add(self._watched)
         services.hub.add(self._subscription)
@@ -89,6 +94,10 @@ class WebSocketSession:
             with contextlib.suppress(RedisError, OSError):
                 await services.router.unregister_connection(user_id, self.connection_id)
 
+    def _announce(self, frame: str) -> None:
+        with contextlib.suppress(asyncio.QueueFull):
+            self._announcements.put_nowait(frame)
+
     async def send(self, text: str) -> None:
         """One frame, in order with all others; a peer that does not read ends the session."""
         async with self._sending:
@@ -101,18 +110,7 @@ class WebSocketSession:
 
     async def send_event(self, kind: str, thread_id: str | None, payload: Mapping[str, Any]) -> None:
         """An event for this connection alone, in the shape of all events."""
-        await self.send(
-            frames.text(
-                {
-                    "type": kind,
-                    "run_id": None,
-                    "thread_id": thread_id,
-                    "agent_name": None,
-                    "timestamp": now_iso(),
-                    "payload": payload,
-                }
-            )
-        )
+        await self.send(frames.text(plain_event(kind, thread_id=thread_id, payload=payload)))
 
     async def adopt_token(self, token: str | None) -> None:
         """Let a new token of the same user vouch for this socket.
@@ -131,7 +129,12 @@ class WebSocketSession:
     async def _serve(self) -> None:
         tasks = [
             asyncio.create_task(work, name=f"{self.connection_id}:{name}")
-            for name, work in (("events", self._pump()), ("messages", self._read()), ("heartbeat", self._beat()))
+            for name, work in (
+                ("events", self._pump()),
+                ("messages", self._read()),
+                ("heartbeat", self._beat()),
+                ("announcements", self._pass_on()),
+            )
         ]
         first: list[asyncio.Future[Any]] = [*tasks, self._ending]
         try:
@@ -184,6 +187,10 @@ class WebSocketSession:
         while True:
             await asyncio.sleep(self._limits.heartbeat_seconds)
             await self.send(frames.plain_frame("ping"))
+
+    async def _pass_on(self) -> None:
+        while True:
+            await self.send(await self._announcements.get())
 
     # Resuming
 

@@ -1,0 +1,34 @@
+"""What other services tell the backend; they prove themselves with the service credentials."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated
+
+from fastapi import Header
+from pydantic import BaseModel, Field
+
+from ..errors import NotAuthenticated
+from .caller import AnyServices
+
+
+class AuthEventBody(BaseModel):
+    """Something happened to a user in the auth service."""
+
+    event: Annotated[str, Field(min_length=1, max_length=100)]
+    user_id: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+async def auth_event(
+    services: AnyServices,
+    body: AuthEventBody,
+    x_service_id: Annotated[str, Header()] = "",
+    x_service_secret: Annotated[str, Header()] = "",
+) -> dict[str, str]:
+    """Take an event of the auth service."""
+    settings = services.settings
+    known = hmac.compare_digest(x_service_id.encode(), settings.service_id.encode())
+    if not hmac.compare_digest(x_service_secret.encode(), settings.service_secret.encode()) or not known:
+        raise NotAuthenticated("Service credentials are required.")
+    await services.chat.take_auth_event(body.event, body.user_id)
+    return {"status": "taken"}
