@@ -8,37 +8,45 @@ from __future__ import annotations
 
 import sys
 
-import typer
+import click
 
 from netra_probe.commands import lab, notebooks, running
 from netra_probe.errors import ProbeError
 
-app = typer.Typer(
-    name="netra-probe",
-    help="Investigate user isolation on Netra deployments. "
-    "Exit status: 0 pass, 1 a finding, 2 wrong use, 3 inconclusive.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("run")(running.run)
-app.command("recheck")(running.recheck)
-app.command("scenarios")(notebooks.scenarios)
-app.command("open")(notebooks.open_lab)
-app.command("refresh")(notebooks.refresh)
-app.command("scan")(notebooks.scan)
-app.add_typer(lab.app, name="lab")
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="netra-probe")
+def app() -> None:
+    """Investigate user isolation on Netra deployments.
+
+    Exit status: 0 pass, 1 a finding, 2 wrong use, 3 inconclusive.
+    """
+
+
+for command in (
+    running.run,
+    running.recheck,
+    notebooks.scenarios,
+    notebooks.open_lab,
+    notebooks.refresh,
+    notebooks.scan,
+    lab.app,
+):
+    app.add_command(command)
 
 
 def main() -> None:
     """Entry point: one clear sentence instead of a traceback for everything that is not a bug of ours."""
     try:
-        app()
+        status = app(standalone_mode=False)
+        raise SystemExit(status if isinstance(status, int) else 0)
     except ProbeError as error:
         print(f"netra-probe: {error}", file=sys.stderr)
         raise SystemExit(error.exit_status) from None
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except (KeyboardInterrupt, click.Abort):
         print("netra-probe: interrupted; what was recorded is kept.", file=sys.stderr)
         raise SystemExit(3) from None
 

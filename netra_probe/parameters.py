@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from netra_probe.target import Target, explain
 
 ENVIRONMENTS = ("lab", "test", "development", "staging", "production")
 PROJECT = Path(__file__).resolve().parent.parent
+#: Where runs are kept instead of ``outputs/``; the test session points it to a temporary folder.
+OUTPUT_VARIABLE = "NETRA_PROBE_OUTPUTS"
 
 
 class Parameters(pydantic.BaseModel):
@@ -39,6 +42,8 @@ class Parameters(pydantic.BaseModel):
 
 def folder(name: str) -> Path:
     """A top-level folder of the project: that of the current directory if it is one, else that of the installation."""
+    if name == "outputs" and os.environ.get(OUTPUT_VARIABLE):
+        return Path(os.environ[OUTPUT_VARIABLE])
     here = Path.cwd()
     for root in (here, *here.parents, PROJECT):
         if (root / "notebooks").is_dir() and (root / "parameters").is_dir():

@@ -99,12 +99,12 @@ class Socket:
         """Prove that the connection is alive now: a ping answered by its pong.
 
         Frames are delivered in order, so everything that the target had put on this connection before the pong is in
-        the history when this returns. A pong in the first seconds after the welcome proves nothing (netra-wire §1):
-        the fence first lets the connection settle.
+        the history when this returns. A pong in the first seconds after the welcome proves nothing by itself
+        (netra-wire §1): a connection that has not yet delivered an event of a run is first given time to settle.
         """
         young = self.timeouts.settle - (asyncio.get_running_loop().time() - self._opened_at)
-        if young > 0:
-            await self.until(lambda frame: False, within=young, start=len(self.received))
+        if young > 0 and not any(seen.frame.run for seen in self.received):
+            await self.until(lambda frame: bool(frame.run), within=young, start=len(self.received))
         start = len(self.received)
         await self.send({"type": "ping"})
         return await self.until(lambda frame: frame.name == "pong", within=self.timeouts.pong, start=start)

@@ -5,48 +5,52 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import typer
+import click
 
 from netra_probe import lab as labs
 from netra_probe.errors import TargetError
 from netra_probe.lab_target import SECRETS, as_target
 from netra_probe.ledger import Ledger
 
-app = typer.Typer(name="lab", help="The embedded platform by hand.", no_args_is_help=True, rich_markup_mode=None)
-Json = Annotated[bool, typer.Option("--json", help="machine-readable")]
+as_json = click.option("--json", "as_json", is_flag=True, help="machine-readable")
+
+
+@click.group(name="lab")
+def app() -> None:
+    """The embedded platform by hand."""
 
 
 @app.command()
-def up(
-    fault: Annotated[list[str] | None, typer.Option(help="a fault, such as W1 or X1:0.5 (repeatable)")] = None,
-    fault_module: Annotated[list[Path] | None, typer.Option(help="a Python file with further faults")] = None,
-    ports: Annotated[
-        Literal["usual", "ephemeral"], typer.Option(help="usual: 8081, 8000, 8001, 5434, 6381; or free ones")
-    ] = "usual",
-    as_json: Json = False,
-) -> None:
+@click.option("--fault", "faults", multiple=True, help="a fault, such as W1 or X1:0.5 (repeatable)")
+@click.option(
+    "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
+)
+@click.option(
+    "--ports",
+    type=click.Choice(["usual", "ephemeral"]),
+    default="usual",
+    show_default=True,
+    help="usual are 8081, 8000, 8001, 5434 and 6381",
+)
+@as_json
+def up(faults: tuple[str, ...], modules: tuple[Path, ...], ports: Literal["usual", "ephemeral"], as_json: bool) -> None:
     """Start a lab that stays until `lab down`."""
     try:
-        running = labs.start_lab(
-            faults=tuple(fault or ()),
-            fault_modules=tuple(fault_module or ()),
-            ports=ports,
-            detached=True,
-        )
+        running = labs.start_lab(faults=faults, fault_modules=modules, ports=ports, detached=True)
     except labs.LabError as error:
         raise TargetError(str(error)) from None
     if as_json:
-        typer.echo(json.dumps(describe(running), indent=2))
+        click.echo(json.dumps(describe(running), indent=2))
         return
     target = running.parameters
-    typer.echo(f"lab {running.id} is up{' with ' + ', '.join(running.faults) if running.faults else ''}")
-    typer.echo(f"  auth      {target['auth_url']}")
+    click.echo(f"lab {running.id} is up{' with ' + ', '.join(running.faults) if running.faults else ''}")
+    click.echo(f"  auth      {target['auth_url']}")
     for url in target["backend_urls"]:
-        typer.echo(f"  backend   {url}")
-    typer.echo(f"  secrets   {running.state_file} (readable by you only)")
-    typer.echo("notebooks and `netra-probe open` use it now; `netra-probe lab down` ends it")
+        click.echo(f"  backend   {url}")
+    click.echo(f"  secrets   {running.state_file} (readable by you only)")
+    click.echo("notebooks and `netra-probe open` use it now; `netra-probe lab down` ends it")
 
 
 @app.command()
@@ -55,32 +59,33 @@ def down() -> None:
     stopped = [running for running in labs.running_labs() if running.state.get("detached")]
     for running in stopped:
         running.stop()
-        typer.echo(f"lab {running.id} is down")
+        click.echo(f"lab {running.id} is down")
     if not stopped:
-        typer.echo("no lab is up")
+        click.echo("no lab is up")
 
 
 @app.command()
-def status(as_json: Json = False) -> None:
+@as_json
+def status(as_json: bool) -> None:
     """Which labs run, how they are, what their faults did, and which accounts were left behind."""
     running = labs.running_labs()
     states = [{**one.status(), **({"target": describe(one)["target"]} if as_json else {})} for one in running]
     swept, kept = asyncio.run(_left_overs(running))
     if as_json:
-        typer.echo(json.dumps({"labs": states, "left_over": {"removed": swept, "kept": kept}}, indent=2))
+        click.echo(json.dumps({"labs": states, "left_over": {"removed": swept, "kept": kept}}, indent=2))
         return
     for state in states:
-        typer.echo(f"lab {state['id']}: {'running' if state['running'] else 'not running'}")
+        click.echo(f"lab {state['id']}: {'running' if state['running'] else 'not running'}")
         for name, service in state["services"].items():
-            typer.echo(f"  {name:<20} {'healthy' if service.get('healthy') else 'NOT healthy'}")
+            click.echo(f"  {name:<20} {'healthy' if service.get('healthy') else 'NOT healthy'}")
         for id, counts in state["faults"].items():
-            typer.echo(f"  fault {id}: reached {counts['reached']}, triggered {counts['triggered']}")
+            click.echo(f"  fault {id}: reached {counts['reached']}, triggered {counts['triggered']}")
     if not states:
-        typer.echo("no lab is running")
+        click.echo("no lab is running")
     for email in swept:
-        typer.echo(f"left over, removed now: {email}")
+        click.echo(f"left over, removed now: {email}")
     for email in kept:
-        typer.echo(
+        click.echo(
             f"left over, still there: {email} (its deployment does not answer; run `lab status` again when it does)"
         )
 

@@ -7,9 +7,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from netra_probe.batch.notebooks import all_notebooks, select
 from netra_probe.display.tables import Table
@@ -18,7 +17,9 @@ from netra_probe.parameters import folder
 from netra_probe.requirements import SCENARIOS
 
 
-def scenarios(as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False) -> None:
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+def scenarios(as_json: bool) -> None:
     """Which scenarios exist, what each claims, and their last verdict."""
     from netra_probe.batch.trend import last_verdicts
 
@@ -35,20 +36,20 @@ def scenarios(as_json: Annotated[bool, typer.Option("--json", help="machine-read
             }
             for id, notebook in notebooks.items()
         ]
-        typer.echo(json.dumps(records, indent=2))
+        click.echo(json.dumps(records, indent=2))
         return
     rows = []
     for id, notebook in notebooks.items():
         seen = ", ".join(f"{environment}: {verdict}" for environment, verdict in sorted(verdicts.get(id, {}).items()))
         cases = ", ".join(SCENARIOS[id].cases) if id in SCENARIOS else ""
         rows.append([id, notebook.title, cases, seen or "never run"])
-    typer.echo(Table(caption="Scenarios", headings=("id", "title", "covers", "last verdict"), rows=rows).text())
+    click.echo(Table(caption="Scenarios", headings=("id", "title", "covers", "last verdict"), rows=rows).text())
 
 
-def open_lab(
-    browser: Annotated[bool, typer.Option(help="open a browser window")] = True,
-    port: Annotated[int, typer.Option(help="port of JupyterLab; 0 takes a free one")] = 8888,
-) -> None:
+@click.command(name="open")
+@click.option("--browser/--no-browser", default=True, help="open a browser window")
+@click.option("--port", default=8888, show_default=True, help="port of JupyterLab; another one if it is taken")
+def open_lab(browser: bool, port: int) -> int:
     """JupyterLab on the start notebook, with a lab that ends when JupyterLab does."""
     from netra_probe import lab as labs
     from netra_probe.errors import TargetError
@@ -64,48 +65,39 @@ def open_lab(
     try:
         with labs.start_lab() as running:
             environment = {**os.environ, LAB_VARIABLE: str(running.state_file)}
-            raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+            return subprocess.run(command, env=environment, check=False).returncode
     except labs.LabError as error:
         raise TargetError(str(error)) from None
 
 
-def refresh(
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]…", help="scenarios; all notebooks when left out")
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="change nothing; exit 1 where a notebook would change")
-    ] = False,
-) -> None:
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--check", is_flag=True, help="change nothing; exit status 1 where a notebook would change")
+def refresh(ids: tuple[str, ...], check: bool) -> int:
     """Re-execute the committed notebooks on a lab and normalise them."""
     from netra_probe.batch.refresh import refresh_notebooks
 
     paths = [notebook.path for notebook in select(ids)] if ids else sorted(folder("notebooks").glob("*.ipynb"))
     changed = refresh_notebooks(paths, write=not check)
     for path in paths:
-        typer.echo(
+        click.echo(
             f"{'differs' if check and path in changed else 'changed' if path in changed else 'same'}  {path.name}"
         )
-    if check and changed:
-        raise typer.Exit(1)
+    return 1 if check and changed else 0
 
 
-def scan(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[PATH]…", help="files or folders; notebooks and outputs when left out"),
-    ] = None,
-) -> None:
+@click.command()
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+def scan(paths: tuple[Path, ...]) -> int:
     """Find secrets in notebooks, histories, reports and logs."""
     from netra_probe.batch.scan import scan_path
 
-    places = paths or [folder("notebooks"), folder("outputs"), folder("parameters")]
+    places = list(paths) or [folder("notebooks"), folder("outputs"), folder("parameters")]
     for place in places:
         if not place.exists():
             raise ParameterError(f"{place}: no such file or folder; give what should be scanned.")
     found = [hit for place in places for hit in scan_path(place)]
     for hit in found:
-        typer.echo(str(hit))
-    typer.echo(f"{len(found)} secret(s) found")
-    if found:
-        raise typer.Exit(1)
+        click.echo(str(hit))
+    click.echo(f"{len(found)} secret(s) found")
+    return 1 if found else 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 import yaml
 
 from netra_probe.batch.execution import Execution
@@ -18,78 +18,81 @@ from netra_probe.parameters import Parameters, environment_file, read_parameters
 from netra_probe.verdict import Verdict
 
 
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--env", default="lab", show_default=True, help="lab, test, development, staging or production")
+@click.option("--parameters", type=click.Path(path_type=Path), help="a parameter file instead of --env")
+@click.option("--fault", "faults", multiple=True, help="start the lab with this fault: W1, or X1:0.5 (repeatable)")
+@click.option(
+    "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=min(2, os.cpu_count() or 1), help="notebooks at a time")
+@click.option("--output", type=click.Path(path_type=Path), help="run directory [outputs/<environment>/<run>]")
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="set a parameter (repeatable)")
 def run(
-    ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]…", help="scenarios, such as C4; all when left out")
-    ] = None,
-    env: Annotated[str, typer.Option(help="environment: lab, test, development, staging or production")] = "lab",
-    parameters: Annotated[Path | None, typer.Option(help="a parameter file instead of --env")] = None,
-    fault: Annotated[
-        list[str] | None, typer.Option(help="start the lab with this fault (repeatable): W1, X1:0.5")
-    ] = None,
-    fault_module: Annotated[
-        list[Path] | None, typer.Option(help="a Python file with further faults (repeatable)")
-    ] = None,
-    jobs: Annotated[int, typer.Option(help="notebooks at a time", min=1)] = min(2, os.cpu_count() or 1),
-    output: Annotated[
-        Path | None, typer.Option(help="run directory; outputs/<environment>/<run> when left out")
-    ] = None,
-    p: Annotated[
-        list[tuple[str, str]] | None, typer.Option("-p", metavar="NAME VALUE", help="set a parameter (repeatable)")
-    ] = None,
-) -> None:
-    """Execute notebooks through papermill and judge what they recorded."""
+    ids: tuple[str, ...],
+    env: str,
+    parameters: Path | None,
+    faults: tuple[str, ...],
+    modules: tuple[Path, ...],
+    jobs: int,
+    output: Path | None,
+    pairs: tuple[tuple[str, str], ...],
+) -> int:
+    """Execute notebooks through papermill and judge what they recorded; all of them when no ID is given."""
     from netra_probe.batch.run import Plan
     from netra_probe.batch.run import run as run_plan
 
-    chosen = select(ids or [])
-    values = _overrides(p or [])
+    chosen = select(ids)
+    values = _overrides(pairs)
     known = {name: value for name, value in values.items() if name in Parameters.model_fields}
     extra = {name: value for name, value in values.items() if name not in Parameters.model_fields}
     given = read_parameters(parameters or environment_file(env), known)
-    if (fault or fault_module) and given.target:
+    if (faults or modules) and given.target:
         raise ParameterError(
             f"--fault: {given.environment} is a real deployment, faults go into the lab only; drop it."
         )
-    for module in fault_module or []:
+    for module in modules:
         if not module.is_file():
             raise ParameterError(f"--fault-module {module}: no such file; give a Python file with fault classes.")
     plan = Plan(
         notebooks=chosen,
         parameters=given,
         extra=extra,
-        faults=tuple(fault or ()),
-        fault_modules=tuple(path.resolve() for path in fault_module or ()),
+        faults=faults,
+        fault_modules=tuple(path.resolve() for path in modules),
         jobs=jobs,
         output=output.resolve() if output else None,
     )
     where = f" with {', '.join(plan.faults)}" if plan.faults else ""
-    typer.echo(f"{len(chosen)} scenario(s) on {given.environment}{where}, {given.users} users, seed {given.seed} …")
+    click.echo(f"{len(chosen)} scenario(s) on {given.environment}{where}, {given.users} users, seed {given.seed} …")
     directory, results = run_plan(plan, tell=_tell)
-    typer.echo("")
-    typer.echo(summary(results))
-    typer.echo("")
+    click.echo("")
+    click.echo(summary(results))
+    click.echo("")
     for path in sorted((directory / "notebooks").glob("*.ipynb")):
-        typer.echo(f"notebook  {_short(path)}")
-    typer.echo(f"results   {_short(directory / RESULTS)}")
-    raise typer.Exit(Verdict(results["verdict"]).exit_status)
+        click.echo(f"notebook  {_short(path)}")
+    click.echo(f"results   {_short(directory / RESULTS)}")
+    return Verdict(results["verdict"]).exit_status
 
 
-def recheck(directory: Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")]) -> None:
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+def recheck(directory: Path) -> int:
     """Judge a run again from its stored histories alone; needs neither the target nor the lab."""
     results = compute(directory)
-    typer.echo(summary(results))
+    click.echo(summary(results))
     stored, fresh = directory / RESULTS, directory / "results.recheck.json"
     write_json(fresh, results)
     if not stored.exists():
         fresh.replace(stored)
-        typer.echo(f"results   {_short(stored)} (written, it was missing)")
+        click.echo(f"results   {_short(stored)} (written, it was missing)")
     elif stored.read_bytes() == fresh.read_bytes():
         fresh.unlink()
-        typer.echo(f"results   {_short(stored)} is confirmed, byte for byte")
+        click.echo(f"results   {_short(stored)} is confirmed, byte for byte")
     else:
-        typer.echo(f"results   {_short(stored)} says something else; the new judgement is in {fresh.name}")
-    raise typer.Exit(Verdict(results["verdict"]).exit_status)
+        click.echo(f"results   {_short(stored)} says something else; the new judgement is in {fresh.name}")
+    return Verdict(results["verdict"]).exit_status
 
 
 def summary(results: dict[str, Any]) -> str:
@@ -117,7 +120,7 @@ def summary(results: dict[str, Any]) -> str:
     return "\n".join([*lines, f"confidence: {confidence}", *([""] if details else []), *details])
 
 
-def _overrides(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+def _overrides(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """``-p name value`` with the value read as YAML, as papermill does."""
     values = {}
     for name, text in pairs:
@@ -130,7 +133,7 @@ def _overrides(pairs: list[tuple[str, str]]) -> dict[str, Any]:
 
 def _tell(execution: Execution) -> None:
     ending = execution.status if not execution.reason else f"{execution.status}: {execution.reason}"
-    typer.echo(f"  {execution.id}  {ending}")
+    click.echo(f"  {execution.id}  {ending}")
 
 
 def _short(path: Path) -> str:
