@@ -44,6 +44,9 @@ def main(arguments: list[str]) -> int:
         if plan.detached:
             record_end(directory.id, str(error))
         return 1
+    except Exception as error:
+        _say({"error": f"The lab's supervisor failed ({type(error).__name__}: {error}); this is a defect of the lab."})
+        raise
     finally:
         janitor.dismiss()
 

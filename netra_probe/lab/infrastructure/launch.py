@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from netra_probe.lab.infrastructure import postgres, redis_server, services
 from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
 from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.plan import Plan
-from netra_probe.lab.infrastructure.ports import HOST, SERVICES, USUAL, hold, port_of
+from netra_probe.lab.infrastructure.ports import HOST, SERVICES, USUAL, hold, in_use, port_of
 from netra_probe.lab.infrastructure.processes import Child, Children
 from netra_probe.lab.infrastructure.requests import status_of
 from netra_probe.lab.shared.faults import FaultProblem, check_selection
@@ -22,6 +23,8 @@ from netra_probe.lab.shared.faults import FaultProblem, check_selection
 READY_SECONDS = 25.0
 STOP_SECONDS = 1.4
 """How long a service may take to end before it is made to: the whole lab is down in under 3 s."""
+PART_STOP_SECONDS = 5.0
+"""How long one part may take to end in good order while the lab goes on."""
 
 
 class Launch:
@@ -42,6 +45,20 @@ class Launch:
 
     async def start(self) -> None:
         """Start everything and return when every part answers; LabError names the part that does not."""
+        broken = asyncio.create_task(self.wait_until_broken("could not start"))
+        starting = asyncio.create_task(self._start())
+        try:
+            waiting: set[asyncio.Task[None]] = {broken, starting}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if broken.done():  # no need to wait for the others
+                await broken
+            await starting
+        finally:
+            broken.cancel()
+            starting.cancel()
+            await asyncio.gather(broken, starting, return_exceptions=True)
+
+    async def _start(self) -> None:
         self._check_faults()
         for name in SERVICES:  # services that are left out have an address too, where nobody answers
             port = USUAL.get(name, 0) if self.plan.ports == "usual" else 0
@@ -56,10 +73,11 @@ class Launch:
                     self._start_service(name, gate)
             os.close(gate)
             gate = -1
-            redis = self._start_redis() if "redis" in self._names else None
+            if "redis" in self._names:
+                self._start_redis()
             await self._start_postgres()
-            if redis is not None:
-                await redis_server.wait_until_ready(redis, ports["redis"], self.secrets.redis)
+            if "redis" in self._names:
+                await self._wait_for_redis()
         finally:
             for descriptor in (gate, opened):
                 if descriptor >= 0:
@@ -76,7 +94,8 @@ class Launch:
     async def start_again(self, name: str) -> None:
         """Start a part that was stopped, on the same port, and wait until it answers."""
         if name == "redis":
-            await redis_server.wait_until_ready(self._start_redis(), self.at.ports["redis"], self.secrets.redis)
+            self._start_redis()
+            await self._wait_for_redis()
         elif name == "postgres":
             self._run_postgres()
             await self._wait_for_postgres_port()
@@ -89,24 +108,24 @@ class Launch:
 
     async def stop_one(self, name: str) -> None:
         """Stop one part and keep its port for it."""
-        await self.children.stop([name], STOP_SECONDS)
+        await self.children.by_name[name].stop(PART_STOP_SECONDS)
         self._held[name] = hold(name, self.at.ports[name])
 
     async def stop(self) -> None:
         """Stop everything: services first, then what they rest on."""
-        await self.children.stop([name for name in services.MODULES], STOP_SECONDS)
+        await self.children.stop(services.MODULES, STOP_SECONDS)
         await self.children.stop(["redis", "postgres"], STOP_SECONDS)
         for listener in self._held.values():
             listener.close()
 
-    async def wait_until_broken(self) -> None:
+    async def wait_until_broken(self, consequence: str = "went down with it") -> None:
         """Return never, or raise LabError when a part ends that nobody asked to."""
         while True:
             await self._broken.wait()
             self._broken.clear()
             child = self.children.first_unexpected_end()
             if child is not None:
-                raise LabError(_epitaph(child, "went down with it"))
+                raise LabError(_epitaph(child, consequence))
 
     # What others see
 
@@ -141,7 +160,10 @@ class Launch:
 
     def _start_service(self, name: str, gate: int | None) -> Child:
         listener = self._held.pop(name)
-        listener.listen(128)  # from here on a request waits for the service instead of being refused
+        try:
+            listener.listen(128)  # from here on a request waits for the service instead of being refused
+        except OSError as error:
+            raise in_use(name, port_of(listener), holder_of) from error
         with listener:
             listener.set_inheritable(True)
             if gate is not None:
@@ -163,7 +185,7 @@ class Launch:
         command = redis_server.command(
             self.at.ports["redis"], self.secrets.redis, self.directory.path, self.directory.log("redis")
         )
-        self._held.pop("redis").close()
+        self._hand_over("redis")
         return self._watched(self.children.start(command))
 
     async def _start_postgres(self) -> None:
@@ -179,12 +201,31 @@ class Launch:
         except (LabError, TimeoutError) as error:
             postgres.forget_template(_cache())
             raise LabError(str(error) or "PostgreSQL did not accept connections in time; start again.") from None
+        self._let_go("postgres")
 
     def _run_postgres(self) -> Child:
         assert self._cluster is not None
-        self._held.pop("postgres").close()
+        self._hand_over("postgres")
         command = self._cluster.command(self.at.ports["postgres"], self.directory.log("postgres"))
         return self._watched(self.children.start(command))
+
+    def _hand_over(self, name: str) -> None:
+        """A server is about to bind the port that is held for it: only Linux lets both have it for a moment."""
+        if not sys.platform.startswith("linux"):
+            self._let_go(name)
+
+    def _let_go(self, name: str) -> None:
+        """A server listens on its port now."""
+        if name in self._held:
+            self._held.pop(name).close()
+
+    async def _wait_for_redis(self) -> None:
+        child, port = self.children.by_name["redis"], self.at.ports["redis"]
+        try:
+            await redis_server.wait_until_ready(child, port, self.secrets.redis)
+        except TimeoutError:
+            raise LabError("Redis did not accept connections in time; start again.") from None
+        self._let_go("redis")
 
     async def _wait_for_postgres_port(self) -> None:
         child = self.children.by_name["postgres"]
@@ -193,6 +234,7 @@ class Launch:
                 await asyncio.wait([child.ended], timeout=0.02)
                 if child.ended.done():
                     raise LabError(_epitaph(child, "did not come back"))
+        self._let_go("postgres")
 
     def _watched(self, child: Child) -> Child:
         child.ended.add_done_callback(lambda _: self._broken.set())

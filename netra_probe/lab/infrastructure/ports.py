@@ -28,12 +28,17 @@ def hold(name: str, port: int = 0, *, holder: Callable[[int], str | None] = lamb
         listener.bind((HOST, port))
     except OSError as error:
         listener.close()
-        owner = holder(port) or "perhaps a running Netra test stack or another server"
-        raise LabError(
-            f"Port {port} for {name} is in use ({owner}): stop whatever listens on {HOST}:{port}"
-            " (`netra-probe lab down` ends a lab), or start the lab on ephemeral ports."
-        ) from error
+        raise in_use(name, port, holder) from error
     return listener
+
+
+def in_use(name: str, port: int, holder: Callable[[int], str | None]) -> LabError:
+    """The error that names a port, who could hold it, and the remedy."""
+    owner = holder(port) or "perhaps by a running Netra test stack or another server"
+    return LabError(
+        f"Port {port} for {name} is in use ({owner}): stop whatever listens on {HOST}:{port}"
+        " (`netra-probe lab down` ends a lab), or start the lab on ephemeral ports."
+    )
 
 
 def port_of(listener: socket.socket) -> int:

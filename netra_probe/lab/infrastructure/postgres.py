@@ -36,9 +36,8 @@ _INITDB = ("--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "-
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
-    # the data is thrown away with the lab: nothing needs to survive a crash
+    # the data is thrown away with the lab: commits survive a crash of the server, not one of the machine
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -131,7 +130,8 @@ class Cluster:
             log=log,
             user=self.who.user,
             group=self.who.group,
-            stop_signal=signal.SIGQUIT,
+            stop_signal=signal.SIGINT,
+            last_signal=signal.SIGQUIT,
             orphan_signal=signal.SIGQUIT,
         )
 

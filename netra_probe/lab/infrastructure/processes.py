@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,9 @@ class Command:
     user: int | None = None
     group: int | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    """What asks it to end in good order."""
+    last_signal: signal.Signals | None = None
+    """What ends it with the lab, where its data need not be kept and there is a quicker way."""
     orphan_signal: signal.Signals = signal.SIGKILL
     """What the kernel sends it when the supervisor is gone."""
 
@@ -80,11 +83,11 @@ class Child:
         if not self.ended.done():
             self.process.send_signal(number)
 
-    async def stop(self, within: float) -> None:
+    async def stop(self, within: float, *, for_good: bool = False) -> None:
         """Ask it to end, wait up to `within` seconds, then make it end."""
         self.expected_to_end = True
         self.signal(signal.SIGCONT)
-        self.signal(self.command.stop_signal)
+        self.signal((self.command.last_signal if for_good else None) or self.command.stop_signal)
         done, _ = await asyncio.wait([self.ended], timeout=within)
         if not done:
             self.signal(signal.SIGKILL)
@@ -144,9 +147,11 @@ class Children:
         ended = (child for child in self.by_name.values() if child.ended.done() and not child.expected_to_end)
         return next(ended, None)
 
-    async def stop(self, names: Sequence[str], within: float) -> None:
-        """Stop some of them at the same time."""
-        await asyncio.gather(*(self.by_name[name].stop(within) for name in names if name in self.by_name))
+    async def stop(self, names: Iterable[str], within: float) -> None:
+        """Stop some of them at the same time, for good."""
+        await asyncio.gather(
+            *(self.by_name[name].stop(within, for_good=True) for name in names if name in self.by_name)
+        )
 
 
 def tie_to(parent: int, orphan_signal: signal.Signals) -> Callable[[], None]:
