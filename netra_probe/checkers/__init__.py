@@ -17,6 +17,8 @@ from netra_probe.checkers.canary import CanaryChecker
 from netra_probe.checkers.delivery import DeliveryChecker
 from netra_probe.checkers.envelope import EnvelopeChecker
 from netra_probe.checkers.lifecycle import LifecycleChecker
+from netra_probe.checkers.noninterference import NonInterferenceChecker
+from netra_probe.checkers.pairing import PairingChecker
 from netra_probe.checkers.resources import ResourceChecker
 from netra_probe.checkers.store import StoreChecker
 from netra_probe.checkers.tokens import TokenChecker
@@ -30,8 +32,10 @@ REGISTRY: dict[str, type[Checker]] = {
     "C5": AuthorisationChecker,
     "C6": TokenChecker,
     "C7": LifecycleChecker,
+    "C8": PairingChecker,
     "C9": TransactionChecker,
     "C10": ResourceChecker,
+    "C11": NonInterferenceChecker,
     "C12": StoreChecker,
 }
 
@@ -42,8 +46,10 @@ automaton = AutomatonChecker
 authorisation = AuthorisationChecker
 tokens = TokenChecker
 lifecycle = LifecycleChecker
+pairing = PairingChecker
 transactions = TransactionChecker
 resources = ResourceChecker
+noninterference = NonInterferenceChecker
 store = StoreChecker
 
 
@@ -71,6 +77,8 @@ __all__ = [
     "from_options",
     "judge",
     "lifecycle",
+    "noninterference",
+    "pairing",
     "resources",
     "store",
     "tokens",

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.roster import times, witness
-from netra_probe.checkers.runs import CANCELLED, COMPLETED, ENDS, EVENTS, KEPT_RUNS, REPORT, STARTED, Ask, Asks
+from netra_probe.checkers.runs import (
+    CANCELLED,
+    COMPLETED,
+    ENDS,
+    EVENTS,
+    FAILURES,
+    KEPT_RUNS,
+    REPORT,
+    STARTED,
+    Ask,
+    Asks,
+)
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, frame_of, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
@@ -151,7 +162,7 @@ class AutomatonPass(Pass):
         track = run.tracks.get(connection)
         if track is None:
             track = run.tracks[connection] = Track(joined=bool(run.tracks) and name != STARTED)
-            if name != STARTED and not track.joined:
+            if name != STARTED and name not in FAILURES and not track.joined:
                 self._violate("no start", run, operation, "begins without agent_started", operation.index)
         self._step(operation, run, track, frame)
         track.last = operation.index

@@ -76,7 +76,7 @@ class DeliveryPass(Pass):
         self._threads: dict[str, str] = {}
         #: user → runs that may have been started without an ``ask``, or by one that never learned its run.
         self._starts: dict[str, int] = {}
-        self._stray: dict[str, list[Run]] = {}
+        self._unclaimed: dict[str, list[Run]] = {}
         #: Connections, or users, whose sequence numbers count more than one run.
         self._shared: set[str] = set()
         self._events = 0
@@ -229,8 +229,8 @@ class DeliveryPass(Pass):
         """Judge a run of which nothing more is expected."""
         claimed = self._claims.get(run.id)
         if claimed is None:
-            if run.first >= self._start and run.thread not in self._threads:
-                self._stray.setdefault(run.user, []).append(run)
+            if run.first >= self._start:
+                self._unclaimed.setdefault(run.user, []).append(run)
         elif run.user not in claimed:
             return
         if run.ended < 0:
@@ -282,10 +282,9 @@ class DeliveryPass(Pass):
         """More unknown runs than questions of unknown run: somebody gets events that nobody asked for."""
         for ask in self._asks.open.values():
             self._may_start(ask.user)
-        for user, runs in sorted(self._stray.items()):
-            runs[:] = [run for run in runs if run.id not in self._claims and run.thread not in self._threads]
-            excess = len(runs) - self._starts.get(user, 0)
-            for run in runs[len(runs) - excess :] if excess > 0 else ():
+        for user, runs in sorted(self._unclaimed.items()):
+            stray = [run for run in runs if run.id not in self._claims and run.thread not in self._threads]
+            for run in stray[self._starts.get(user, 0) :]:
                 explanation = (
                     f"Let r = #{run.first} deliver an event of a run to {user}. No question of {user} started that "
                     "run, and each of the runs that they did start is accounted for: a contradiction."
@@ -297,11 +296,18 @@ class DeliveryPass(Pass):
             if ask.done < self._start:
                 continue
             run = self._runs.get((ask.user, ask.run or ask.nonce))
-            stray = self._stray.get(ask.user)
-            if run is None and not ask.run and stray:
-                run = stray.pop(0)
+            if run is None and not ask.run:
+                run = self._unclaimed_run(ask)
             if run is None or run.ended < 0:
                 self._missed(ask, run)
+
+    def _unclaimed_run(self, ask: Ask) -> Run | None:
+        """A run that no question is known to have started and that this one may have (in its thread, if known)."""
+        for run in self._unclaimed.get(ask.user, ()):
+            if run.first > ask.index and ask.thread in ("", run.thread):
+                self._unclaimed[ask.user].remove(run)
+                return run
+        return None
 
     def _missed(self, ask: Ask, run: Run | None) -> None:
         """A question without an end: lost where the connection lived on and others were served, else a doubt."""

@@ -144,6 +144,7 @@ class EnvelopePass(Pass):
             if query := detail.get("query"):
                 named.update(map(str, query.values()) if isinstance(query, dict) else (str(query),))
         named.update(operation.payload.split('"'))
+        named.update(_accounts(operation.payload))
         for id in named:
             owned = self._owned.get(id)
             if owned is not None and owned.user != user:
@@ -218,8 +219,7 @@ class EnvelopePass(Pass):
         """Look at every id anywhere in the raw text: many shapes carry theirs in a corner."""
         text = operation.payload
         seen = set(_NESTED.findall(text))
-        for match in _UUID.finditer(text):
-            seen.add(text[max(match.start() - 8, 0) : match.end() + 12])
+        seen.update(_accounts(text))
         for id in seen.difference(known.values()):
             owned = self._owned.get(id)
             if owned is not None:
@@ -300,6 +300,11 @@ class EnvelopePass(Pass):
         if self._frames:
             doubts += self._life.silent(self._own)
         return doubts
+
+
+def _accounts(text: str) -> list[str]:
+    """Every UUID in a text; user ids look like that wherever they are put."""
+    return [text[max(match.start() - 8, 0) : match.end() + 12] for match in _UUID.finditer(text)]
 
 
 def _finding(kind: str, victim: str, recipient: str, surface: str, mismatch: Mismatch) -> Finding:

@@ -13,6 +13,8 @@ COMPLETED = "agent_completed"
 REPORT = "final_report"
 #: Events that end a run; a final report may follow the first of them.
 ENDS = frozenset({COMPLETED, "agent_error", "agent_cancelled", "agent_stopped"})
+#: Ends that may come before a run has started.
+FAILURES = ENDS - {COMPLETED}
 EVENTS = frozenset(RUN_EVENTS) | ENDS
 #: Statuses by which an end says that somebody wanted it.
 CANCELLED = frozenset({"cancelled", "canceled", "stopped", "aborted", "interrupted"})

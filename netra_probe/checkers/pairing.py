@@ -1,0 +1,261 @@
+"""C8: every response answers the request that it was sent for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.recipients import ANONYMOUS
+from netra_probe.checkers.roster import times, witness
+from netra_probe.checkers.runs import remember
+from netra_probe.history import actions
+from netra_probe.history.frames import UNDECODABLE, frame_of
+from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.verdict import Finding, Judgement
+
+#: Where frames carry the mark of the request that they answer.
+_MARKS = ("turn_id", "request_id", "message_id")
+#: Shorter path segments are words (``me``) and no ids.
+_SHORTEST_ID = 8
+
+
+class PairingChecker(Checker):
+    """C8: each response carries its own request's nonce, and the object that was asked for.
+
+    >>> from netra_probe.history.operation import Operation
+    >>> def step(index, type, user, nonce, **more):
+    ...     return Operation(index=index, time=index, type=type, action="GET /a", surface="rest", user=user,
+    ...                      nonce=nonce, **more)
+    >>> history = [
+    ...     step(0, "invoke", "alice", "n1"),
+    ...     step(1, "invoke", "bob", "n2"),
+    ...     step(2, "ok", "bob", "n2", call=1, detail={"nonce_back": "n1"}),
+    ... ]
+    >>> [finding.summary for finding in PairingChecker()(history).findings]
+    ['bob received the response to a request of alice over rest (1 time)']
+    """
+
+    id = "C8"
+    guarantee = "Every response, frame and object that a user receives answers that user's own request."
+    source = (
+        "CVE-2023-28858 and CVE-2023-28859 (redis-py answers off by one after a cancel, the ChatGPT incident of March "
+        "2023); OWASP ASVS 4.0.3 V1.11.3"
+    )
+    complexity = "time O(operations), memory O(open requests + the last 200,000 nonces)"
+    inconclusive_when = (
+        "nothing was answered, the target echoes no nonce and no response names the object asked for, or the probe's "
+        "own records do not pair up"
+    )
+
+    def begin(self, window: Window) -> Pass:
+        return PairingPass(window.start)
+
+
+class _Named(msgspec.Struct):
+    id: Any = None
+    thread_id: Any = None
+
+
+_decode = msgspec.json.Decoder(_Named | list[_Named | str | int | float | bool | None]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An open request: its nonce, and the ids in its path by the word before them."""
+
+    nonce: str | None
+    asked: tuple[tuple[str, str], ...]
+    ends_in_id: bool
+
+
+@dataclass(slots=True)
+class Swap:
+    """One group of equal findings."""
+
+    count: int
+    witness: tuple[int, ...]
+    explanation: str
+
+
+class PairingPass(Pass):
+    """Compares every response with the request it is recorded for."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._open: dict[int, Request] = {}
+        #: nonce → users that sent it (more than one where equal ids are the experiment) → first request.
+        self._sent: dict[str, dict[str | None, int]] = {}
+        #: run → the nonce that its events carry, and where.
+        self._turn: dict[str, tuple[str, int]] = {}
+        self._answered = 0
+        self._paired = 0
+        self._objects = 0
+        self._unpaired_records = 0
+        self._swaps: dict[tuple[str, str, str, str], Swap] = {}
+
+    def wants(self, surface: str, action: str, type: Outcome) -> bool:
+        if surface == "websocket":
+            return action in (actions.RECEIVE, actions.ASK)
+        return surface != PROBE and (type == "invoke" or action not in (actions.ROW, actions.KEY, actions.GAUGE))
+
+    def feed(self, operation: Operation) -> None:
+        if operation.action == actions.RECEIVE:
+            self._frame(operation)
+        elif operation.type == "invoke":
+            self._request(operation)
+        elif operation.call is not None:
+            self._response(operation)
+
+    def _request(self, operation: Operation) -> None:
+        nonce = operation.nonce
+        if nonce:
+            senders = self._sent.get(nonce)
+            if senders is None:
+                senders = {}
+                remember(self._sent, nonce, senders)
+            senders.setdefault(operation.user, operation.index)
+        asked: list[tuple[str, str]] = []
+        path = operation.detail.get("path")
+        segments = path.partition("?")[0].split("/") if isinstance(path, str) else []
+        route = operation.action.partition(" ")[2].split("/")
+        if len(route) == len(segments):
+            for position, part in enumerate(route):
+                if part.startswith("{") and len(segments[position]) >= _SHORTEST_ID:
+                    asked.append((route[position - 1], segments[position]))
+        self._open[operation.index] = Request(nonce, tuple(asked), route[-1].startswith("{"))
+
+    def _response(self, operation: Operation) -> None:
+        request = self._open.pop(operation.call, None) if operation.call is not None else None
+        if operation.index < self._start:
+            return
+        if request is None:
+            self._unpaired_records += 1
+            return
+        if operation.action == actions.ASK:
+            return
+        self._answered += 1
+        back = operation.detail.get("nonce_back")
+        for nonce in back if isinstance(back, list) else (back,):
+            if nonce is not None and nonce == request.nonce:
+                self._paired += 1
+            elif isinstance(nonce, str):
+                self._marked(operation, nonce)
+        if request.asked and operation.type == "ok" and operation.payload:
+            self._compare_objects(operation, request)
+
+    def _marked(self, operation: Operation, nonce: str) -> None:
+        """A response with a nonce that is not its request's: whose is it? One that nobody sent is the target's own."""
+        senders = self._sent.get(nonce)
+        if senders is None:
+            return
+        user = operation.user
+        if user in senders and operation.action == actions.RECEIVE:
+            self._paired += operation.index >= self._start
+            return
+        victim, asked = next(iter(senders.items()))
+        explanation = (
+            f"Let q = #{asked} be a request of {victim or 'nobody'} and r = #{operation.index} reach "
+            f"{user or 'nobody'} with the mark of q on it. Only the answer to q carries q's mark, and it was not for r's request: "
+            "a contradiction."
+        )
+        shown = witness(asked, operation.index, operation.call)
+        self._add("swapped", victim or ANONYMOUS, operation, shown, explanation)
+
+    def _compare_objects(self, operation: Operation, request: Request) -> None:
+        """The object in the answer is the one in the path; a protocol out of step gives the one before."""
+        try:
+            body = _decode(operation.payload)
+        except UNDECODABLE:
+            return
+        asked = dict(request.asked)
+        for thing in body if isinstance(body, list) else (body,):
+            if not isinstance(thing, _Named):
+                continue
+            pairs = []
+            if request.ends_in_id and not isinstance(body, list):
+                pairs.append((request.asked[-1][1], thing.id))
+            if "threads" in asked:
+                pairs.append((asked["threads"], thing.thread_id))
+            for wanted, got in pairs:
+                if not isinstance(got, str) or not got:
+                    continue
+                self._objects += 1
+                if got != wanted:
+                    explanation = (
+                        f"Let q = #{operation.call} name an object by its id and r = #{operation.index} be recorded as "
+                        "the answer to q. r is about another object than q named, so r answers another question: "
+                        "a contradiction."
+                    )
+                    shown = witness(operation.call, operation.index)
+                    self._add("wrong object", operation.user or ANONYMOUS, operation, shown, explanation)
+
+    def _frame(self, operation: Operation) -> None:
+        if operation.index < self._start:
+            return
+        frame = frame_of(operation)
+        ids = frame.ids
+        for name in _MARKS:
+            nonce = ids.get(name)
+            if nonce is None or nonce not in self._sent:
+                continue
+            self._answered += 1
+            self._marked(operation, nonce)
+            run = ids.get("run_id")
+            if run:
+                known, first = self._turn.get(run, (nonce, operation.index))
+                if known != nonce:
+                    explanation = (
+                        f"Let r1 = #{first} and r2 = #{operation.index} be events of one run, each with the mark of "
+                        "the question that it answers. The marks differ, and a run answers one question: a contradiction."
+                    )
+                    shown = witness(
+                        *self._sent[nonce].values(), *self._sent.get(known, {}).values(), first, operation.index
+                    )
+                    self._add("mixed", operation.user or ANONYMOUS, operation, shown, explanation)
+                else:
+                    remember(self._turn, run, (known, first))
+
+    def _add(self, kind: str, victim: str, operation: Operation, shown: tuple[int, ...], explanation: str) -> None:
+        if operation.index < self._start:
+            return
+        key = (kind, victim, operation.user or ANONYMOUS, operation.surface)
+        known = self._swaps.get(key)
+        if known is None:
+            self._swaps[key] = Swap(1, shown, explanation)
+        else:
+            known.count += 1
+
+    def finish(self) -> Judgement:
+        findings = tuple(
+            Finding(
+                checker="C8",
+                kind=kind,
+                summary=_SUMMARIES[kind].format(victim=victim, user=user, surface=surface)
+                + f" ({times(swap.count, 'time')})",
+                victims=(victim,),
+                recipients=(user,),
+                surface=surface,
+                witness=swap.witness,
+                explanation=swap.explanation,
+            )
+            for (kind, victim, user, surface), swap in sorted(self._swaps.items(), key=lambda item: item[0])
+        )
+        doubts = []
+        if not self._answered:
+            doubts.append("nothing was answered")
+        elif not self._paired and not self._objects:
+            doubts.append("no nonce came back, and no response names the object asked for: nothing proves pairing")
+        if self._unpaired_records:
+            doubts.append(f"{times(self._unpaired_records, 'response')} recorded without a request, or twice")
+        evidence = {"answers": self._answered, "nonces back": self._paired, "objects compared": self._objects}
+        return Judgement(checker="C8", findings=findings, doubts=tuple(doubts), evidence=evidence)
+
+
+_SUMMARIES = {
+    "swapped": "{user} received the response to a request of {victim} over {surface}",
+    "wrong object": "{user} asked for one object and received another over {surface}",
+    "mixed": "{user} received one run for two questions over {surface}",
+}
