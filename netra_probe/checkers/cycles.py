@@ -58,7 +58,8 @@ def dependencies(keys: Mapping[str, Key]) -> Iterator[Edge]:
                     yield _edge(reader, writer, "rw", name, version, successor)
         for version, readers in key.readers.items():
             source = key.writer(version)
-            if source is not None:
+            # An intermediate version is a finding of its own and says nothing of the order of whole transactions.
+            if source is not None and key.writers[version][1]:
                 for reader in readers:
                     yield _edge(source, reader, "wr", name, version, version)
 

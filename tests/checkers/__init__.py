@@ -1,0 +1,1 @@
+"""What the checkers find, and what they leave alone."""
