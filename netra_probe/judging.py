@@ -12,7 +12,7 @@ from netra_probe.history import actions
 from netra_probe.history.frames import read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import HistoryError
-from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Verdict
+from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +83,15 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
     return _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements)
 
 
-def _case(id: str, claim: str, judgements: tuple[Any, ...]) -> CaseResult:
+def _case(id: str, claim: str, judgements: tuple[Judgement, ...]) -> CaseResult:
+    judgements = tuple(replace(judgement, findings=condensed(judgement.findings)) for judgement in judgements)
     verdict = Verdict.worst(judgement.verdict for judgement in judgements)
     result = CaseResult(
         id=id, title=claim, verdict=verdict, reason="", requirements=(id.partition(".")[0], id), judgements=judgements
     )
     findings, doubts = result.findings, [doubt for judgement in judgements for doubt in judgement.doubts]
     if findings:
-        more = f", and {len(findings) - 1} more finding(s)" if len(findings) > 1 else ""
+        more = f" — and {len(findings) - 1} more finding(s)" if len(findings) > 1 else ""
         reason = findings[0].summary + more
     elif doubts:
         more = f" (and {len(doubts) - 1} more doubt(s))" if len(doubts) > 1 else ""
@@ -100,6 +101,33 @@ def _case(id: str, claim: str, judgements: tuple[Any, ...]) -> CaseResult:
     else:
         reason = ", ".join(f"{count} {name}" for name, count in result.evidence.items() if count)
     return replace(result, reason=reason)
+
+
+def condensed(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """One finding per checker, kind and surface: a broadcast among ten users is one defect and not ninety.
+
+    Victims and recipients are united; summary, explanation and witness are those of the first.
+    """
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.checker, finding.kind, finding.surface), []).append(finding)
+    merged = []
+    for group in groups.values():
+        first = group[0]
+        if len(group) > 1:
+            first = replace(
+                first,
+                summary=f"{first.summary}; {len(group) - 1} more like it among {_names(group)}",
+                victims=tuple(sorted({name for finding in group for name in finding.victims})),
+                recipients=tuple(sorted({name for finding in group for name in finding.recipients})),
+            )
+        merged.append(first)
+    return tuple(merged)
+
+
+def _names(group: Sequence[Finding]) -> str:
+    names = sorted({name for finding in group for name in (*finding.victims, *finding.recipients)})
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} others" if len(names) > 6 else "")
 
 
 def skipped_case(id: str, claim: str, reason: str) -> CaseResult:

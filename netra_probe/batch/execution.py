@@ -29,6 +29,7 @@ class Order:
     parameters: dict[str, Any]
     variables: dict[str, str]
     timeout: int
+    log: Path
 
 
 def execute(order: Order) -> Execution:
@@ -41,6 +42,7 @@ def execute(order: Order) -> Execution:
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     os.environ.update(order.variables)
+    _send_standard_error_to(order.log)
     partial = order.output.with_name(order.output.name + ".partial.ipynb")
     status, reason = "completed", ""
     try:
@@ -65,3 +67,10 @@ def execute(order: Order) -> Execution:
     if partial.exists():
         partial.replace(order.output)
     return Execution(id=order.id, status=status, reason=reason)
+
+
+def _send_standard_error_to(log: Path) -> None:
+    """What kernels print of themselves belongs into a file and not between the verdicts."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

@@ -26,6 +26,8 @@ from netra_probe.parameters import Parameters, folder
 
 #: Seconds one cell may take before its notebook is given up.
 CELL_SECONDS = 600
+#: What a run directory holds beside run.json and results.json.
+FOLDERS = ("notebooks", "history", "logs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ def run(plan: Plan, *, tell: Callable[[Execution], None] = lambda execution: Non
                     parameters=given[notebook.id],
                     variables={RUN_VARIABLE: str(directory), **variables},
                     timeout=CELL_SECONDS,
+                    log=directory / "logs" / f"{notebook.id}.log",
                 )
                 for notebook in plan.notebooks
             ]
@@ -105,15 +108,15 @@ def _make_directory(plan: Plan) -> Path:
     if (directory / PLAN).exists():
         raise ParameterError(f"{directory} holds a run already; give another --output, or --resume it.")
     try:
-        (directory / "notebooks").mkdir(parents=True, exist_ok=True)
-        (directory / "history").mkdir(exist_ok=True)
+        for name in FOLDERS:
+            (directory / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ParameterError(f"{directory}: cannot be made ({error.strerror}); give a writable --output.") from None
     return directory
 
 
 def _remove_if_empty(directory: Path) -> None:
-    for path in (directory / "notebooks", directory / "history", directory):
+    for path in (*(directory / name for name in FOLDERS), directory):
         with contextlib.suppress(OSError):
             path.rmdir()
 

@@ -17,6 +17,9 @@ from netra_probe.errors import ParameterError
 from netra_probe.parameters import Parameters, environment_file, read_parameters
 from netra_probe.verdict import Verdict
 
+#: Findings of one case that the terminal shows; results.json holds all.
+MOST_FINDINGS = 3
+
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
@@ -101,11 +104,13 @@ def summary(results: dict[str, Any]) -> str:
     for scenario in results["scenarios"]:
         for case in scenario["cases"]:
             rows.append([case["id"], case["title"], case["verdict"], case["reason"]])
-            for finding in case["findings"]:
+            for finding in case["findings"][:MOST_FINDINGS]:
                 details.append(f"{case['id']} {finding['checker']} {finding['kind']}: {finding['summary']}")
                 details += [f"    {step['text']}" for step in finding["witness"]]
                 if finding["attribution"]:
                     details.append(f"    looks like: {', '.join(finding['attribution'])}")
+            if len(case["findings"]) > MOST_FINDINGS:
+                details.append(f"{case['id']} … and {len(case['findings']) - MOST_FINDINGS} more in {RESULTS}")
     table = Table(
         caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}",
         headings=("case", "claim", "verdict", "evidence"),

@@ -58,6 +58,8 @@ class Table:
     def html(self) -> str:
         def cell(tag: str, row: int, column: int, text: str) -> str:
             style = _CELL.format(align="right" if column in self.numeric else "left")
+            if len(text) <= 24:
+                style += ";white-space:nowrap"
             if (row, column) in self.marks:
                 colour, background = COLOURS[self.marks[row, column]]
                 style += f";color:{colour};background:{background};font-weight:bold"
