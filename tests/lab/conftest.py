@@ -5,39 +5,21 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 import pytest
+from people import PASSWORD, Person, Register
 
-from netra_probe.lab import Lab, start_lab
-
-PASSWORD = "correct horse battery"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Person:
-    """A registered user and their first tokens."""
-
-    id: str
-    email: str
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    password: str = field(default=PASSWORD, repr=False)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What authenticates their requests."""
-        return {"Authorization": f"Bearer {self.access_token}"}
-
-
-Register = Callable[..., Awaitable[Person]]
+from netra_probe.lab import Lab, attach, start_lab
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """A healthy lab with all its parts."""
+    """A healthy lab with all its parts: the one of the session where there is one, else one of our own."""
+    if shared := os.environ.get("NETRA_PROBE_LAB"):
+        yield attach(shared)
+        return
     with start_lab() as running:
         yield running
 

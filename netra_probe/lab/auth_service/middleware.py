@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_BODY = 1_048_576
@@ -43,17 +43,11 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._largest:
-                raise _TooLarge
+                # FastAPI lets this pass while it reads a body, and turns everything else into 400
+                raise HTTPException(413, "Request body too large")
             return message
 
-        try:
-            await self._app(scope, counted, send)
-        except _TooLarge:
-            await JSONResponse({"detail": "Request body too large"}, status_code=413)(scope, receive, send)
-
-
-class _TooLarge(Exception):
-    pass
+        await self._app(scope, counted, send)
 
 
 def middleware(frontend_url: str) -> list[Middleware]:

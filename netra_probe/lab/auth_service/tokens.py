@@ -147,7 +147,7 @@ def _claims(payload: Mapping[str, Any], type_: TokenType) -> Claims:
     times = [payload["iat"], payload["exp"], payload.get("nbf", 0)]
     permissions = payload.get("permissions", [])
     well_formed = (
-        all(isinstance(text, str) for text in texts)
+        all(isinstance(text, str) and text.isprintable() for text in texts)
         and all(isinstance(moment, int) and not isinstance(moment, bool) for moment in times)
         and isinstance(permissions, list)
         and all(isinstance(permission, str) for permission in permissions)

@@ -28,6 +28,9 @@ MODULES: Mapping[str, str] = {
 READY_PATHS: Mapping[str, str] = {"oidc": "/.well-known/openid-configuration"}
 """What a ready service answers 200 on, where that is not ``/health/ready``."""
 
+_AUTH_EVENTS = "/internal/auth-events"
+"""Where a backend takes word of sign-ins and sign-outs."""
+
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -48,7 +51,6 @@ class Secrets:
         default_factory=lambda: {role: _secret() for role in ("netra_auth", "netra_backend", "netra_probe")}, repr=False
     )
     oauth_client: str = field(default_factory=_secret, repr=False)
-    oauth_state: str = field(default_factory=_secret, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ def environment_of(name: str, plan: Plan, at: Addresses) -> dict[str, str]:
             "REDIS_URL": at.redis_url(1),
             "AUTH_SERVICE_URL": at.url("auth"),
             "OAUTH_CLIENT_SECRET": at.secrets.oauth_client,
-            "OAUTH_STATE_SECRET": at.secrets.oauth_state,
+            "AUTH_EVENT_URLS": ",".join(f"{at.url(backend)}{_AUTH_EVENTS}" for backend in ("backend-1", "backend-2")),
         }
     elif name.startswith("backend"):
         own = {
