@@ -105,9 +105,14 @@ class IsolatedEnvironment:
             return None if found is None else found[0]
 
     def get_subprocess_env(self, additional: Mapping[str, str] | None = None) -> dict[str, str]:
-        """A complete, expanded environment for a child process, with `additional` on top."""
+        """A complete, expanded environment for a child process, with `additional` on top; circles stay as written."""
+        merged: dict[str, str] = {}
         with self._lock:
-            merged = {key: self._expand(key, value, (key,)) for key, value in self.get_all().items()}
+            for key, value in self.get_all().items():
+                try:
+                    merged[key] = self._expand(key, value, (key,))
+                except EnvironmentProblem:
+                    merged[key] = value
         return {**merged, **(additional or {})}
 
     def namespaced(self, namespace: str, key: str, default: str | None = None) -> str | None:
