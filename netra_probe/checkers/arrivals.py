@@ -42,21 +42,19 @@ class Run:
     #: Sequence number → operation that brought it first.
     sequences: dict[int, int] = field(default_factory=dict)
 
-    @property
-    def missing(self) -> int:
-        """How many sequence numbers are absent between the first and the last one that came."""
-        if not self.sequences:
-            return 0
-        return max(self.sequences) - min(self.sequences) + 1 - len(self.sequences)
+    def gaps(self, life: Life) -> list[tuple[int, int, int]]:
+        """Absent sequence numbers: how many, and the operations before and after.
 
-    @property
-    def jump(self) -> tuple[int, int]:
-        """The operations on both sides of the first missing sequence number."""
+        What was on its way when a connection of the user ended is not missed: it may have been sent (``info``), and who
+        comes back without saying what they saw last cannot be sent it again.
+        """
         numbers = sorted(self.sequences)
+        absent = []
         for number, following in pairwise(numbers):
-            if following != number + 1:
-                return self.sequences[number], self.sequences[following]
-        return self.first, self.ended
+            before, after = self.sequences[number], self.sequences[following]
+            if following != number + 1 and not life.ended_between(self.user, before, after):
+                absent.append((following - number - 1, before, after))
+        return absent
 
 
 def mark(frame: Frame) -> int | None:

@@ -235,12 +235,14 @@ class DeliveryPass(Pass):
             return
         if run.ended < 0:
             return
-        if run.missing and run.user not in self._shared:
+        gaps = run.gaps(self._life) if run.user not in self._shared else []
+        if gaps:
+            missing, *jump = sum(gap[0] for gap in gaps), gaps[0][1], gaps[0][2]
             explanation = (
                 f"Let e = #{run.ended} end a run of {run.user} whose events are numbered. "
-                f"{times(run.missing, 'number')} between its first and its last event never came: a contradiction."
+                f"{times(missing, 'number')} between its first and its last event never came: a contradiction."
             )
-            self._fault("gap", run.user, run.ended, witness(*run.jump, run.first, run.ended), explanation)
+            self._fault("gap", run.user, run.ended, witness(*jump, run.first, run.ended), explanation)
         absent = uneven(run, self._life) if len(run.streams) > 1 else None
         if absent is not None:
             index, alive = absent

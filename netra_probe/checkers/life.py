@@ -66,6 +66,13 @@ class Life:
         mine = [connection for connection in self._connections.values() if connection.user == user]
         return max(mine, key=lambda connection: connection.last, default=None)
 
+    def ended_between(self, user: str, before: int, after: int) -> bool:
+        """Whether a connection of the user ended between two operations, so that one followed on another connection."""
+        low, high = min(before, after), max(before, after)
+        return any(
+            connection.user == user and low < connection.closed < high for connection in self._connections.values()
+        )
+
     def open(self) -> Iterator[Connection]:
         """The connections that nobody has closed."""
         return (connection for connection in self._connections.values() if connection.closed < 0)
