@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +27,19 @@ def complete(messages: Sequence[ChatMessage]) -> str:
 
 
 def pieces_of(text: str, count: int = PIECES) -> list[str]:
-    """`text` in exactly `count` pieces that concatenate to it, cut at blanks so that no word is torn."""
-    cuts = [0]
+    """`text` in exactly `count` pieces that concatenate to it, cut at blanks near equal lengths.
+
+    No piece is empty and no word is torn, unless the text has too few blanks to cut at.
+    """
+    blanks = [position for position, character in enumerate(text) if character == " " and position > 0]
+    if len(blanks) < count - 1:
+        return [text[len(text) * number // count : len(text) * (number + 1) // count] for number in range(count)]
+    cuts, first = [0], 0
     for number in range(1, count):
-        target = max(len(text) * number // count, cuts[-1])
-        blank = text.find(" ", target)
-        cuts.append(len(text) if blank < 0 else blank)
+        latest = len(blanks) - (count - number)  # leave one blank for each cut that is still to come
+        chosen = min(max(bisect.bisect_left(blanks, len(text) * number // count), first), latest)
+        cuts.append(blanks[chosen])
+        first = chosen + 1
     cuts.append(len(text))
     return [text[start:end] for start, end in itertools.pairwise(cuts)]
 
