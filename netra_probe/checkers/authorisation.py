@@ -89,8 +89,7 @@ class _AuthorisationPass(Pass):
 
     def feed(self, operation: Operation) -> None:
         if operation.action == actions.RECEIVE:
-            if self._sockets:
-                self._frame(operation)
+            self._frame(operation)
         elif self._roster.learn(operation):
             token = operation.detail.get("token")
             if operation.action == actions.MINT and isinstance(token, str) and operation.user is not None:
@@ -130,7 +129,7 @@ class _AuthorisationPass(Pass):
         if trial.call.surface == "websocket":
             if trial.target and done.type == "ok":
                 self._sockets[done.connection or ""][trial.target] = trial
-        elif not trial.reads:
+        else:
             self._readings.expect(trial)
 
     # -- sockets -----------------------------------------------------------------------------------------------------
@@ -160,7 +159,7 @@ class _AuthorisationPass(Pass):
         statuses: dict[str, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
         for trial in self._trials:
             counts["foreign attempts"] += trial.owner != trial.call.user
-            counts["re-reads"] += bool(trial.after) and trial.call.surface != "websocket"
+            counts["re-reads"] += bool(trial.after) and not trial.reads and trial.call.surface != "websocket"
             control = self._controlled(trial)
             counts["attempts with positive control"] += control
             outcome = self._weighed(trial)

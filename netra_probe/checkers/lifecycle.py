@@ -74,6 +74,7 @@ class _End:
     """The end of one credential (or of all of a user's, where ``credential`` is ``None``)."""
 
     index: int
+    begun: int | None
     time: int
     user: str
     how: str
@@ -135,11 +136,14 @@ class _LifecyclePass(Pass):
 
     # -- credentials ----------------------------------------------------------------------------------------------
 
-    def _ended(self, operation: Operation, user: str, how: str, credential: object) -> None:
+    def _ended(
+        self, operation: Operation, user: str, how: str, credential: object, *, begun: int | None = None
+    ) -> None:
         name = str(credential) if credential is not None else None
         worked = self._worked.get((user, name), self._worked.get((user, None)))
         end = _End(
             index=operation.index,
+            begun=begun,
             time=operation.time,
             user=user,
             how=how,
@@ -162,7 +166,7 @@ class _LifecyclePass(Pass):
             self._worked[(user, name)] = done.index
             self._worked[(user, None)] = done.index
             if call.action.endswith("/logout"):
-                self._ended(done, user, "logout", name)
+                self._ended(done, user, "logout", name, begun=call.index)
             return
         if expected != "refused" or "owner" in call.detail:
             return
@@ -228,7 +232,7 @@ class _LifecyclePass(Pass):
     def _group(self, place: tuple[str, ...], end: _End, *operations: Operation) -> None:
         known = self._groups.get(place)
         if known is None:
-            indices = (end.worked, end.index, *(operation.index for operation in operations))
+            indices = (end.worked, end.begun, end.index, *(operation.index for operation in operations))
             self._groups[place] = [1, witness(*indices), operations[-1].surface]
         else:
             known[0] += 1

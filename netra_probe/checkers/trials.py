@@ -93,11 +93,8 @@ def weigh(
             return Outcome(kind="refusal as server error", severity="hygiene", why=why, shows=_shows(trial))
         return Outcome(doubt="went unanswered or broke")
     if done.type == "fail" or says_no(done.payload):
-        return (
-            Outcome()
-            if trial.reads or trial.after or not trial.target
-            else Outcome(doubt="was not re-read by the owner")
-        )
+        unseen = trial.target and not trial.reads and not trial.after
+        return Outcome(doubt="was not re-read by the owner") if unseen else Outcome()
     return _answered(trial, done, control, own, secrets, owner_id)
 
 
@@ -105,29 +102,24 @@ def _answered(
     trial: Trial, done: Operation, control: Reading | None, own: Reading | None, secrets: bool, owner_id: str | None
 ) -> Outcome:
     """An act that must be refused was answered with success: what does the answer give away?"""
-    shown = trial.call.detail.get("expect")
+    served = trial.call.detail.get("expect") not in (None, "refused")
     seen = values(done.payload)
     sent = f"{trial.call.payload} {trial.call.detail.get('path', '')} {trial.call.detail.get('query', '')}"
-    shared = set()
-    if control is not None:
-        ordinary = telling(values(own.done.payload)) if own is not None else set()
-        shared = {
-            value
-            for value in telling(seen) & telling(values(control.done.payload))
-            if value not in sent and value not in ordinary and value != trial.target
-        }
+    ordinary = telling(values(own.done.payload)) if own is not None else set()
+    owners = {value for reading in _readings(trial, control) for value in telling(values(reading.done.payload))}
+    shared = {
+        value
+        for value in telling(seen) & owners
+        if value not in sent and value not in ordinary and value != trial.target
+    }
+    if served and own is None:
+        shared = set()  # an answer was due, and nothing shows what in it is the same for everybody
     named = owner_id is not None and owner_id in done.payload and owner_id not in sent
     if trial.owner is not None and trial.owner != trial.call.user and (secrets or shared or named):
-        what = (
-            "a secret of the owner"
-            if secrets
-            else f"{len(shared)} values of the owner's"
-            if shared
-            else "the owner's id"
-        )
-        why = f"the answer to {trial.actor} holds {what}"
+        what = f"{len(shared)} values of the owner's" if shared else "the owner's id"
+        why = f"the answer to {trial.actor} holds {'a secret of the owner' if secrets else what}"
         return Outcome(kind="foreign read", why=why, shows=_shows(trial, control))
-    if shown not in (None, "refused"):
+    if served:
         return Outcome()
     if trial.call.user is None or trial.name.startswith(("no token", "no credentials", "anonymous")):
         if empty(done.payload):
@@ -141,6 +133,13 @@ def _answered(
         return Outcome(doubt="was answered with success and not re-read by the owner")
     why = "it was answered with success" + ("" if trial.reads else ", and the owner sees no change")
     return Outcome(kind="not refused", severity="hygiene", why=why, shows=_shows(trial, control))
+
+
+def _readings(trial: Trial, control: Reading | None) -> list[Reading]:
+    """What the owner got from the same request, shortly before, shortly after, or last."""
+    path = str(trial.call.detail.get("path", trial.call.action))
+    found = [trial.before.get(path), trial.after.get(path), control]
+    return [reading for reading in found if reading is not None and reading.done.type == "ok"]
 
 
 def _own_object(trial: Trial, done: Operation) -> Outcome:
