@@ -183,7 +183,9 @@ class NonInterferencePass(Pass):
         doubts = []
         findings: list[Finding] = []
         compared = 0
-        variants = {part.variant for part in self._parts}
+        variants = {part.variant for part in self._parts if part.seen}
+        if not all(part.seen for part in self._parts):
+            doubts.append("nothing was observed in a part of the history")
         for before, after, what in _PAIRS:
             if not {before, after} <= variants:
                 continue
@@ -207,7 +209,8 @@ class NonInterferencePass(Pass):
         return Judgement(checker="C11", findings=tuple(findings), doubts=tuple(doubts), evidence=evidence)
 
     def _of(self, variant: str) -> list[Part]:
-        return [part for part in self._parts if part.variant == variant]
+        """The parts of a variant in which anything was observed at all."""
+        return [part for part in self._parts if part.variant == variant and part.seen]
 
     def _subjects(self, before: str, after: str) -> list[str]:
         """Users who went through the script in every part of both variants."""

@@ -158,8 +158,8 @@ class PairingPass(Pass):
         victim, asked = next(iter(senders.items()))
         explanation = (
             f"Let q = #{asked} be a request of {victim or 'nobody'} and r = #{operation.index} reach "
-            f"{user or 'nobody'} with the mark of q on it. Only the answer to q carries q's mark, and it was not for r's request: "
-            "a contradiction."
+            f"{user or 'nobody'} with the mark of q on it. Only the answer to q carries q's mark, and r was not "
+            "sent in answer to q: a contradiction."
         )
         shown = witness(asked, operation.index, operation.call)
         self._add("swapped", victim or ANONYMOUS, operation, shown, explanation)
@@ -209,7 +209,8 @@ class PairingPass(Pass):
                 if known != nonce:
                     explanation = (
                         f"Let r1 = #{first} and r2 = #{operation.index} be events of one run, each with the mark of "
-                        "the question that it answers. The marks differ, and a run answers one question: a contradiction."
+                        "the question that it answers. The marks differ, and a run answers one question: "
+                        "a contradiction."
                     )
                     shown = witness(
                         *self._sent[nonce].values(), *self._sent.get(known, {}).values(), first, operation.index

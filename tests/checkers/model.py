@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from random import Random
 from typing import Any, ClassVar, TypeAlias
 
@@ -105,7 +106,7 @@ class World:
     # What the probe writes down
 
     def record(self, type: str, action: str, **fields: Any) -> Operation:
-        self.clock += self.random.randint(100_000, 3_000_000)
+        self.clock += 100_000 + 7919 * len(self.operations) % 3_000_000
         operation = Operation(
             index=len(self.operations), time=self.clock, type=type, action=action, **fields  # type: ignore[arg-type]
         )  # fmt: skip
@@ -119,13 +120,13 @@ class World:
         )  # fmt: skip
 
     def fresh(self, kind: str) -> str:
-        """An id as unguessable as a real one."""
+        """An id that looks as random as a real one; the random choices are left to what matters."""
         self.serial += 1
-        digits = f"{self.random.getrandbits(128):032x}"
+        digits = sha256(f"{kind} {self.serial}".encode()).hexdigest()
         return (
             f"{kind}_{digits[:20]}"
             if kind
-            else "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+            else "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))
         )
 
     def introduce(self) -> None:
@@ -145,7 +146,7 @@ class World:
     def frame(self, run: Run, name: str, body: Json) -> str:
         """One event in the deployment's dialect, numbered and stamped where that dialect does so."""
         run.number += 1
-        self.clock += self.random.randint(10_000, 100_000)
+        self.clock += 10_001 + 7919 * run.number % 90_000
         event: Json = {"run_id": run.id, "thread_id": run.thread.id}
         stamp: Json = {"timestamp": self.clock / 1e9 + 1_756_000_000.123}
         if self.settings.numbered:
@@ -325,7 +326,7 @@ class World:
         while run.id not in self.seen_end and not self.given_up(run):
             yield
             patience -= 1
-            if self.settings.cancels and not run.cancelled and not run.terminal and self.random.random() < 0.1:
+            if self.settings.cancels and run.number and not run.cancelled and self.random.random() < 0.1:
                 stop = {"type": "stop_agent", "payload": {"run_id": run.id}, "thread_id": thread.id}
                 self.done(self.record("invoke", "send", payload=encode(stop), **process), "ok")
                 self.cancel(run)
@@ -404,19 +405,25 @@ class World:
         """Everything that happens, as one legal interleaving, with a fence on every connection at the end."""
         self.introduce()
         start = len(self.operations)
-        scripts: list[Script] = []
-        scripts += [self.live(name, scripts) for name in self.names]
-        while scripts:
-            script = self.random.choice(scripts)
-            try:
-                next(script)
-            except StopIteration:
-                scripts.remove(script)
+        self.interleave(self.names)
         self.settle()
         for name in self.names:
             for tab in self.tabs[name]:
                 self.ping(tab)
         return History(tuple(self.operations), start)
+
+    def interleave(self, users: Sequence[str]) -> None:
+        """Let these users live, and the platform work for them, in any order."""
+        scripts: list[Script] = []
+        scripts += [self.live(name, scripts) for name in users]
+        while scripts:
+            # Whoever was served goes to the end: even the dullest choices let everybody get on.
+            script = scripts.pop(self.random.randrange(len(scripts)))
+            scripts.append(script)
+            try:
+                next(script)
+            except StopIteration:
+                scripts.remove(script)
 
     def settle(self) -> None:
         """What happens after everybody has finished and before the last fence."""
