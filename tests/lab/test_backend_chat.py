@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from backend_client import LAST, ORDER, RUN_EVENTS, Socket, register_in, rest
 from people import Person, Register
 
@@ -233,3 +234,23 @@ async def test_an_unreachable_model_is_announced_and_so_is_its_return() -> None:
                     break
             await socket.quiet()
         assert any(frame.get("data", {}).get("event") == "service_recovered" for frame in socket.frames)
+
+
+@pytest.mark.parametrize("end", ["kill_service", "restart_service"])
+async def test_a_run_that_its_backend_did_not_survive_ends_with_an_error_for_its_user(end: str) -> None:
+    with start_lab() as lab:
+        alice = await register_in(lab)
+        async with Socket(lab, alice, 1) as socket:
+            async with rest(lab, alice, 0) as client:
+                body = {"message": "#model-stall# and die"}
+                run_id = (await client.post("/api/agents/execute", json=body)).json()["run_id"]
+            await socket.until(lambda frame: frame["type"] == "agent_thinking" and frame["payload"]["step_number"] == 3)
+            await asyncio.to_thread(getattr(lab, end), "backend-1")
+            if end == "kill_service":
+                await asyncio.to_thread(lab.start_service, "backend-1")
+            await socket.until_ended()
+        events = [frame for frame in socket.frames if frame["type"] in RUN_EVENTS]
+        assert events[-1]["payload"]["error_code"] == "RUN_INTERRUPTED"
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        async with rest(lab, alice, 1) as client:
+            assert (await client.get(f"/api/runs/{run_id}")).json()["status"] == "failed"

@@ -44,6 +44,7 @@ class AgentRegistry:
         self._factory = factory
         self._limits = limits
         self._sessions: dict[str, UserAgentSession] = {}
+        self.shutting_down = False
 
     @property
     def factory(self) -> AgentInstanceFactory:
@@ -116,8 +117,8 @@ class AgentRegistry:
 
     async def close(self) -> None:
         """Cancel everything, at the end of the process."""
-        for user_id in list(self._sessions):
-            await self.cleanup_user_session(user_id)
+        self.shutting_down = True
+        await asyncio.gather(*(self.cleanup_user_session(user_id) for user_id in list(self._sessions)))
 
     def health(self) -> dict[str, int]:
         """Counts over all users."""

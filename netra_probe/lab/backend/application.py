@@ -68,6 +68,7 @@ async def _lifespan(services: Services) -> AsyncIterator[None]:
         stack.push_async_callback(services.control.stop)
         stack.push_async_callback(services.registry.close)
         await asyncio.gather(services.router.start(), services.control.start())
+        await services.recovery.close_left_open()
         await services.watch.start()
         stack.push_async_callback(services.watch.stop)
         yield

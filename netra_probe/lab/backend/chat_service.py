@@ -58,8 +58,10 @@ class ChatService:
         control: ControlChannel,
         watch: SessionWatch,
         limits: Limits,
+        backend: str,
         context_class: type[UserExecutionContext] = UserExecutionContext,
     ) -> None:
+        self._backend = backend
         self._context_class = context_class
         self._data_access = data_access
         self._registry = registry
@@ -149,7 +151,10 @@ class ChatService:
                 "echo": dict(request.echo),
             },
         )
-        await data.runs.start(run_id, thread_id, metadata=dict(request.echo))
+        metadata = {**request.echo, "backend": self._backend}
+        if request.turn_id is not None:
+            metadata["turn_id"] = request.turn_id
+        await data.runs.start(run_id, thread_id, metadata=metadata)
         message = await data.messages.add(thread_id, role="user", content=request.text, run_id=run_id)
         task = Task(request=request.text, references=request.references)
         try:

@@ -18,6 +18,7 @@ from netra_probe.lab.shared.isolated_environment import get_env
 from .agent_instance_factory import AgentInstanceFactory
 from .agent_registry import AgentRegistry
 from .agents.execution import AgentExecution
+from .agents.recovery import RunRecovery
 from .agents.specialist import CostSpecialist, PerformanceSpecialist, SpecialistAgent
 from .agents.triage import TriageAgent
 from .application import build_application
@@ -87,6 +88,7 @@ def healthy_parts() -> Parts:
             "ThreadMemory": ThreadMemory,
             "UserCache": UserCache,
             "AgentExecution": AgentExecution,
+            "RunRecovery": RunRecovery,
             "ChatService": ChatService,
             "ControlChannel": ControlChannel,
             "RateLimiter": RateLimiter,
@@ -148,7 +150,15 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
         control=control,
         watch=watch,
         limits=limits,
+        backend=settings.name,
         context_class=parts["UserExecutionContext"],
+    )
+    recovery = parts["RunRecovery"](
+        database=database,
+        data_access=data_access,
+        event_log=event_log,
+        make_emitter=factory.make_emitter,
+        backend=settings.name,
     )
     return Services(
         settings=settings,
@@ -166,6 +176,7 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
         control=control,
         factory=factory,
         registry=registry,
+        recovery=recovery,
         chat=chat,
         open_socket=functools.partial(parts["WebSocketSession"], messages=parts["ClientMessages"]()),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from .agent_instance_factory import AgentInstanceFactory
 from .agent_registry import AgentRegistry
+from .agents.recovery import RunRecovery
 from .chat_service import ChatService
 from .control_channel import ControlChannel
 from .data_access_factory import DataAccessFactory
@@ -41,5 +42,6 @@ class Services:
     control: ControlChannel
     factory: AgentInstanceFactory
     registry: AgentRegistry
+    recovery: RunRecovery
     chat: ChatService
     open_socket: Callable[..., Any]

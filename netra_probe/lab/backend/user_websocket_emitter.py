@@ -62,6 +62,10 @@ class UserWebSocketEmitter:
         """Whether the run's last event was sent."""
         return self._finished
 
+    def continue_after(self, seq: int) -> None:
+        """Go on numbering where another process stopped."""
+        self._seq = seq
+
     async def notify_agent_started(self, agent_name: str, *, message: str, **extra: Any) -> None:
         """``agent_started``: the run has begun."""
         await self._emit("agent_started", agent_name, {"status": "started", "message": message, **extra})

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 FIRST_AGENT = "triage"
 CANCELLED = "The run was stopped at your request; send the message again to start a new one."
+INTERRUPTED = "The run was interrupted because a server was restarted; send the message again."
 FAILED = "The run failed through no fault of yours; send the message again."
 CLOSING_SECONDS = 3.0
 
@@ -37,7 +38,10 @@ class AgentExecution:
         try:
             await self._work(context, task, data, emitter)
         except asyncio.CancelledError:
-            await self._close(data, emitter, status="cancelled", code="CANCELLED", message=CANCELLED)
+            if self._registry.shutting_down:
+                await self._close(data, emitter, status="failed", code="RUN_INTERRUPTED", message=INTERRUPTED)
+            else:
+                await self._close(data, emitter, status="cancelled", code="CANCELLED", message=CANCELLED)
             raise
         except BackendError as refusal:
             await self._close(data, emitter, status="failed", code=refusal.code, message=refusal.message)

@@ -9,7 +9,7 @@ stream's first event, so they go on rising when Redis comes back empty and nobod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,13 +86,22 @@ class EventLog:
 
     async def cursor_of(self, user_id: str, run_id: str, seq: int) -> int | None:
         """The cursor of event `seq` of one of the user's runs; None when it is not kept."""
+        async for entry in self._of_run(user_id, run_id):
+            if entry.event.get("seq") == seq:
+                return entry.cursor
+        return None
+
+    async def last_seq(self, user_id: str, run_id: str) -> int:
+        """The number of the newest kept event of one of the user's runs, 0 when there is none."""
+        return max([int(entry.event.get("seq") or 0) async for entry in self._of_run(user_id, run_id)], default=0)
+
+    async def _of_run(self, user_id: str, run_id: str) -> AsyncIterator[LoggedEvent]:
         cursor = 0
         while batch := await self.read_after(user_id, cursor):
             for entry in batch:
-                if entry.event.get("run_id") == run_id and entry.event.get("seq") == seq:
-                    return entry.cursor
+                if entry.event.get("run_id") == run_id:
+                    yield entry
             cursor = batch[-1].cursor
-        return None
 
     async def tail(self, user_id: str) -> int:
         """The cursor of the newest event, 0 when there is none."""
