@@ -10,13 +10,24 @@ The probe treats it as it treats any deployment, over the wire; starting it is a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from netra_probe.lab.infrastructure.errors import LabError
     from netra_probe.lab.infrastructure.handle import Lab, attach, running_labs, start_lab
+    from netra_probe.lab.shared.faults import FaultProblem, check_selection, known_faults
 
-__all__ = ["Lab", "LabError", "attach", "running_labs", "start_lab"]
+__all__ = [
+    "FaultProblem",
+    "Lab",
+    "LabError",
+    "attach",
+    "check_selection",
+    "known_faults",
+    "running_labs",
+    "start_lab",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,7 +37,15 @@ def __getattr__(name: str) -> Any:
 
         return LabError
     if name in __all__:
+        if sys.platform == "win32":
+            return _unsupported
         from netra_probe.lab.infrastructure import handle
 
         return getattr(handle, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _unsupported(*_: object, **__: object) -> NoReturn:
+    from netra_probe.lab.infrastructure.errors import LabError
+
+    raise LabError("The lab runs on Linux and macOS: there are no Redis programs for Windows. Use WSL 2 there.")

