@@ -36,7 +36,8 @@ class Plan:
 
     Arguments:
         notebooks: in the order in which they are started.
-        parameters: validated; ``extra`` are parameters of single notebooks (``-p``).
+        parameters: validated.
+        extra, set: parameters of single notebooks, and names of common ones, that were set by ``-p``.
         faults, fault_modules: for the lab that the run starts.
         output: the run directory; a fresh one under ``outputs/<environment>/`` when left out.
     """
@@ -44,6 +45,7 @@ class Plan:
     notebooks: Sequence[Notebook]
     parameters: Parameters
     extra: dict[str, Any] = field(default_factory=dict)
+    set: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     fault_modules: tuple[Path, ...] = ()
     jobs: int = 2
@@ -95,7 +97,7 @@ def _parameters_of_each(plan: Plan) -> dict[str, dict[str, Any]]:
     common = plan.parameters.model_dump()
     taken = {notebook.id: notebook.parameters for notebook in plan.notebooks}
     everything = frozenset().union(*taken.values()) if taken else frozenset()
-    for name in plan.extra:
+    for name in (*plan.extra, *plan.set):
         if name not in everything:
             raise ParameterError(f'unknown parameter "{name}" (-p); {did_you_mean(name, everything)}')
     values = {**common, **plan.extra}

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import click
 
 from netra_probe import lab as labs
+from netra_probe.commands.running import check_faults
+from netra_probe.display.tables import Table
 from netra_probe.errors import TargetError
 from netra_probe.lab_target import SECRETS, as_target
 from netra_probe.ledger import Ledger
@@ -37,6 +39,7 @@ def app() -> None:
 @as_json
 def up(faults: tuple[str, ...], modules: tuple[Path, ...], ports: Literal["usual", "ephemeral"], as_json: bool) -> None:
     """Start a lab that stays until `lab down`."""
+    check_faults(faults, modules)
     try:
         running = labs.start_lab(faults=faults, fault_modules=modules, ports=ports, detached=True)
     except labs.LabError as error:
@@ -88,6 +91,23 @@ def status(as_json: bool) -> None:
         click.echo(
             f"left over, still there: {email} (its deployment does not answer; run `lab status` again when it does)"
         )
+
+
+@app.command(name="faults")
+@click.option(
+    "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
+)
+@as_json
+def list_faults(modules: tuple[Path, ...], as_json: bool) -> None:
+    """The defects that a lab can be started with: what each breaks, what triggers it, which checkers should see it."""
+    check_faults((), modules)
+    known = labs.known_faults([str(module) for module in modules])
+    rows = [[id, fault.layer, fault.title, fault.trigger, " ".join(fault.checkers)] for id, fault in known.items()]
+    headings = ("id", "layer", "what", "trigger", "checkers")
+    if as_json:
+        click.echo(json.dumps([dict(zip(headings, row, strict=True)) for row in rows], indent=2))
+    else:
+        click.echo(Table(caption=f"{len(rows)} faults", headings=headings, rows=rows).text())
 
 
 def describe(running: labs.Lab) -> dict[str, Any]:

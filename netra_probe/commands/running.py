@@ -9,6 +9,7 @@ from typing import Any
 import click
 import yaml
 
+from netra_probe import lab
 from netra_probe.batch.execution import Execution
 from netra_probe.batch.notebooks import select
 from netra_probe.batch.results import RESULTS, compute, write_json
@@ -55,13 +56,12 @@ def run(
         raise ParameterError(
             f"--fault: {given.environment} is a real deployment, faults go into the lab only; drop it."
         )
-    for module in modules:
-        if not module.is_file():
-            raise ParameterError(f"--fault-module {module}: no such file; give a Python file with fault classes.")
+    check_faults(faults, modules)
     plan = Plan(
         notebooks=chosen,
         parameters=given,
         extra=extra,
+        set=tuple(known),
         faults=faults,
         fault_modules=tuple(path.resolve() for path in modules),
         jobs=jobs,
@@ -123,6 +123,17 @@ def summary(results: dict[str, Any]) -> str:
         confidence += f"; fewer than {bound:.1%} of runs leak (95 %)"
     lines = [table.text(), f"clean-up: {results['cleanup']['verdict']}{': left ' + ', '.join(left) if left else ''}"]
     return "\n".join([*lines, f"confidence: {confidence}", *([""] if details else []), *details])
+
+
+def check_faults(faults: tuple[str, ...], modules: tuple[Path, ...]) -> None:
+    """Raise ParameterError for a fault that does not exist or a module that cannot be loaded."""
+    for module in modules:
+        if not module.is_file():
+            raise ParameterError(f"--fault-module {module}: no such file; give a Python file with fault classes.")
+    try:
+        lab.check_selection(",".join(faults), [str(module) for module in modules])
+    except lab.FaultProblem as error:
+        raise ParameterError(f"--fault: {error}; `netra-probe lab faults` lists them.") from None
 
 
 def _overrides(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:

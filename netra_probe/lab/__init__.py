@@ -11,6 +11,7 @@ The probe treats it as it treats any deployment, over the wire; starting it is a
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -30,22 +31,21 @@ __all__ = [
 ]
 
 
+#: Public name → the module that defines it. Imported on first use: every service of the lab imports this package, and
+#: none needs these names.
+_HOME = {
+    "FaultProblem": "shared.faults",
+    "Lab": "infrastructure.handle",
+    "LabError": "infrastructure.errors",
+    "attach": "infrastructure.handle",
+    "check_selection": "shared.faults",
+    "known_faults": "shared.faults",
+    "running_labs": "infrastructure.handle",
+    "start_lab": "infrastructure.handle",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Import on first use: every service of the lab imports this package, and none needs these names."""
-    if name == "LabError":
-        from netra_probe.lab.infrastructure.errors import LabError
-
-        return LabError
-    if name in __all__:
-        if sys.platform == "win32":
-            return _unsupported
-        from netra_probe.lab.infrastructure import handle
-
-        return getattr(handle, name)
+    if name in _HOME:
+        return getattr(import_module(f"netra_probe.lab.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def _unsupported(*_: object, **__: object) -> NoReturn:
-    from netra_probe.lab.infrastructure.errors import LabError
-
-    raise LabError("The lab runs on Linux and macOS: there are no Redis programs for Windows. Use WSL 2 there.")

@@ -1,0 +1,231 @@
+"""The command line as a person meets it: exit status, one clear sentence, nothing half-written."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from netra_probe.batch.results import compute
+from netra_probe.display.views import VERDICT_MIME
+from netra_probe.lab import running_labs
+from netra_probe.parameters import folder
+
+
+def netra_probe(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "netra_probe.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    run = tmp_path_factory.mktemp("run") / "healthy"
+    return run, netra_probe("run", "C4", "--output", str(run), "-p", "rounds", "1")
+
+
+def test_a_healthy_run_ends_with_a_table_its_paths_and_status_0(
+    healthy: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    run, ended = healthy
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stderr == ""
+    for line in ("C4.2  concurrent users stay apart", "clean-up: pass", str(run / "results.json")):
+        assert line in ended.stdout
+    results = json.loads((run / "results.json").read_text())
+    assert (results["schema"], results["environment"], results["verdict"]) == (1, "lab", "pass")
+    assert [case["verdict"] for case in results["scenarios"][0]["cases"]] == ["pass"] * 5
+    assert results["cleanup"] == {"verdict": "pass", "left": []}
+    assert 0 < results["confidence"]["upper_bound"] < 1
+    assert sorted(path.name for path in run.iterdir()) == ["history", "logs", "notebooks", "results.json", "run.json"]
+
+
+def test_the_executed_notebook_carries_its_verdict_as_data(
+    healthy: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    run, _ = healthy
+    notebook = nbformat.read(next((run / "notebooks").glob("C4*.ipynb")), as_version=4)  # type: ignore[no-untyped-call]
+    records = [
+        output.data[VERDICT_MIME]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if VERDICT_MIME in output.get("data", {})
+    ]
+    assert [record["verdict"] for record in records] == ["pass"]
+    assert [case["id"] for case in records[0]["cases"]] == [f"C4.{number}" for number in range(1, 6)]
+
+
+def test_recheck_confirms_the_results_to_the_byte_without_any_lab(
+    healthy: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    run, _ = healthy
+    before = (run / "results.json").read_bytes()
+    ended = netra_probe("recheck", str(run), NETRA_PROBE_LAB="/nowhere")
+    assert ended.returncode == 0, ended.stderr
+    assert "confirmed, byte for byte" in ended.stdout
+    assert (run / "results.json").read_bytes() == before
+
+
+def test_recheck_of_a_doctored_result_says_so_and_keeps_both(
+    healthy: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    run, _ = healthy
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(run), str(copy)], check=True)
+    (copy / "results.json").write_text((copy / "results.json").read_text().replace('"pass"', '"fail"'))
+    ended = netra_probe("recheck", str(copy))
+    assert "says something else" in ended.stdout
+    assert json.loads((copy / "results.recheck.json").read_text())["verdict"] == "pass"
+    assert '"fail"' in (copy / "results.json").read_text()
+
+
+def test_a_run_whose_history_was_cut_is_inconclusive(
+    healthy: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    import gzip
+
+    run, _ = healthy
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(run), str(copy)], check=True)
+    packed = copy / "history" / "C4.jsonl.gz"
+    lines = gzip.decompress(packed.read_bytes()).splitlines(keepends=True)
+    packed.unlink()
+    (copy / "history" / "C4.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]))
+    results = compute(copy)
+    assert results["verdict"] == "inconclusive"
+    assert len(results["scenarios"][0]["cases"]) == 5
+    assert results["scenarios"][0]["cases"][-1]["reason"] == "not reached: the recording was cut"
+
+
+def test_nothing_secret_is_in_what_a_run_leaves(healthy: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    run, _ = healthy
+    ended = netra_probe("scan", str(run), "notebooks", "parameters", cwd=folder("notebooks").parent)
+    assert (ended.returncode, ended.stdout) == (0, "0 secret(s) found\n")
+
+
+@pytest.mark.parametrize("fault", ["W1", "X1"])
+def test_a_fault_is_found_with_its_victims_recipients_and_witness(fault: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    ended = netra_probe("run", "C4", "--fault", fault, "--output", str(run), "-p", "rounds", "1", "-p", "deadline", "3")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    results = json.loads((run / "results.json").read_text())
+    findings = [finding for case in results["scenarios"][0]["cases"] for finding in case["findings"]]
+    leaks = [finding for finding in findings if finding["checker"] == "C1"]
+    assert leaks
+    for leak in leaks:
+        assert leak["victims"]
+        assert leak["recipients"]
+        assert 1 <= len(leak["witness"]) <= 6
+        assert any("CANARY" in step["text"] for step in leak["witness"])
+        assert "contradiction" in leak["explanation"]
+    assert json.loads((run / "results.json").read_text()) == compute(run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "C44"], 'unknown scenario "C44"; did you mean "C4"?'),
+        (["run", "--env", "stagin"], 'did you mean "staging"?'),
+        (["run", "-p", "round", "3"], 'unknown parameter "round" (-p); did you mean "rounds"?'),
+        (["run", "-p", "users", "many"], '"users" input should be a valid integer'),
+        (["run", "-p", "users", "[1"], "-p users: the value is not YAML"),
+        (["run", "--parameters", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["run", "--fault-module", "nowhere.py"], "nowhere.py: no such file"),
+        (["run", "--env", "test", "--fault", "W1"], "--fault: test is a real deployment"),
+        (["run", "--fault", "W99"], "W99"),
+        (["run", "--jobs", "0"], "--jobs"),
+        (["recheck", "nowhere"], "no run.json in it"),
+        (["scan", "nowhere"], "nowhere: no such file or folder"),
+        (["frobnicate"], "No such command"),
+        (["lab", "up", "--ports", "odd"], "odd"),
+    ],
+)
+def test_wrong_use_is_one_clear_sentence_and_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    ended = netra_probe(*arguments, NETRA_PROBE_OUTPUTS=str(tmp_path))
+    assert message in ended.stderr, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 2
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_an_unreachable_target_is_inconclusive_with_the_reason(tmp_path: Path) -> None:
+    parameters = tmp_path / "dead.yaml"
+    parameters.write_text(
+        "environment: dead\ntarget:\n  auth_url: http://127.0.0.1:9\n  backend_urls: ['http://127.0.0.1:9']\n"
+    )
+    ended = netra_probe("run", "C4", "--parameters", str(parameters), "--output", str(tmp_path / "run"))
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert "did not register alice" in ended.stdout
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert {case["verdict"] for case in results["scenarios"][0]["cases"]} == {"inconclusive"}
+
+
+def test_a_port_in_use_is_named_and_nothing_is_left_running() -> None:
+    before = {running.id for running in running_labs()}
+    with socket.socket() as taken:
+        try:
+            taken.bind(("127.0.0.1", 8081))
+            taken.listen()
+        except OSError:
+            pass  # somebody holds it already, which is all that is needed
+        ended = netra_probe("lab", "up")
+    assert ended.returncode in (2, 3)
+    assert "8081" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert {running.id for running in running_labs()} == before
+
+
+def test_a_run_is_never_written_over(healthy: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    run, _ = healthy
+    ended = netra_probe("run", "C4", "--output", str(run))
+    assert ended.returncode == 2
+    assert "holds a run already" in ended.stderr
+
+
+def test_a_lab_by_hand_goes_up_is_described_and_goes_down() -> None:
+    up = netra_probe("lab", "up", "--ports", "ephemeral", "--fault", "W1", "--json")
+    assert up.returncode == 0, up.stderr
+    described = json.loads(up.stdout)
+    try:
+        assert described["target"]["database_url"] == "env:NETRA_LAB_DATABASE_URL"
+        assert described["faults"] == ["W1"]
+        status = json.loads(netra_probe("lab", "status", "--json").stdout)
+        (mine,) = [lab for lab in status["labs"] if lab["id"] == described["id"]]
+        assert all(service["healthy"] for service in mine["services"].values())
+        assert mine["faults"]["W1"] == {"reached": 0, "triggered": 0}
+    finally:
+        down = netra_probe("lab", "down")
+    assert f"lab {described['id']} is down" in down.stdout
+    assert described["id"] not in {running.id for running in running_labs()}
+
+
+def test_scenarios_lists_what_there_is() -> None:
+    listed = {record["id"]: record for record in json.loads(netra_probe("scenarios", "--json").stdout)}
+    assert listed["C4"]["notebook"] == "C4-multi-user-websocket-isolation.ipynb"
+    assert "C4.3" in listed["C4"]["requirements"]
+
+
+def test_scan_addresses_what_it_finds_without_repeating_it(tmp_path: Path) -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSJ9.c2lnbmF0dXJlc2lnbmF0dXJl"
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell(f"t = '{token}'")]
+    )  # type: ignore[no-untyped-call]
+    nbformat.write(notebook, tmp_path / "leaky.ipynb")  # type: ignore[no-untyped-call]
+    (tmp_path / "run.log").write_text("all fine\nconnect postgresql://netra:hunter2hunter2@db/netra\n")
+    ended = netra_probe("scan", str(tmp_path))
+    assert ended.returncode == 1
+    assert "leaky.ipynb, cell 2, source: looks like a token" in ended.stdout
+    assert "run.log, line 2: looks like a connection" in ended.stdout
+    assert token not in ended.stdout
+    assert "hunter2" not in ended.stdout
