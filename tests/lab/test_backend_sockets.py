@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from typing import Any
 
+import jwt
 import pytest
 from backend_client import LAST, ORDER, PATIENCE, RUN_EVENTS, Socket, backend_url, register_in, rest
 from people import Register
@@ -170,6 +172,30 @@ async def test_a_socket_ends_when_its_session_is_logged_out(lab: Lab, register: 
             assert closed.rcvd is not None and closed.rcvd.code == 1008
             assert socket.frames[-1]["error_code"] == "TOKEN_REVOKED"
         assert await bystander.quiet() == []
+
+
+async def test_a_socket_ends_when_its_token_expires(lab: Lab, register: Register) -> None:
+    alice = await register("alice")
+    claims = jwt.decode(alice.access_token, options={"verify_signature": False})
+    short = jwt.encode({**claims, "exp": int(time.time()) + 2}, lab.parameters["jwt_secret"], algorithm="HS256")
+    async with Socket(lab, None, additional_headers={"Authorization": f"Bearer {short}"}) as socket:
+        assert socket.welcome["data"]["user_id"] == alice.id
+        closed = await socket.until_closed()
+        assert closed.rcvd is not None and closed.rcvd.code == 1008
+        assert socket.frames[-1]["error_code"] == "TOKEN_EXPIRED"
+
+
+async def test_sockets_outlive_a_restart_of_the_stores() -> None:
+    with start_lab() as lab:
+        alice = await register_in(lab)
+        async with Socket(lab, alice, 0) as one, Socket(lab, alice, 1) as other:
+            await one.say("chat", content="Before")
+            await asyncio.gather(one.until_ended(), other.until_ended())
+            for store in ("redis", "postgres"):
+                await asyncio.to_thread(lab.restart_service, store)
+                await one.say("chat", content=f"After {store}")
+                events = await asyncio.gather(one.until_ended(), other.until_ended())
+                assert [[event["type"] for event in seen] for seen in events] == [ORDER, ORDER]
 
 
 async def test_a_refreshed_token_keeps_the_socket_and_somebody_elses_does_not(

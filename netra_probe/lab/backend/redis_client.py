@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .settings import BackendSettings
@@ -40,6 +42,8 @@ def connect_redis(settings: BackendSettings) -> Any:
         client_name=settings.name,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=None,
+        # a command sent again after its connection broke may be carried out twice: an event would be doubled
+        retry=Retry(NoBackoff(), 0),
         max_connections=MAX_CONNECTIONS,
     )
     return client

@@ -2,8 +2,10 @@
 
 Keys, each with its user: ``user:{uid}:events`` (stream, id = cursor), ``user:{uid}:cursor`` (last number given out),
 ``user:{uid}:delivered`` (highest number that any connection of the user was sent), ``user:{uid}:dropped`` (highest
-number that had to make room for newer events). Channel: ``user:{uid}:live``. Numbers begin with the milliseconds of the
-stream's first event, so they go on rising when Redis comes back empty and nobody skips what is new.
+number that had to make room for newer events). Channel: ``user:{uid}:live``.
+
+Numbers begin with the time of the stream's first event, in tenths of milliseconds (14 digits, which Lua prints
+exactly), so they go on rising when Redis comes back empty, and nobody skips what is new.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from ..settings import Limits
 
 _APPEND = """
 if redis.call('EXISTS', KEYS[2]) == 0 then
-  redis.call('SET', KEYS[2], redis.call('TIME')[1] * 1000)
+  local now = redis.call('TIME')
+  redis.call('SET', KEYS[2], now[1] * 10000 + math.floor(now[2] / 100))
 end
 local cursor = redis.call('INCR', KEYS[2])
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) then

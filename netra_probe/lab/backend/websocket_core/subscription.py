@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 
+from redis.exceptions import RedisError
+
 from .event_log import EventLog, LoggedEvent
+
+OUTAGE_SECONDS = 10.0
+"""How long the event store may be away before a reader gives up."""
+RETRY_SECONDS = 0.1
 
 
 class EventSubscription:
@@ -33,9 +40,20 @@ class EventSubscription:
         while True:
             await self._news.wait()
             self._news.clear()
-            while batch := await self._log.read_after(self.user_id, self.cursor):
+            while batch := await self._read():
                 yield batch
                 self.cursor = batch[-1].cursor
+
+    async def _read(self) -> list[LoggedEvent]:
+        """What is new; a store that is away for a moment is waited for."""
+        deadline = time.monotonic() + OUTAGE_SECONDS
+        while True:
+            try:
+                return await self._log.read_after(self.user_id, self.cursor)
+            except (RedisError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 class ConnectionHub:

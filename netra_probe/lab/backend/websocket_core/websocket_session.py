@@ -68,7 +68,11 @@ class WebSocketSession:
         if services.watch.count(user_id) >= self._limits.connections:
             await self._close(CROWDED)
             return
-        self._subscription = await self._subscribe()
+        try:
+            self._subscription = await self._subscribe()
+        except (RedisError, OSError):
+            await self._close(STORE_DOWN)
+            return
         services.watch.add(self._watched)
         services.hub.add(self._subscription)
         try:
@@ -166,7 +170,8 @@ class WebSocketSession:
                 for entry in batch:
                     await self.send(frames.text({**entry.event, "cursor": entry.cursor}))
                     subscription.cursor = entry.cursor
-                await log_of_events.mark_delivered(user_id, subscription.cursor)
+                with contextlib.suppress(RedisError, OSError):
+                    await log_of_events.mark_delivered(user_id, subscription.cursor)
         except asyncio.CancelledError:
             with contextlib.suppress(RedisError, OSError):
                 await log_of_events.mark_delivered(user_id, subscription.cursor)
