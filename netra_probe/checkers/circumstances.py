@@ -1,0 +1,184 @@
+"""What all leaks and losses of a history have in common: the evidence by which look-alike faults are told apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from netra_probe.checkers.base import Window
+from netra_probe.checkers.sightings import Sighting, Watcher
+from netra_probe.history import actions
+from netra_probe.history.operation import Operation
+from netra_probe.verdict import Finding
+
+#: Kinds by which C3 and C4 say that something did not arrive.
+_LOSSES = frozenset(("lost", "cut short", "gap", "never ended", "tool without end"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """Facts measured from a history and its findings.
+
+    Arguments:
+        sightings: foreign data seen by users who had not named its id, and by those who had (``claimed``).
+        mixed: of the sightings, those inside a run of the recipient's own.
+        observers: users to whom anything was delivered.
+        everybody: each owner's data reached all other observers, of whom there were at least two.
+        crowded: some answer held the data of several others at once; ``accumulated``: always of all who came before.
+        equal_ids, equal_prompts: every pair of owner and recipient shared an id, or a prompt.
+        crafted: some user ids contain one another, and only such pairs are concerned.
+        kinds: (checker, kind) of the findings; ``said``: their summaries.
+        lost_by: users that lost something; ``loss_rate``: share of the questions that stayed without an end.
+    """
+
+    sightings: tuple[Sighting, ...] = ()
+    claimed: tuple[Sighting, ...] = ()
+    mixed: tuple[Sighting, ...] = ()
+    observers: frozenset[str] = frozenset()
+    everybody: bool = False
+    crowded: bool = False
+    accumulated: bool = False
+    equal_ids: bool = False
+    equal_prompts: bool = False
+    crafted: bool = False
+    first_owner_only: bool = False
+    kinds: frozenset[tuple[str, str]] = frozenset()
+    said: tuple[str, ...] = ()
+    lost_by: frozenset[str] = frozenset()
+    loss_rate: float = 0.0
+    backends: int = 1
+    reconnected: frozenset[str] = frozenset()
+    others_died: bool = False
+    slowed: frozenset[str] = frozenset()
+    cut: bool = False
+
+    def all(self, test: Callable[[Sighting], bool]) -> bool:
+        """Whether there are sightings and all of them pass."""
+        return bool(self.sightings) and all(map(test, self.sightings))
+
+    def any(self, test: Callable[[Sighting], bool]) -> bool:
+        """Whether some sighting passes."""
+        return any(map(test, self.sightings))
+
+    def has(self, checker: str, *kinds: str) -> bool:
+        """Whether a checker found anything, or anything of these kinds."""
+        return any(found == checker and (not kinds or kind in kinds) for found, kind in self.kinds)
+
+    def named(self, *words: str) -> bool:
+        """Whether the summary of some finding of the token playbook names one of these attempts."""
+        return any(word in text for text in self.said for word in words)
+
+    @property
+    def lossy(self) -> bool:
+        """Something of somebody's runs did not arrive, and nothing foreign did."""
+        return bool(self.lost_by) and not self.sightings and not self.claimed
+
+
+@dataclass
+class _Losses:
+    """Questions, reconnects and deaths: what explains that events go missing."""
+
+    asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    silent: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    connects: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    backends: set[str] = field(default_factory=set)
+    died: set[str] = field(default_factory=set)
+    slowed: set[str] = field(default_factory=set)
+    cut: bool = False
+
+    def feed(self, operation: Operation, start: int) -> None:
+        user, action = operation.user or "", operation.action
+        if operation.backend:
+            self.backends.add(operation.backend)
+        if action == actions.CONNECT and operation.type == "ok":
+            self.connects[user] += 1
+        elif action == actions.DISTURB:
+            what = str(operation.detail.get("what", ""))
+            target = operation.user or str(operation.detail.get("target", ""))
+            if any(word in what for word in ("kill", "freeze", "die", "dying")):
+                self.died.add(target.partition("/")[0])
+            elif "slow" in what:
+                self.slowed.add(target.partition("/")[0])
+            self.cut |= "cut" in what or "kill" in what
+        elif action == actions.ASK and operation.index >= start:
+            if operation.type == "invoke":
+                self.asked[user] += 1
+            elif operation.type == "info":
+                self.silent[user] += 1
+
+
+def measure(
+    findings: Sequence[Finding], operations: Iterable[Operation], window: Window | None = None
+) -> Circumstances:
+    """Measure the circumstances of the findings, in one pass over the history."""
+    window = window or Window()
+    watcher, losses = Watcher(start=window.start), _Losses()
+    for operation in operations:
+        if window.end is not None and operation.index >= window.end:
+            break
+        watcher.feed(operation)
+        losses.feed(operation, window.start)
+    free = tuple(seen for seen in watcher.sightings if not seen.attempted)
+    pairs = {frozenset((seen.owner, seen.recipient)) for seen in watcher.sightings}
+    lost_by = {user for found in findings if found.kind in _LOSSES for user in (*found.victims, *found.recipients)}
+    asked = sum(losses.asked.values())
+    # A tab that is opened while another is open, or after it was closed, makes a second connection.
+    reconnected = frozenset(user for user, count in losses.connects.items() if count > 1)
+    return Circumstances(
+        sightings=free,
+        claimed=tuple(seen for seen in watcher.sightings if seen.attempted),
+        mixed=tuple(filter(watcher.mixed, watcher.sightings)),
+        observers=frozenset(watcher.observers),
+        everybody=_everybody(free, watcher.observers),
+        crowded=any(len(owners) > 1 for owners in watcher.crowded.values()),
+        accumulated=_accumulated(watcher),
+        equal_ids=bool(pairs) and pairs <= watcher.pairs_with_equal_ids(),
+        equal_prompts=bool(pairs) and pairs <= watcher.pairs_with_equal_prompts(),
+        crafted=bool(pairs) and pairs <= _crafted(watcher),
+        first_owner_only=_first_only(free, watcher),
+        kinds=frozenset((found.checker, found.kind) for found in findings),
+        said=tuple(f"{found.checker} {found.kind}: {found.summary}" for found in findings),
+        lost_by=frozenset(lost_by),
+        loss_rate=sum(losses.silent.values()) / asked if asked else 0.0,
+        backends=max(1, len(losses.backends)),
+        reconnected=reconnected,
+        others_died=bool(lost_by) and bool(losses.died) and not lost_by <= losses.died,
+        slowed=frozenset(losses.slowed),
+        cut=losses.cut,
+    )
+
+
+def _everybody(sightings: Sequence[Sighting], observers: set[str]) -> bool:
+    reached: dict[str, set[str]] = defaultdict(set)
+    for seen in sightings:
+        reached[seen.owner].add(seen.recipient)
+    others = {owner: observers - {owner} for owner in reached}
+    return bool(reached) and all(len(others[owner]) > 1 and others[owner] <= got for owner, got in reached.items())
+
+
+def _accumulated(watcher: Watcher) -> bool:
+    """Every user sees those who came before, and nobody those who came after."""
+    order = watcher.arrival
+    pairs = {(seen.owner, seen.recipient) for seen in watcher.sightings}
+    later = all(order.get(owner, 0) < order.get(recipient, 1) for owner, recipient in pairs)
+    return later and any(len(owners) > 1 for owners in watcher.crowded.values())
+
+
+def _first_only(sightings: Sequence[Sighting], watcher: Watcher) -> bool:
+    """One owner's data reaches two others or more, and that owner was there before them."""
+    owners, recipients = {seen.owner for seen in sightings}, {seen.recipient for seen in sightings}
+    if len(owners) != 1 or not recipients:
+        return False
+    (owner,) = owners
+    return all(watcher.arrival.get(owner, 0) <= watcher.arrival.get(one, 1 << 62) for one in recipients)
+
+
+def _crafted(watcher: Watcher) -> set[frozenset[str]]:
+    ids = list(watcher.roster.user_id_of.items())
+    return {
+        frozenset((one, other))
+        for one, short in ids
+        for other, long in ids
+        if one != other and short != long and long.startswith(short)
+    }

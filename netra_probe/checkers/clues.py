@@ -1,0 +1,239 @@
+"""The clues by which the faults of the catalogue are told apart, row by row.
+
+A clue is a question to the circumstances, what it says when the answer is yes, and the points that follow for and against
+faults. The weights are ordinal: 4 and more for what hardly any other fault does, 1 or 2 for what makes one likelier than
+its look-alikes, less than nothing for what it does not do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from netra_probe.checkers.circumstances import Circumstances as C
+
+#: Which checkers are able to see which fault: the catalogue's last column, and what shows as well.
+CAUGHT_BY: Mapping[str, frozenset[str]] = {
+    fault: frozenset(checkers.split())
+    for fault, checkers in {
+        "A1": "C6", "A2": "C6", "A3": "C6 C7", "A4": "C6", "A5": "C6 C1 C2 C8", "A6": "C7", "A7": "C6 C9",
+        "A8": "C6", "A9": "C5 C6 C1", "X1": "C1 C2 C6 C8 C11 C12", "X2": "C1 C2 C8 C11", "X3": "C2 C12 C1",
+        "X4": "C1 C2 C11", "X6": "C2 C4 C12 C1 C3 C8", "W1": "C1 C2 C3 C4 C5 C11", "W2": "C2 C5 C1",
+        "W3": "C3 C4", "W4": "C5 C1 C2", "W5": "C8 C1 C2", "W6": "C1 C2 C3", "W8": "C3 C4", "W9": "C3 C4",
+        "W10": "C3 C4", "W11": "C7", "W13": "C3 C4 C11", "G1": "C1 C11", "G2": "C1 C4 C11", "G3": "C1 C11",
+        "G4": "C4 C3", "G5": "C1 C11", "G6": "C5 C1", "D1": "C5 C1 C2", "D2": "C5 C12", "D3": "C1 C11 C5 C2",
+        "D5": "C9", "P1": "C1 C12 C2 C11", "P2": "C9 C12", "P3": "C8 C1 C2", "P4": "C10 C11", "K1": "C1 C2 C8 C11",
+        "K2": "C1 C2 C12", "K3": "C1 C2 C8 C11", "F1": "C6 C2", "F4": "C3 C4",
+    }.items()
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clue:
+    """One observation, and what it says for and against which faults."""
+
+    says: str
+    holds: Callable[[C], bool]
+    points: Mapping[str, int]
+
+
+def clue(says: str, holds: Callable[[C], bool], **points: int) -> Clue:
+    """A clue in one line."""
+    return Clue(says=says, holds=holds, points=points)
+
+
+# Questions that several clues ask
+
+
+def _mixed(c: C) -> bool:
+    """All foreign content came inside runs of the recipients' own."""
+    return bool(c.mixed) and len(c.mixed) == len(c.sightings) + len(c.claimed)
+
+
+def _next_user(c: C) -> bool:
+    fresh = c.all(lambda seen: seen.surface in ("rest", "auth") and seen.previous and not seen.copied)
+    return fresh and not c.everybody
+
+
+def _cached(c: C) -> bool:
+    return c.all(lambda seen: seen.copied) and not c.crowded
+
+
+def _completion(c: C) -> bool:
+    return _mixed(c) and c.equal_prompts and c.first_owner_only
+
+
+def _everybody(c: C) -> bool:
+    return c.everybody and not _cached(c) and not _completion(c)
+
+
+def _misrouted(c: C) -> bool:
+    return c.all(lambda seen: seen.surface == "websocket") and not _mixed(c)
+
+
+def _unscoped(c: C) -> bool:
+    lists = c.all(lambda seen: seen.action.startswith("GET ") and "{" not in seen.action)
+    return lists and c.crowded and not c.accumulated
+
+
+def _last_writer(c: C) -> bool:
+    routed = c.all(lambda seen: seen.last_writer) and c.any(lambda seen: seen.overlapping)
+    return routed and not (c.everybody or c.equal_ids or _mixed(c) or _cached(c))
+
+
+def _stale(c: C) -> bool:
+    return c.all(lambda seen: seen.unasked)
+
+
+def _sequential(c: C) -> bool:
+    return c.any(lambda seen: not seen.overlapping)
+
+
+def _simultaneous(c: C) -> bool:
+    return c.all(lambda seen: seen.overlapping)
+
+
+def _tools(c: C) -> bool:
+    both = (*c.sightings, *c.claimed)
+    return bool(both) and all(seen.frame in ("tool_completed", "tool_executing") for seen in both)
+
+
+def _needs_id(c: C) -> bool:
+    return (bool(c.claimed) or c.has("C5")) and not c.sightings
+
+
+def _stream(c: C) -> bool:
+    return c.has("C5", "foreign stream")
+
+
+def _claims(c: C, *words: str) -> bool:
+    return any(word in seen.attempted for seen in c.claimed for word in words)
+
+
+def _accepted(*words: str) -> Callable[[C], bool]:
+    return lambda c: c.has("C6", "forged credential accepted") and c.named(*(f'"{word}' for word in words))
+
+
+def _half(c: C) -> bool:
+    """About 1 − 1/n of the questions stay without an end, for several users, whoever reconnected."""
+    expected = 1 - 1 / c.backends
+    several = c.backends > 1 and len(c.lost_by) > 1 and not c.lost_by <= c.reconnected
+    return c.lossy and several and abs(c.loss_rate - expected) <= 0.25
+
+
+def _depends(c: C, what: str) -> bool:
+    shown = any(checker == "C11" and kind.startswith(what) for checker, kind in c.kinds)
+    return shown and not c.sightings
+
+
+WHO_SEES_IT = (
+    clue("it reaches everybody", _everybody, W1=4, D3=4, X4=4),
+    clue("whole frames of others' runs, as they are sent", lambda c: c.everybody and _misrouted(c), W1=3),
+    clue("a list without an id in its route shows the rows of others", _unscoped, D3=4),
+    clue("each sees all who came before, and none who came after", lambda c: c.accumulated, X4=5, W1=-3, D3=-2),
+    clue("it reaches only the next user of the same connection or pool slot", _next_user, X2=4, P1=4, P3=4),
+    clue("right after a large body", lambda c: _next_user(c) and c.all(lambda s: s.large), X2=3, P1=-2, P3=-2),
+    clue("no large body was needed", lambda c: _next_user(c) and not c.any(lambda s: s.large), X2=-3),
+    clue("right after a cancelled request", lambda c: _next_user(c) and c.any(lambda s: s.cancelled), P3=3),
+    clue("no request had been cancelled", lambda c: _next_user(c) and not c.any(lambda s: s.cancelled), P3=-2),
+    clue("only row sets are concerned, and the stores disagree", lambda c: c.has("C12") and _next_user(c), P1=2),
+    clue("answers of another kind than was asked for", lambda c: c.has("C8", "wrong object"), P3=4, P1=-3),
+    clue("answers change places", lambda c: c.has("C8", "swapped", "mixed"), W5=4, P3=2, X6=1),
+    clue("only the last writer is concerned", _last_writer, X1=4),
+    clue("frames carry others' user ids", lambda c: c.has("C2", "foreign user id") and not c.everybody, X1=2),
+)
+
+WHAT_IS_SEEN = (
+    clue("only the first requester's answer, given again as it was", _cached, K1=5, K3=5),
+    clue("nobody needs an account", lambda c: _cached(c) and c.any(lambda s: s.recipient == "anonymous"), K3=3),
+    clue("only the first asker's completion, for the same prompt", _completion, G5=8, G1=-2, G3=-2, W1=-4),
+    clue("foreign content inside one's own run", lambda c: _mixed(c) and not _tools(c), G1=4, G3=4, W1=-4, X1=-2),
+    clue("only results of tools are foreign", lambda c: _mixed(c) and _tools(c) and not c.claimed, G2=6, G6=1),
+    clue("stale data right on connecting", _stale, W6=5, K1=3),
+    clue("what comes is frames", lambda c: _stale(c) and c.all(lambda s: s.surface == "websocket"), W6=2),
+)
+
+WHEN_IT_HAPPENS = (
+    clue("only between equal ids at the same time", lambda c: c.equal_ids and not _next_user(c), W5=4, X6=4, X1=-2),
+    clue("the platform itself gave out equal ids", lambda c: c.equal_ids and c.has("C2", "foreign run id"), X6=4),
+    clue("only between users whose ids begin alike", lambda c: c.crafted, K2=6, A5=4, K1=-4, K3=-4),
+    clue("also one after the other", _sequential, X4=1, G3=2, W6=1, K1=1, X1=-4, G1=-4, G2=-4, W5=-4),
+    clue("only at the same time", _simultaneous, X1=2, G1=2, G2=2, W5=1, X4=-2, G3=-3, W6=-3, K1=-1, K3=-1),
+)
+
+WITH_CLAIMED_IDS = (
+    clue("it needs an id that the attacker supplies", _needs_id, D1=3, D2=3, D3=2, W2=3, W4=3, G6=3),
+    clue("an object is read by its id", lambda c: _needs_id(c) and c.has("C5", "foreign read"), D1=4),
+    clue("an object is changed", lambda c: c.has("C5", "foreign write", "refused write took effect"), D2=5),
+    clue("a stream is opened by its id", _stream, W4=4, W2=4),
+    clue("the id was claimed in a question", lambda c: _stream(c) and _claims(c, "claim", "question"), W2=2),
+    clue("the id was used to subscribe or switch", lambda c: _stream(c) and _claims(c, "subscri", "switch"), W4=2),
+    clue("a tool did it with more rights than its caller", lambda c: bool(c.claimed) and _tools(c), G6=6),
+    clue("a user id beside the token is honoured", lambda c: _claims(c, "user_id", "identity"), A9=8),
+    clue("a header or parameter beats the token", _accepted("X-", "user_id", "forged token", "forged header"), A9=8),
+)
+
+WITH_CREDENTIALS = (
+    clue("badly signed tokens are accepted", _accepted("alg ", "claims", "signature ", "psychic", "two serial"), A1=6),
+    clue("tokens signed with another key are accepted",
+         _accepted("own ", "public key", "jku", "x5", "kid ", "blank key", "key of", "guessable"), A2=6),
+    clue("tokens are accepted outside their time", _accepted("exp", "nbf ", "iat "), A3=6),
+    clue("tokens for another purpose are accepted",
+         _accepted("aud ", "iss ", "type", "env ", "refresh token", "service token"), A4=6),
+    clue("a token is taken for one that begins alike", _accepted("same beginning"), A5=8),
+    clue("a valid token is answered as another user",
+         lambda c: c.has("C6", "valid credential answered as another"), A5=3, A8=2, X1=1),
+    clue("a login in progress ends in another account", lambda c: c.named("oauth", "OAuth", "callback"), A8=6),
+    clue("what works once worked twice", lambda c: c.has("C6", "single-use credential accepted twice"), A7=6),
+    clue("a bypass for development is open", _accepted("bypass", "development"), F1=8),
+    clue("connections are bound to a shared account", lambda c: c.has("C2", "identity not bound"), F1=3),
+    clue("requests go on after logout or revocation",
+         lambda c: c.has("C7", "credential works after its end") and not c.named("after expire"), A6=6),
+    clue("requests go on after expiry",
+         lambda c: c.has("C7", "credential works after its end") and c.named("after expire"), A3=6),
+    clue("a live socket outlives its credential",
+         lambda c: c.has("C7", "socket outlives its credential", "socket alive after the end"), W11=6),
+)  # fmt: skip
+
+WITH_LOSSES = (
+    clue("gaps in a user's own runs, and nothing foreign", lambda c: c.lossy, W8=3, W3=3, F4=3, W13=3),
+    clue("events are missing inside runs that arrive", lambda c: c.lossy and c.has("C3", "gap"), W8=3, F4=1, W3=-1),
+    clue("the one who loses them reads slowly", lambda c: c.lossy and bool(c.slowed & c.lost_by), W8=3),
+    clue("only after a second connection of the user's",
+         lambda c: c.lossy and c.lost_by <= c.reconnected and not c.others_died, W3=5, F4=-2),
+    clue("no second connection was opened", lambda c: c.lossy and not c.lost_by & c.reconnected, W3=-4),
+    clue("with the death of another's connection", lambda c: c.lossy and c.others_died, W13=5, W3=-1),
+    clue("nobody else's connection died", lambda c: c.lossy and not c.others_died, W13=-4),
+    clue("about 1 − 1/n of the runs on n backends are lost", _half, F4=5),
+    clue("there is one backend only", lambda c: c.lossy and c.backends < 2, F4=-4),
+    clue("events arrive again", lambda c: c.has("C3", "duplicate"), W9=6),
+    clue("events of one run overtake each other", lambda c: c.has("C3", "reordered"), W10=6),
+    clue("a run ends that its user did not cancel", lambda c: c.has("C4", "cancelled by nobody"), G4=8),
+    clue("tool calls and results do not pair",
+         lambda c: c.has("C4", "tool without start", "tool without end") and not c.has("C3"), G2=4),
+)  # fmt: skip
+
+IN_STORES = (
+    clue("rows belong to somebody else than their content",
+         lambda c: c.has("C12", "owner mismatch", "foreign canary in a row") and not c.has("C5"), X3=5, P1=2, X1=1),
+    clue("a key names two users", lambda c: c.has("C12", "key of two users"), K2=6),
+    clue("updates are lost",
+         lambda c: c.has("C9", "lost update", "lost append", "write skew (G2)", "read skew (G-single)"), D5=6, P2=1),
+    clue("what can be had once was granted twice", lambda c: c.has("C9", "double spend"), D5=5),
+    clue("and that was a refresh token", lambda c: c.has("C9", "double spend") and c.named("refresh"), A7=8),
+    clue("uncommitted data is seen",
+         lambda c: c.has("C9", "aborted read (G1a)", "intermediate read (G1b)", "dirty write (G0)"), P2=6),
+    clue("something held is not given back", lambda c: c.has("C10"), P4=6),
+    clue("only how long one waits depends on others", lambda c: _depends(c, "wait"), P4=2, W13=2),
+    clue("what one sees depends on others, but shows nothing of them", lambda c: _depends(c, "depends"), G5=2, D3=2),
+)  # fmt: skip
+
+CLUES: tuple[Clue, ...] = (
+    *WHO_SEES_IT,
+    *WHAT_IS_SEEN,
+    *WHEN_IT_HAPPENS,
+    *WITH_CLAIMED_IDS,
+    *WITH_CREDENTIALS,
+    *WITH_LOSSES,
+    *IN_STORES,
+)

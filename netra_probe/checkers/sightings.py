@@ -1,0 +1,246 @@
+"""Where one user's data was seen by another, and under which circumstances: the raw material of attribution."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from netra_probe.checkers.roster import Roster
+from netra_probe.history import actions
+from netra_probe.history.canary import Canary, CanarySearch
+from netra_probe.history.frames import frame_of
+from netra_probe.history.operation import PROBE, Operation
+
+#: Sightings that are looked at; what they have in common shows in far fewer.
+MOST_SIGHTINGS = 5_000
+#: Bodies beyond this are read in pieces by some servers, which is when their tasks change hands.
+LARGE = 65_536
+_REFERENCES = ("run_id", "thread_id", "user_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """Data of ``owner`` seen by ``recipient``.
+
+    Arguments:
+        secret: the canary, or the id, that was seen.
+        overlapping: the owner was active at the same time.
+        run: the run or thread that the frame says it belongs to.
+        copied: the same body had been the owner's answer to the same request.
+        previous: the owner had the request before this one on the same backend.
+        same_connection: likewise, on the very same connection.
+        large, cancelled: that request before had a large body, or was cancelled.
+        unasked: it came on a fresh connection before its user had sent anything there, while the owner was idle.
+        attempted: it answers an act that names another user's id.
+        last_writer: the owner, or the recipient, was the last of all users to begin something.
+    """
+
+    index: int
+    owner: str
+    recipient: str
+    surface: str
+    action: str
+    secret: str
+    frame: str = ""
+    run: str = ""
+    overlapping: bool = False
+    copied: bool = False
+    previous: bool = False
+    same_connection: bool = False
+    large: bool = False
+    cancelled: bool = False
+    unasked: bool = False
+    attempted: str = ""
+    last_writer: bool = False
+
+
+@dataclass
+class _Before:
+    """The last request that a backend, or a connection, has answered."""
+
+    user: str
+    large: bool
+    cancelled: bool
+
+
+@dataclass
+class Watcher:
+    """Follows a history and notes every sighting in its window; memory is per user, connection and route."""
+
+    start: int = 0
+    roster: Roster = field(default_factory=Roster)
+    sightings: list[Sighting] = field(default_factory=list)
+    #: Users to whom anything was delivered in the window.
+    observers: set[str] = field(default_factory=set)
+    #: Payloads in which the data of several other users stood together: index → owners.
+    crowded: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    #: Users in the order in which they first did anything.
+    arrival: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._search = CanarySearch()
+        self._quoted: set[tuple[str, str]] = set()
+        self._open: dict[int, Operation] = {}
+        self._active: dict[str, set[int]] = defaultdict(set)
+        self._ended: dict[str, int] = {}
+        self._last_begun = ""
+        self._answers: dict[tuple[str, int], str] = {}
+        self._slots: dict[tuple[str, str], _Before] = {}
+        self._lines: dict[str, _Before] = {}
+        self._fresh: set[str] = set()
+        self._marks: dict[str, set[str]] = defaultdict(set)
+        self._prompts: dict[str, set[str]] = defaultdict(set)
+        self._attempting: dict[str, str] = {}
+        self._cancelled = False
+
+    def feed(self, operation: Operation) -> None:
+        """Take in the next operation."""
+        if operation.surface == PROBE:
+            self._introduce(operation)
+        elif operation.type == "invoke":
+            self._begin(operation)
+        elif operation.action == actions.RECEIVE:
+            self._look(operation, None)
+        elif operation.action == actions.CONNECT and operation.type == "ok":
+            self._fresh.add(operation.connection or "")
+        elif operation.call is not None:
+            self._end(operation)
+
+    def _introduce(self, operation: Operation) -> None:
+        self.roster.learn(operation)
+        token = operation.detail.get("token")
+        if operation.action == actions.MINT and operation.user is not None and isinstance(token, str):
+            if not operation.detail.get("control"):
+                self._search.add(Canary(token=token, user=operation.user, field="", surface=""))
+        elif operation.action == actions.DISTURB:
+            what = str(operation.detail.get("what", ""))
+            self._cancelled |= "cancel" in what or "cut" in what
+
+    def _begin(self, call: Operation) -> None:
+        user = call.user or ""
+        self._open[call.index] = call
+        text = call.payload
+        for sighting in self._search.find(f"{text} {call.detail.get('path', '')} {call.detail.get('query', '')}"):
+            if sighting.canary is not None:
+                self._quoted.add((user, sighting.canary.token))
+                text = text.replace(sighting.token, "")
+        self._quoted.update((user, value) for value in call.ids.values())
+        if call.action == actions.SEND:
+            self._fresh.discard(call.connection or "")
+            if "attempt" in call.detail:
+                self._attempting[call.connection or ""] = str(call.detail["attempt"])
+            if '"ping"' not in text and '"pong"' not in text:
+                self._last_begun = user
+                self._cancelled |= "stop_agent" in text
+            return
+        if call.action == actions.ASK:
+            self._fresh.discard(call.connection or "")
+            self._prompts[text].add(user)
+        self.arrival.setdefault(user, call.index)
+        self._last_begun = user
+        self._active[user].add(call.index)
+        if call.nonce:
+            self._marks[call.nonce].add(user)
+
+    def _end(self, done: Operation) -> None:
+        call = self._open.pop(done.call or 0, None)
+        if call is None or call.action == actions.SEND:
+            return
+        user = call.user or ""
+        if call.action == actions.ASK:
+            run = done.ids.get("run_id")
+            if run:
+                self.roster.objects.setdefault(run, ("run", user))
+                self._marks[run].add(user)
+        else:
+            self._look(done, call)
+            large = len(call.payload) > LARGE or _size(call) > LARGE
+            before = _Before(user=user, large=large, cancelled=done.type == "info" or self._cancelled)
+            self._cancelled = False
+            self._slots[(call.surface, call.backend or "")] = before
+            self._lines[call.connection or ""] = before
+            if done.payload and done.type == "ok":
+                self._answers.setdefault((call.action, hash(done.payload)), user)
+        self._active[user].discard(call.index)
+        self._ended[user] = done.index
+
+    def _look(self, seen: Operation, call: Operation | None) -> None:
+        if seen.index < self.start:
+            return
+        recipient = seen.user or "anonymous"
+        self.observers.add(recipient)
+        if len(self.sightings) >= MOST_SIGHTINGS:
+            return
+        for owner, secret in self._foreign(seen, recipient):
+            self.sightings.append(self._sighting(seen, call, owner, recipient, secret))
+            self.crowded[seen.index].add(owner)
+
+    def _foreign(self, seen: Operation, recipient: str) -> Iterator[tuple[str, str]]:
+        for sighting in self._search.find(seen.payload):
+            canary = sighting.canary
+            if canary is not None and sighting.whole and canary.user != recipient:
+                if (recipient, canary.token) not in self._quoted:
+                    yield canary.user, canary.token
+        if seen.action != actions.RECEIVE:
+            return
+        ids = seen.ids or frame_of(seen).ids
+        for name in _REFERENCES:
+            value = ids.get(name, "")
+            owner = self.roster.alias_of.get(value) or self.roster.objects.get(value, ("", ""))[1]
+            if owner and owner != recipient and (recipient, value) not in self._quoted:
+                yield owner, value
+
+    def _sighting(self, seen: Operation, call: Operation | None, owner: str, recipient: str, secret: str) -> Sighting:
+        begun = call.index if call is not None else min(self._active[recipient], default=seen.index)
+        overlapping = bool(self._active[owner]) or self._ended.get(owner, -1) > begun
+        frame = frame_of(seen) if seen.action == actions.RECEIVE else None
+        run = (frame.run or frame.ids.get("thread_id", "")) if frame is not None else ""
+        slot = self._slots.get((seen.surface, seen.backend or "")) if call is not None else None
+        line = self._lines.get(seen.connection or "") if call is not None else None
+        before = line if line is not None and line.user == owner else slot
+        connection = seen.connection or ""
+        attempted = str(call.detail.get("attempt", "")) if call is not None else self._attempting.get(connection, "")
+        return Sighting(
+            index=seen.index,
+            owner=owner,
+            recipient=recipient,
+            surface=seen.surface,
+            action=call.action if call is not None else seen.action,
+            secret=secret,
+            frame=frame.name if frame is not None else "",
+            overlapping=overlapping,
+            run=run,
+            copied=call is not None and self._answers.get((call.action, hash(seen.payload))) == owner,
+            previous=before is not None and before.user == owner,
+            same_connection=line is not None and line.user == owner,
+            large=before is not None and before.large,
+            cancelled=before is not None and before.cancelled,
+            unasked=connection in self._fresh and not self._active[owner] and call is None,
+            attempted=attempted,
+            last_writer=self._last_begun in (owner, recipient),
+        )
+
+    def mixed(self, sighting: Sighting) -> bool:
+        """Whether foreign data came in a run of the recipient's own: content was mixed, and not a frame misrouted."""
+        known = self.roster.objects.get(sighting.run)
+        return known is not None and known[1] == sighting.recipient
+
+    def pairs_with_equal_ids(self) -> set[frozenset[str]]:
+        """Users that used, or were given, one and the same request or run id."""
+        return _pairs(self._marks)
+
+    def pairs_with_equal_prompts(self) -> set[frozenset[str]]:
+        """Users that asked the same, but for their canaries."""
+        return _pairs(self._prompts)
+
+
+def _pairs(shared: Mapping[str, set[str]]) -> set[frozenset[str]]:
+    groups = {frozenset(users) for users in shared.values() if len(users) > 1}
+    return {frozenset(pair) for users in groups for pair in itertools.combinations(sorted(users), 2)}
+
+
+def _size(call: Operation) -> int:
+    size = call.detail.get("size", 0)
+    return size if isinstance(size, int) else 0
