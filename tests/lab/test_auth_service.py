@@ -273,7 +273,8 @@ async def traces(lab: Lab, person: Person) -> list[str]:
         await connection.close()
     client = redis.Redis.from_url(lab.parameters["redis_url"].rsplit("/", 1)[0] + "/1", decode_responses=True)
     try:
-        async for key in client.scan_iter():
+        async for found_key in client.scan_iter():
+            key = str(found_key)
             kind = await client.type(key)
             value = await (client.hgetall(key) if kind == "hash" else client.get(key) if kind == "string" else _none())
             if person.id in f"{key} {value}":

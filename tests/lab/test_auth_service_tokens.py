@@ -44,7 +44,7 @@ async def accepted(auth: httpx.AsyncClient, token: str) -> bool:
     verify = await auth.get("/auth/verify", headers=headers)
     validate = await auth.post("/auth/validate", json={"token": token})
     assert validate.status_code == 200
-    verdicts = {me.status_code == 200, verify.status_code == 200, validate.json()["valid"]}
+    verdicts: set[bool] = {me.status_code == 200, verify.status_code == 200, validate.json()["valid"] is True}
     assert len(verdicts) == 1, "the judges disagree"
     return verdicts.pop()
 

@@ -128,9 +128,11 @@ def test_changes_are_announced_once_and_a_bad_listener_harms_nobody(environment:
 
 
 def test_a_callback_may_use_the_environment(environment: IsolatedEnvironment) -> None:
-    environment.add_change_callback(
-        lambda key, *_: environment.set(f"{key}_SEEN", "yes") if "SEEN" not in key else None
-    )
+    def note(key: str, _old: str | None, _new: str | None) -> None:
+        if not key.endswith("_SEEN"):
+            environment.set(f"{key}_SEEN", "yes")
+
+    environment.add_change_callback(note)
     environment.set("NETRA_COLOUR", "new")
     assert environment.get("NETRA_COLOUR_SEEN") == "yes"
 
