@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from typing import TypeAlias
 
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.runs import ENDS, REPORT, STARTED
@@ -18,14 +19,19 @@ TOLERANCE = 0.002
 _MILLISECONDS = 1e11
 
 
+#: An event by its name and its own number, id or text.
+Mark: TypeAlias = tuple[str, int | str]
+
+
 @dataclass(slots=True)
 class Stream:
     """The events of one run on one connection, by their mark."""
 
     first: int
     last: int = -1
-    seen: dict[int, int] = field(default_factory=dict)
-    sequence: int | None = None
+    seen: dict[Mark, int] = field(default_factory=dict)
+    #: The number that the next event has, where events are numbered.
+    next: int | None = None
     timestamp: str | float | None = None
 
 
@@ -48,27 +54,29 @@ class Run:
         What was on its way when a connection of the user ended is not missed: it may have been sent (``info``), and who
         comes back without saying what they saw last cannot be sent it again.
         """
-        numbers = sorted(self.sequences)
-        absent = []
-        for number, following in pairwise(numbers):
+        numbers = self.sequences
+        absent: list[tuple[int, int, int]] = []
+        if not numbers or max(numbers) - min(numbers) + 1 == len(numbers):
+            return absent
+        for number, following in pairwise(sorted(numbers)):
             before, after = self.sequences[number], self.sequences[following]
             if following != number + 1 and not life.ended_between(self.user, before, after):
                 absent.append((following - number - 1, before, after))
         return absent
 
 
-def mark(frame: Frame) -> int | None:
+def mark(frame: Frame) -> Mark | None:
     """What makes an event itself and no other, or ``None`` where an equal frame may be another event."""
     if frame.event_id:
-        return hash((frame.name, frame.event_id))
+        return frame.name, frame.event_id
     if frame.sequence is not None:
-        return hash((frame.name, frame.sequence))
+        return frame.name, frame.sequence
     if frame.name in ONCE or _is_fine(frame.timestamp):
-        return hash(frame.text)
+        return frame.name, f"{hash(frame.text):x}"
     return None
 
 
-def delivered_before(run: Run, stream: Stream, connection: str | None, mark: int, life: Life) -> int:
+def delivered_before(run: Run, stream: Stream, connection: str | None, mark: Mark, life: Life) -> int:
     """Index of the earlier delivery of the same event, or -1.
 
     Each open connection may get its copy; a connection opened after another one was closed must not get again what
@@ -81,15 +89,16 @@ def delivered_before(run: Run, stream: Stream, connection: str | None, mark: int
     for name, other in run.streams.items():
         if other is not stream and mark in other.seen:
             there = life.get(name)
-            if there is None or (here is not None and 0 <= there.closed < here.opened):
+            opened = stream.first if here is None or here.opened < 0 else here.opened
+            if there is None or 0 <= there.closed < opened:
                 return other.seen[mark]
     return -1
 
 
 def is_late(frame: Frame, stream: Stream) -> bool:
     """Whether an event was produced before the one that came ahead of it on the same connection."""
-    if frame.sequence is not None and stream.sequence is not None:
-        return frame.sequence < stream.sequence
+    if frame.sequence is not None and stream.next is not None:
+        return frame.sequence < stream.next - 1
     now, before = frame.timestamp, stream.timestamp
     if isinstance(now, str) and isinstance(before, str):
         if len(now) != len(before) or now >= before:

@@ -21,7 +21,7 @@ from netra_probe.checkers.runs import (
     Asks,
 )
 from netra_probe.history import actions
-from netra_probe.history.frames import Frame, frame_of, read_frame
+from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Finding, Judgement
 
@@ -117,12 +117,7 @@ class AutomatonPass(Pass):
 
     def feed(self, operation: Operation) -> None:
         action = operation.action
-        if action == actions.RECEIVE:
-            self._life.feed(operation)
-            frame = frame_of(operation)
-            if frame.name in EVENTS and operation.user is not None:
-                self._event(operation, operation.user, frame)
-        elif action == actions.ASK:
+        if action == actions.ASK:
             ask = self._asks.feed(operation)
             if ask is not None and ask.run:
                 self._claims.setdefault(ask.run, set()).add(ask.user)
@@ -136,6 +131,11 @@ class AutomatonPass(Pass):
         elif operation.user is not None:
             self._stops.setdefault(operation.user, []).append(f"{operation.payload} {operation.detail.get('path', '')}")
 
+    def frame(self, operation: Operation, frame: Frame) -> None:
+        self._life.last_frame[operation.connection] = operation
+        if frame.name in EVENTS and operation.user is not None:
+            self._event(operation, operation.user, frame)
+
     def _sent(self, operation: Operation) -> None:
         text = operation.payload
         if operation.user is not None and any(stop in text for stop in _STOPS):
@@ -144,31 +144,23 @@ class AutomatonPass(Pass):
                 self._stops.setdefault(operation.user, []).append(text)
 
     def _event(self, operation: Operation, user: str, frame: Frame) -> None:
-        name, connection, id = frame.name, operation.connection, frame.run
-        if operation.index >= self._start:
-            self._events += 1
+        name, connection, index = frame.name, operation.connection, operation.index
+        ids = frame.ids
+        id = ids.get("run_id") or ids.get("turn_id")
+        self._events += index >= self._start
         if not id:
-            # Without ids only one run at a time can be followed on a connection.
-            if self._asks.on.get(connection, 0) > 1:
-                self._untied += 1
+            id = self._nameless(connection, user, name)
+            if not id:
                 return
-            id = f"on {connection}"
-            known = self._runs.get((user, id))
-            if known is not None and known.ended and name == STARTED:
-                del self._runs[user, id]
         run = self._runs.get((user, id))
         if run is None:
-            run = self._runs[user, id] = Run(user, id, frame.ids.get("thread_id", ""), operation.index)
+            run = self._runs[user, id] = Run(user, id, ids.get("thread_id", ""), index)
         track = run.tracks.get(connection)
         if track is None:
             track = run.tracks[connection] = Track(joined=bool(run.tracks) and name != STARTED)
             if name != STARTED and name not in FAILURES and not track.joined:
-                self._violate("no start", run, operation, "begins without agent_started", operation.index)
-        self._step(operation, run, track, frame)
-        track.last = operation.index
-
-    def _step(self, operation: Operation, run: Run, track: Track, frame: Frame) -> None:
-        name, index = frame.name, operation.index
+                self._violate("no start", run, operation, "begins without agent_started", index)
+        track.last = index
         if track.ended >= 0:
             self._after(operation, run, track, name)
         elif name == STARTED:
@@ -178,24 +170,33 @@ class AutomatonPass(Pass):
         elif name == "tool_executing":
             track.tools.append((frame.tool, index))
         elif name == "tool_completed":
-            position = next((at for at, (tool, _) in enumerate(track.tools) if tool == frame.tool), None)
-            if position is not None:
-                del track.tools[position]
-            elif not track.joined:
-                self._violate(
-                    "tool without start",
-                    run,
-                    operation,
-                    "completes a tool that was not executing",
-                    track.started,
-                    index,
-                )
+            self._tool_completed(operation, run, track, frame.tool)
         elif name in ENDS:
             self._end(operation, run, track, frame)
         elif name == REPORT:
             if track.report >= 0:
                 self._violate("second report", run, operation, "has two final reports", track.report, index)
             track.report = index
+
+    def _nameless(self, connection: str | None, user: str, name: str) -> str:
+        """What to call a run without ids: only one at a time can be followed on a connection."""
+        if self._asks.on.get(connection, 0) > 1:
+            self._untied += 1
+            return ""
+        id = f"on {connection}"
+        known = self._runs.get((user, id))
+        if known is not None and known.ended and name == STARTED:
+            del self._runs[user, id]
+        return id
+
+    def _tool_completed(self, operation: Operation, run: Run, track: Track, tool: str) -> None:
+        for position, (executing, _) in enumerate(track.tools):
+            if executing == tool:
+                del track.tools[position]
+                return
+        if not track.joined:
+            what = "completes a tool that was not executing"
+            self._violate("tool without start", run, operation, what, track.started, operation.index)
 
     def _end(self, operation: Operation, run: Run, track: Track, frame: Frame) -> None:
         index = operation.index

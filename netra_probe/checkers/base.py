@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
+from netra_probe.history.actions import RECEIVE
+from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import Operation, Outcome
 from netra_probe.verdict import Judgement
 
-Feed: TypeAlias = Callable[[Operation], None]
+#: The passes that see a kind of operation, by position: those that take it whole, and those that take its frame.
+Route: TypeAlias = tuple[
+    list[tuple[int, Callable[[Operation], None]]], list[tuple[int, Callable[[Operation, Frame], None]]]
+]
 
 #: Kinds of operation whose route is remembered. A real history has some dozens; a hostile one must not fill the memory.
 MAX_ROUTES = 10_000
@@ -75,6 +80,10 @@ class Pass(ABC):
     def feed(self, operation: Operation) -> None:
         """Take in the next operation, in order of index."""
 
+    def frame(self, operation: Operation, frame: Frame) -> None:
+        """Take in a ``receive``, with its frame already read; passes that override this share one reading."""
+        self.feed(operation)
+
     @abstractmethod
     def finish(self) -> Judgement:
         """The judgement after the last operation."""
@@ -86,7 +95,7 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
     An exception inside a checker is a doubt of that checker, never a pass and never an error of the others.
     """
     passes: list[Pass | Judgement] = [checker.begin(window) for checker in checkers]
-    routes: dict[tuple[str, str, str], list[tuple[int, Feed]]] = {}
+    routes: dict[tuple[str, str, Outcome], Route] = {}
     end = window.end
     for operation in operations:
         if end is not None and operation.index >= end:
@@ -96,17 +105,22 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
         if route is None:
             if len(routes) >= MAX_ROUTES:
                 routes.clear()
-            route = routes[kind] = [
-                (position, running.feed)
-                for position, running in enumerate(passes)
-                if isinstance(running, Pass) and running.wants(*kind)
-            ]
-        for position, feed in route:
+            route = routes[kind] = _route(passes, kind)
+        for position, feed in route[0]:
             try:
                 feed(operation)
             except Exception as error:
                 passes[position] = broken(checkers[position], f"{type(error).__name__} at operation {operation.index}")
                 routes = {}
+        if route[1]:
+            frame = read_frame(operation.payload, operation.ids)
+            for position, take in route[1]:
+                try:
+                    take(operation, frame)
+                except Exception as error:
+                    what = f"{type(error).__name__} at operation {operation.index}"
+                    passes[position] = broken(checkers[position], what)
+                    routes = {}
     judgements = []
     for checker, running in zip(checkers, passes, strict=True):
         if isinstance(running, Judgement):
@@ -117,6 +131,24 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
         except Exception as error:
             judgements.append(broken(checker, f"{type(error).__name__} at the end of the history"))
     return judgements
+
+
+def _route(passes: Sequence[Pass | Judgement], kind: tuple[str, str, Outcome]) -> Route:
+    """Which passes see operations of this kind, and which of them see the frame instead."""
+    seeing = [
+        (position, running)
+        for position, running in enumerate(passes)
+        if isinstance(running, Pass) and running.wants(*kind)
+    ]
+    framed = kind[1] == RECEIVE
+    return (
+        [(position, running.feed) for position, running in seeing if not framed or not _takes_frames(running)],
+        [(position, running.frame) for position, running in seeing if framed and _takes_frames(running)],
+    )
+
+
+def _takes_frames(running: Pass) -> bool:
+    return type(running).frame is not Pass.frame
 
 
 def broken(checker: Checker, what: str) -> Judgement:

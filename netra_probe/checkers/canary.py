@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.life import Life
-from netra_probe.checkers.recipients import Recipients
+from netra_probe.checkers.recipients import ANONYMOUS, Recipients
 from netra_probe.checkers.roster import times
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch, Sighting
+from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Finding, Judgement
 
@@ -70,8 +71,8 @@ class CanaryPass(Pass):
         #: token → where its owner first put it into a request.
         self._planted: dict[str, int] = {}
         self._planters: set[str] = set()
-        #: user → first and last sighting of an own canary in the window.
-        self._own: dict[str, tuple[int, int]] = {}
+        #: user → first sighting of an own canary in the window.
+        self._own: dict[str, int] = {}
         self._own_count = 0
         self._recipients = Recipients()
         self._observers: set[str] = set()
@@ -89,11 +90,7 @@ class CanaryPass(Pass):
 
     def feed(self, operation: Operation) -> None:
         action = operation.action
-        if action == actions.RECEIVE:
-            self._life.feed(operation)
-            self._frames += operation.index >= self._start
-            self._observe(operation)
-        elif action == actions.MINT:
+        if action == actions.MINT:
             self._mint(operation)
         elif operation.type == "invoke":
             self._request(operation)
@@ -103,6 +100,14 @@ class CanaryPass(Pass):
             self._observe(operation)
         elif action == actions.SEND and operation.call is None:
             self._request(operation)
+
+    def frame(self, operation: Operation, frame: Frame) -> None:
+        self._life.last_frame[operation.connection] = operation
+        if operation.index >= self._start:
+            self._frames += 1
+            recipient = operation.user or ANONYMOUS
+            for sighting in self._search.find(operation.payload):
+                self._sighted(operation, recipient, sighting)
 
     def _mint(self, operation: Operation) -> None:
         detail = operation.detail
@@ -128,8 +133,8 @@ class CanaryPass(Pass):
         self._recipients.sent(operation)
         detail = operation.detail
         text = operation.payload
-        if detail:
-            text = f"{text} {detail.get('path', '')} {detail.get('query', '')}"
+        if "path" in detail:
+            text = f"{text} {detail['path']} {detail.get('query', '')}"
         for sighting in self._search.find(text):
             if sighting.canary is None:
                 continue
@@ -156,12 +161,12 @@ class CanaryPass(Pass):
         if canary is None:
             self._strange.setdefault(sighting.token, index)
         elif canary.user == recipient:
-            if canary.control:
-                self._controls.setdefault(canary.token, index)
-            elif sighting.whole:
-                first, _ = self._own.get(recipient, (index, index))
-                self._own[recipient] = first, index
-                self._own_count += 1
+            if not canary.control:
+                self._own_count += sighting.whole
+                if sighting.whole and recipient not in self._own:
+                    self._own[recipient] = index
+            else:
+                self._controls.setdefault(canary.user, index)
         elif (recipient, canary.token) in self._quoted:
             pass
         elif not sighting.whole:
@@ -183,7 +188,7 @@ class CanaryPass(Pass):
         if planted is not None:
             steps.append(f"p = #{planted} in which {canary.user} plants it")
         if own is not None:
-            steps.append(f"s = #{own[0]} in which {canary.user} sees a secret of their own, as they should")
+            steps.append(f"s = #{own} in which {canary.user} sees a secret of their own, as they should")
         steps.append(f"r = #{operation.index} in which {recipient} receives it ({form})")
         explanation = (
             f"{', '.join(steps)}. {recipient} never sent it before r, so r can only have it from {canary.user}'s data, "
@@ -192,11 +197,15 @@ class CanaryPass(Pass):
         witness = {
             minted,
             operation.index,
-            *(index for index in (planted, own and own[0], operation.call) if index is not None),
+            *(index for index in (planted, own, operation.call) if index is not None),
         }
         self._leaks[key] = Leak(1, {form}, tuple(sorted(witness)), explanation)
 
     def finish(self) -> Judgement:
+        self._deliveries += self._frames
+        for frame in self._life.last_frame.values():
+            if frame.index >= self._start:
+                self._observers.add(frame.user or ANONYMOUS)
         findings = tuple(
             Finding(
                 checker="C1",
@@ -237,13 +246,15 @@ class CanaryPass(Pass):
             if self._own:
                 doubts.append(f"{user} planted a canary and never saw it: no positive control for {user}")
         if self._frames:
-            doubts += self._life.silent({user: first for user, (first, _) in self._own.items()})
+            doubts += self._life.silent(self._own)
         for (victim, recipient), index in sorted(self._partial.items()):
             doubts.append(
                 f"{recipient} saw the beginning of a canary of {victim} (#{index}): cut short, so not certain"
             )
-        for token, index in sorted(self._controls.items(), key=lambda item: item[1]):
-            doubts.append(f"control canary {token[:10]}… was seen by its owner (#{index}): the search proves nothing")
+        for user, index in sorted(self._controls.items()):
+            doubts.append(
+                f"the control canary of {user}, planted nowhere, was seen (#{index}): the search proves nothing"
+            )
         if self._strange:
             first = min(self._strange.values())
             doubts.append(f"{len(self._strange)} canaries of another investigation were seen, first in #{first}")

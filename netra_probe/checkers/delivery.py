@@ -11,7 +11,7 @@ from netra_probe.checkers.life import Life
 from netra_probe.checkers.roster import times, witness
 from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, STARTED, Ask, Asks, remember
 from netra_probe.history import actions
-from netra_probe.history.frames import Frame, frame_of, read_frame
+from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Finding, Judgement
 
@@ -84,7 +84,6 @@ class DeliveryPass(Pass):
         #: The first question of the window that was answered, and the longest such run, in nanoseconds.
         self._answered: Ask | None = None
         self._longest = 0
-        self._time = 0
         self._faults: dict[tuple[str, str], Fault] = {}
         self._doubts: list[str] = []
 
@@ -97,15 +96,7 @@ class DeliveryPass(Pass):
 
     def feed(self, operation: Operation) -> None:
         action = operation.action
-        if action == actions.RECEIVE:
-            self._life.feed(operation)
-            frame = frame_of(operation)
-            if operation.user is not None:
-                if frame.name in EVENTS:
-                    self._event(operation, operation.user, frame)
-                elif frame.sequence is not None:
-                    self._shared.add(operation.user)
-        elif action == actions.ASK:
+        if action == actions.ASK:
             self._asked(operation)
         elif action in (actions.CONNECT, actions.CLOSED):
             self._life.feed(operation)
@@ -117,6 +108,15 @@ class DeliveryPass(Pass):
             self._may_start(operation.user)
         elif operation.call is None and operation.connection not in self._asks.on:
             self._may_start(operation.user if read_frame(operation.payload).name in _STARTERS else None)
+
+    def frame(self, operation: Operation, frame: Frame) -> None:
+        self._life.last_frame[operation.connection] = operation
+        user = operation.user
+        if user is not None:
+            if frame.name in EVENTS:
+                self._event(operation, user, frame)
+            elif frame.sequence is not None:
+                self._shared.add(user)
 
     def _may_start(self, user: str | None) -> None:
         if user is not None:
@@ -147,36 +147,41 @@ class DeliveryPass(Pass):
             claimed.add(user)
 
     def _event(self, operation: Operation, user: str, frame: Frame) -> None:
-        index, connection, id = operation.index, operation.connection, frame.run
-        self._time = operation.time
-        if index >= self._start:
-            self._events += 1
+        index, connection, ids = operation.index, operation.connection, frame.ids
+        self._events += index >= self._start
+        id = ids.get("run_id") or ids.get("turn_id")
         if not id:
             return
         run = self._runs.get((user, id))
         if run is None:
-            run = self._runs[user, id] = Run(user, id, frame.ids.get("thread_id", ""), index)
+            run = self._runs[user, id] = Run(user, id, ids.get("thread_id", ""), index)
         stream = run.streams.get(connection)
         if stream is None:
             stream = run.streams[connection] = Stream(index)
-        known_by = mark(frame)
-        if known_by is not None:
-            before = delivered_before(run, stream, connection, known_by, self._life)
-            if before >= 0:
-                self._duplicate(run, operation, before)
-                return
-            stream.seen[known_by] = index
-        if stream.last >= 0 and is_late(frame, stream):
-            self._reordered(run, operation, stream.last)
+        number = frame.sequence
+        if number is not None and number == stream.next and len(run.streams) == 1 and not frame.event_id:
+            # The next number on the only connection: new, in order, and nothing to look up.
+            stream.seen[frame.name, number] = index
+        else:
+            known_by = mark(frame)
+            if known_by is not None:
+                before = delivered_before(run, stream, connection, known_by, self._life)
+                if before >= 0:
+                    self._duplicate(run, operation, before)
+                    return
+                stream.seen[known_by] = index
+            if stream.last >= 0 and is_late(frame, stream):
+                self._reordered(run, operation, stream.last)
         stream.last = index
-        if frame.timestamp is not None:
-            stream.timestamp = frame.timestamp
-        if frame.sequence is not None:
-            stream.sequence = frame.sequence
-            run.sequences.setdefault(frame.sequence, index)
-            if frame.name == STARTED and frame.sequence > 1:
+        if number is None:
+            if frame.timestamp is not None:
+                stream.timestamp = frame.timestamp
+        else:
+            stream.next = number + 1
+            run.sequences.setdefault(number, index)
+            if number > 1 and frame.name == STARTED:
                 self._shared.add(user)
-        if frame.name in ENDS and run.ended < 0:
+        if run.ended < 0 and frame.name in ENDS:
             self._end(run, index)
 
     def _end(self, run: Run, index: int) -> None:

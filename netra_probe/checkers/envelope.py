@@ -11,12 +11,13 @@ from netra_probe.checkers.recipients import Recipients
 from netra_probe.checkers.roster import times
 from netra_probe.checkers.runs import KEPT_IDS, remember
 from netra_probe.history import actions
-from netra_probe.history.frames import Frame, frame_of
+from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Finding, Judgement
 
 #: Ids of nested objects (``"thread_id": "…"``, ``"id":"…"``) and ids inside longer texts (``user:<uuid>:inbox``).
 _NESTED = re.compile(r'id": ?"([^"\\]{4,})"')
+_DASHES_OF_A_TIME = 3
 _UUID = re.compile(r"-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-")
 _STORES = frozenset({"database", "cache"})
 
@@ -93,10 +94,7 @@ class EnvelopePass(Pass):
 
     def feed(self, operation: Operation) -> None:
         action = operation.action
-        if action == actions.RECEIVE:
-            self._life.feed(operation)
-            self._frame(operation)
-        elif action == actions.PRINCIPAL:
+        if action == actions.PRINCIPAL:
             self._principal(operation)
         elif action == actions.OWN:
             self._own_object(operation)
@@ -182,29 +180,41 @@ class EnvelopePass(Pass):
             elif (user, id) not in self._quoted:
                 self._record(owned, user, surface, index, None)
 
-    def _frame(self, operation: Operation) -> None:
-        index, user = operation.index, operation.user
-        if user is None or index < self._start:
+    def frame(self, operation: Operation, frame: Frame) -> None:
+        self._life.last_frame[operation.connection] = operation
+        user = operation.user
+        if user is None or operation.index < self._start:
             return
         self._frames += 1
-        self._deliveries += 1
-        self._observers.add(user)
-        frame = frame_of(operation)
+        ids = frame.ids
+        for name, id in ids.items():
+            owned = self._owned.get(id)
+            if owned is None:
+                if name == "run_id" or name == "thread_id":
+                    self._unknown(operation, user, name, frame)
+            elif owned.user != user:
+                self._compare(operation, user, id, owned)
+            else:
+                self._compared += 1
+                if user not in self._own:
+                    self._own[user] = operation.index
         if frame.name == "connection_established":
             self._welcome(operation, user, frame)
-        owned_by_thread = self._owned.get(frame.ids.get("thread_id", ""))
-        for name, id in frame.ids.items():
-            owned = self._owned.get(id)
-            if owned is not None:
-                self._compare(operation, user, id, owned)
-            elif name == "run_id" or name == "thread_id":
-                if owned_by_thread is not None and (user, frame.ids["thread_id"]) not in self._quoted:
-                    owned = Owned(owned_by_thread.user, "run", index)
-                    self._learn(id, owned)
-                    self._compare(operation, user, id, owned)
-                else:
-                    self._wait(id, user, index, operation.surface)
-        self._scan(operation, user, frame.ids)
+        # More ids than the reader found where ids belong, or enough dashes for a UUID: look into every corner.
+        text = operation.payload
+        if text.count('id"') > len(ids) or text.count("-") > _DASHES_OF_A_TIME:
+            self._scan(operation, user, ids)
+
+    def _unknown(self, operation: Operation, user: str, name: str, frame: Frame) -> None:
+        """An id seen for the first time: its thread says whose it is, or it waits until somebody does."""
+        id, thread = frame.ids[name], frame.ids.get("thread_id", "")
+        owner = self._owned.get(thread)
+        if owner is None or (user, thread) in self._quoted:
+            self._wait(id, user, operation.index, operation.surface)
+        else:
+            owned = Owned(owner.user, "run", operation.index)
+            self._learn(id, owned)
+            self._compare(operation, user, id, owned)
 
     def _response(self, operation: Operation) -> None:
         if operation.index < self._start:
@@ -274,6 +284,10 @@ class EnvelopePass(Pass):
             found.count += 1
 
     def finish(self) -> Judgement:
+        self._deliveries += self._frames
+        for frame in self._life.last_frame.values():
+            if frame.index >= self._start and frame.user is not None:
+                self._observers.add(frame.user)
         return Judgement(
             checker="C2",
             findings=tuple(

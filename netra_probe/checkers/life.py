@@ -8,62 +8,76 @@ from dataclasses import dataclass
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 
-#: The actions that ``Life`` wants to see.
-ACTIONS = frozenset({actions.CONNECT, actions.RECEIVE, actions.CLOSED})
-
 
 @dataclass(slots=True)
 class Connection:
-    """One socket of one user; indices are -1 where a thing has not happened.
-
-    A connection whose opening is not in the history counts as open from its first frame.
-    """
+    """One socket of one user; indices are -1 where a thing has not happened or is not in the history."""
 
     name: str
     user: str
-    opened: int
-    last: int = -1
+    opened: int = -1
     closed: int = -1
-    #: Time of the last frame, in nanoseconds.
+    #: Index and time of the last frame.
+    last: int = -1
     seen: int = 0
 
 
 class Life:
-    """Follows connections; memory is one entry per connection that is open or was closed inside the window."""
+    """Follows connections; memory is one entry per connection that is open or was closed inside the window.
+
+    ``last_frame`` is written by the passes themselves, for each frame: a call would cost more than the rest.
+    """
 
     def __init__(self, start: int) -> None:
         self._start = start
         self._connections: dict[str, Connection] = {}
+        self.last_frame: dict[str | None, Operation] = {}
 
     def feed(self, operation: Operation) -> None:
-        """Take in a ``connect``, ``receive`` or ``closed`` operation."""
+        """Take in a ``connect`` or ``closed`` operation."""
         name, user = operation.connection, operation.user
         if name is None or user is None:
             return
         connection = self._connections.get(name)
-        if operation.action == actions.RECEIVE:
-            if connection is None or connection.closed >= 0:
-                connection = self._connections[name] = Connection(name, user, operation.index)
-            connection.last = operation.index
-            connection.seen = operation.time
-        elif operation.action == actions.CONNECT:
-            if operation.type == "ok" and (connection is None or connection.closed >= 0):
+        if operation.action == actions.CONNECT:
+            if operation.type == "invoke" or (operation.type == "ok" and connection is None):
                 self._connections[name] = Connection(name, user, operation.index)
-            elif operation.type == "fail" and connection is not None and connection.closed < 0:
-                connection.closed = operation.index
-        elif connection is not None:
-            if operation.index < self._start:
-                del self._connections[name]
-            else:
-                connection.closed = operation.index
+            elif operation.type != "ok":
+                self._forget(name)
+        elif operation.index < self._start:
+            self._forget(name)
+        else:
+            if connection is None:
+                connection = self._connections[name] = Connection(name, user)
+            connection.closed = operation.index
+
+    def _forget(self, name: str) -> None:
+        self._connections.pop(name, None)
+        self.last_frame.pop(name, None)
 
     def get(self, name: str | None) -> Connection | None:
         """What is known of a connection; nothing of one that was closed before the window."""
-        return self._connections.get(name or "")
+        connection = self._connections.get(name or "")
+        frame = self.last_frame.get(name)
+        if frame is not None:
+            if connection is None and name is not None and frame.user is not None:
+                connection = self._connections[name] = Connection(name, frame.user)
+            if connection is not None:
+                connection.last, connection.seen = frame.index, frame.time
+        return connection
+
+    def all(self) -> list[Connection]:
+        """Every remembered connection, with its last sign of life."""
+        names = dict.fromkeys((*self._connections, *self.last_frame))
+        return [connection for name in names if (connection := self.get(name)) is not None]
+
+    def open(self) -> Iterator[Connection]:
+        """The connections that nobody has closed."""
+        return (connection for connection in self.all() if connection.closed < 0)
 
     def latest(self, user: str) -> Connection | None:
         """The connection that gave the user's last sign of life."""
-        mine = [connection for connection in self._connections.values() if connection.user == user]
+        mine = [connection for connection in self.all() if connection.user == user]
         return max(mine, key=lambda connection: connection.last, default=None)
 
     def ended_between(self, user: str, before: int, after: int) -> bool:
@@ -73,18 +87,15 @@ class Life:
             connection.user == user and low < connection.closed < high for connection in self._connections.values()
         )
 
-    def open(self) -> Iterator[Connection]:
-        """The connections that nobody has closed."""
-        return (connection for connection in self._connections.values() if connection.closed < 0)
-
     def silent(self, shown: Mapping[str, int]) -> list[str]:
         """Doubts about open sockets that gave no sign of life after some other user was shown to be served.
 
         Their silence proves nothing. ``shown`` is the index at which each user's positive control was first seen.
         """
+        latest = sorted(shown.items(), key=lambda item: item[1])[-2:]
         doubts = []
         for connection in self.open():
-            after = max((index for user, index in shown.items() if user != connection.user), default=self._start)
+            after = max((index for user, index in latest if user != connection.user), default=self._start)
             if connection.last < after:
                 doubts.append(f"{connection.name} gave no sign of life after the deliveries to others")
         return sorted(doubts)

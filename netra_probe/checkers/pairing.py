@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,7 +12,7 @@ from netra_probe.checkers.recipients import ANONYMOUS
 from netra_probe.checkers.roster import times, witness
 from netra_probe.checkers.runs import remember
 from netra_probe.history import actions
-from netra_probe.history.frames import UNDECODABLE, frame_of
+from netra_probe.history.frames import UNDECODABLE, Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Finding, Judgement
 
@@ -62,13 +62,25 @@ class _Named(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Named | list[_Named | str | int | float | bool | None]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An open request: its nonce, and the ids in its path by the word before them."""
+class Request(NamedTuple):
+    """An open request: its nonce, its route and the path that filled it."""
 
     nonce: str | None
-    asked: tuple[tuple[str, str], ...]
-    ends_in_id: bool
+    action: str
+    path: object
+
+    def named(self) -> tuple[str, str]:
+        """The thread that the path names, and the object that it ends in; "" for none."""
+        route = self.action.partition(" ")[2].split("/")
+        segments = self.path.partition("?")[0].split("/") if isinstance(self.path, str) else []
+        if len(route) != len(segments):
+            return "", ""
+        thread = last = ""
+        for position, part in enumerate(route):
+            last = segments[position] if part.startswith("{") and len(segments[position]) >= _SHORTEST_ID else ""
+            if last and route[position - 1] == "threads":
+                thread = last
+        return thread, last
 
 
 @dataclass(slots=True)
@@ -102,9 +114,7 @@ class PairingPass(Pass):
         return surface != PROBE and (type == "invoke" or action not in (actions.ROW, actions.KEY, actions.GAUGE))
 
     def feed(self, operation: Operation) -> None:
-        if operation.action == actions.RECEIVE:
-            self._frame(operation)
-        elif operation.type == "invoke":
+        if operation.type == "invoke":
             self._request(operation)
         elif operation.call is not None:
             self._response(operation)
@@ -117,15 +127,7 @@ class PairingPass(Pass):
                 senders = {}
                 remember(self._sent, nonce, senders)
             senders.setdefault(operation.user, operation.index)
-        asked: list[tuple[str, str]] = []
-        path = operation.detail.get("path")
-        segments = path.partition("?")[0].split("/") if isinstance(path, str) else []
-        route = operation.action.partition(" ")[2].split("/")
-        if len(route) == len(segments):
-            for position, part in enumerate(route):
-                if part.startswith("{") and len(segments[position]) >= _SHORTEST_ID:
-                    asked.append((route[position - 1], segments[position]))
-        self._open[operation.index] = Request(nonce, tuple(asked), route[-1].startswith("{"))
+        self._open[operation.index] = Request(nonce, operation.action, operation.detail.get("path"))
 
     def _response(self, operation: Operation) -> None:
         request = self._open.pop(operation.call, None) if operation.call is not None else None
@@ -143,7 +145,7 @@ class PairingPass(Pass):
                 self._paired += 1
             elif isinstance(nonce, str):
                 self._marked(operation, nonce)
-        if request.asked and operation.type == "ok" and operation.payload:
+        if operation.type == "ok" and operation.payload and "{" in request.action:
             self._compare_objects(operation, request)
 
     def _marked(self, operation: Operation, nonce: str) -> None:
@@ -170,17 +172,15 @@ class PairingPass(Pass):
             body = _decode(operation.payload)
         except UNDECODABLE:
             return
-        asked = dict(request.asked)
+        thread, last = request.named()
         for thing in body if isinstance(body, list) else (body,):
             if not isinstance(thing, _Named):
                 continue
-            pairs = []
-            if request.ends_in_id and not isinstance(body, list):
-                pairs.append((request.asked[-1][1], thing.id))
-            if "threads" in asked:
-                pairs.append((asked["threads"], thing.thread_id))
+            pairs = [(thread, thing.thread_id)]
+            if not isinstance(body, list):
+                pairs.append((last, thing.id))
             for wanted, got in pairs:
-                if not isinstance(got, str) or not got:
+                if not wanted or not isinstance(got, str) or not got:
                     continue
                 self._objects += 1
                 if got != wanted:
@@ -192,11 +192,10 @@ class PairingPass(Pass):
                     shown = witness(operation.call, operation.index)
                     self._add("wrong object", operation.user or ANONYMOUS, operation, shown, explanation)
 
-    def _frame(self, operation: Operation) -> None:
-        if operation.index < self._start:
-            return
-        frame = frame_of(operation)
+    def frame(self, operation: Operation, frame: Frame) -> None:
         ids = frame.ids
+        if ids.keys().isdisjoint(_MARKS) or operation.index < self._start:
+            return
         for name in _MARKS:
             nonce = ids.get(name)
             if nonce is None or nonce not in self._sent:

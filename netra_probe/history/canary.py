@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 import msgspec
@@ -68,6 +69,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
 #: Characters of the body that a truncated canary must show before it counts as one: 30 bits.
 MIN_PREFIX = 6
+_RAW = re.compile(f"{PREFIX}[A-Z2-7]{{{BODY_LENGTH}}}")
 _FOLDED_PREFIX = PREFIX.lower()
 _FOLDED = re.compile(f"{_FOLDED_PREFIX}[a-z2-7]{{0,{BODY_LENGTH}}}")
 _LENGTH = len(PREFIX) + BODY_LENGTH
@@ -105,6 +107,7 @@ class CanarySearch:
 
     def __init__(self) -> None:
         self._known: dict[str, Canary] = {}
+        self._raw: dict[str, Sighting] = {}
         self._beginnings: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -114,12 +117,32 @@ class CanarySearch:
         """Search for this canary from now on."""
         token = canary.token.lower()
         self._known[token] = canary
+        self._raw[canary.token] = Sighting(canary=canary, token=canary.token, form="raw", whole=True)
         self._beginnings[token[: len(PREFIX) + MIN_PREFIX]] = token
 
-    def find(self, text: str) -> list[Sighting]:
-        """All sightings in ``text``, each token once per form; an empty list for nearly every text."""
+    def find(self, text: str) -> Sequence[Sighting]:
+        """All sightings in ``text``, each token once per form; nothing for nearly every text."""
         folded = text.lower()
-        b0, b1, b2 = _BASE64_FILTERS
+        if (
+            _HEX_PREFIX not in folded
+            and _BASE64_FILTERS[0] not in folded
+            and _BASE64_FILTERS[1] not in folded
+            and _BASE64_FILTERS[2] not in folded
+            and "%" not in folded
+            and ("\\" not in folded or "\\u00" not in folded)
+        ):
+            if _FOLDED_PREFIX not in folded:
+                return ()
+            # Nearly always what was planted comes back as it was planted: whole, raw and known.
+            tokens = _RAW.findall(text)
+            if folded.count(_FOLDED_PREFIX) == len(tokens):
+                try:
+                    return [self._raw[token] for token in dict.fromkeys(tokens)]
+                except KeyError:
+                    pass
+        return self._look_closely(text, folded)
+
+    def _look_closely(self, text: str, folded: str) -> list[Sighting]:
         found: dict[tuple[str, str], Sighting] = {}
         if _FOLDED_PREFIX in folded:
             for match in _FOLDED.finditer(folded):
@@ -129,7 +152,7 @@ class CanarySearch:
         if _HEX_PREFIX in folded:
             for encoded in _HEX.findall(folded):
                 self._keep(found, bytes.fromhex(encoded).decode("latin-1").lower(), "hex")
-        if b0 in folded or b1 in folded or b2 in folded:
+        if any(encoded in folded for encoded in _BASE64_FILTERS):
             self._find_base64(found, text)
         if "%" in folded and ("%4" in folded or "%6" in folded or "%2" in folded):
             plain = unquote(text, errors="replace")

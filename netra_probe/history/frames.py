@@ -7,6 +7,7 @@ keeps its raw text and the shape ``unknown``; reading never raises.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -41,7 +42,7 @@ _SYNONYMS = {
 _Scalar: TypeAlias = str | int | float | bool | list[Any] | None
 
 
-class _Ids(msgspec.Struct):
+class _Ids(msgspec.Struct, gc=False):
     """The ids that root, body and ``user_context`` may each carry; of any type, since nothing may make reading fail."""
 
     user_id: Any = None
@@ -53,7 +54,7 @@ class _Ids(msgspec.Struct):
     request_id: Any = None
 
 
-class _Body(_Ids):
+class _Body(_Ids, gc=False):
     """What is read of a body; everything else in it is skipped without building it."""
 
     event: Any = None
@@ -66,7 +67,7 @@ class _Body(_Ids):
     status: Any = None
 
 
-class _Root(_Body):
+class _Root(_Body, gc=False):
     type: Any = None
     event_type: Any = None
     payload: _Body | _Scalar = None
@@ -80,7 +81,7 @@ _decode_root = msgspec.json.Decoder(_Root).decode
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame, read.
 
     Arguments:
@@ -105,6 +106,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     tool: str = ""
     status: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Frame {self.name or self.shape} {' '.join(self.ids.values())}>".replace(" >", ">")
+
     @property
     def run(self) -> str:
         """What ties the events of one run together: the run id, else the turn id, else ""."""
@@ -126,11 +130,13 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
         return root
 
 
-UNREADABLE = Frame(name="", shape="unknown", ids={})
+UNREADABLE = Frame("", "unknown", {})
 
 
-def read_frame(text: str | bytes) -> Frame:
+def read_frame(text: str | bytes, ids: dict[str, str] | None = None) -> Frame:
     """Read one frame of any dialect; a nameless frame of shape ``unknown`` when it is not a JSON object.
+
+    ``ids``, where they are already known from recording the frame, spare the search for them.
 
     >>> read_frame('{"type":"agent_started","run_id":"run_1","payload":{"status":"ok"}}').name
     'agent_started'
@@ -142,12 +148,44 @@ def read_frame(text: str | bytes) -> Frame:
     except UNDECODABLE:
         return UNREADABLE
     body: _Body
-    if isinstance(root.payload, _Body):
+    if root.payload.__class__ is _Body:
         body, shape = root.payload, "payload"
-    elif isinstance(root.data, _Body):
+    elif root.data.__class__ is _Body:
         body, shape = root.data, "data"
     else:
         body, shape = root, "flat"
+    name, sequence, timestamp = root.type, root.seq, root.timestamp
+    if root.event is not None or body.event is not None or name.__class__ is not str or not name:
+        name, shape = _named(root, body, shape)
+    if sequence.__class__ is not int:
+        sequence = _first_number(body.seq, root.sequence, body.sequence)
+    if timestamp is None:
+        timestamp = body.timestamp
+    if timestamp.__class__ not in _TIMES:
+        timestamp = None
+    if not ids:
+        ids = _ids_of(root, body)
+    event_id, tool, status = root.event_id or body.event_id, body.tool_name or body.tool, body.status
+    return Frame(
+        _SYNONYMS.get(name, name),
+        shape,
+        ids,
+        text,
+        sequence,
+        timestamp,
+        event_id if event_id.__class__ is str else "",
+        tool if tool.__class__ is str else "",
+        status if status.__class__ is str else "",
+    )
+
+
+_TIMES = frozenset({str, int, float})
+_values_of_ids = attrgetter(*ID_FIELDS)
+_NO_IDS = _values_of_ids(_Ids())
+
+
+def _named(root: _Root, body: _Body, shape: str) -> tuple[str, str]:
+    """The name where it is not simply the type, and the shape that this makes."""
     kind = _text(root.type)
     inner = _text(root.event) or _text(body.event)
     name = inner if inner and (not kind or kind in _WRAPPERS or root.event) else kind
@@ -155,46 +193,28 @@ def read_frame(text: str | bytes) -> Frame:
         shape = "wrapped"
     if not name:
         name = _text(root.event_type)
-        shape = "event_type" if name else "unknown"
-    elif not kind and root.event_type:
-        shape = "event_type"
+        return name, "event_type" if name else "unknown"
+    return name, "event_type" if not kind and root.event_type else shape
+
+
+def _ids_of(root: _Root, body: _Body) -> dict[str, str]:
     ids: dict[str, str] = {}
-    if isinstance(root.user_context, _Ids):
-        _gather(root.user_context, ids)
-    if body is not root:
-        _gather(body, ids)
-    _gather(root, ids)
-    sequence = next(
-        (
-            value
-            for value in (root.seq, body.seq, root.sequence, body.sequence)
-            if isinstance(value, int) and not isinstance(value, bool)
-        ),
-        None,
-    )
-    timestamp = root.timestamp if root.timestamp is not None else body.timestamp
-    return Frame(
-        name=_SYNONYMS.get(name, name),
-        shape=shape,
-        ids=ids,
-        text=text,
-        sequence=sequence,
-        timestamp=timestamp if isinstance(timestamp, str | int | float) else None,
-        event_id=_text(root.event_id) or _text(body.event_id),
-        tool=_text(body.tool_name) or _text(body.tool),
-        status=_text(body.status),
-    )
+    for place in (root.user_context, body, root):
+        if isinstance(place, _Ids) and (place is root or place is not body or body is not root):
+            values = _values_of_ids(place)
+            if values != _NO_IDS:
+                for field, value in zip(ID_FIELDS, values, strict=True):
+                    if (value.__class__ is str and value) or value.__class__ is int:
+                        ids[field] = str(value)
+    return ids
 
 
-def _gather(place: _Ids, ids: dict[str, str]) -> None:
-    for field in ID_FIELDS:
-        value = getattr(place, field)
-        if value is not None and value != "" and isinstance(value, str | int) and not isinstance(value, bool):
-            ids[field] = str(value)
+def _first_number(*values: object) -> int | None:
+    return next((value for value in values if value.__class__ is int), None)
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return value if value.__class__ is str else ""
 
 
 _last: tuple[object, Frame] = (None, UNREADABLE)
@@ -206,6 +226,6 @@ def frame_of(operation: Operation) -> Frame:
     known, frame = _last
     if known is operation:
         return frame
-    frame = read_frame(operation.payload)
+    frame = read_frame(operation.payload, operation.ids)
     _last = (operation, frame)
     return frame

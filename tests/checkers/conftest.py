@@ -6,6 +6,7 @@ from random import Random
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+
 from .model import DIALECTS, POLICIES, Settings
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from random import Random
 from typing import ClassVar
 
+from netra_probe.history.canary import mint
+
 from .model import History, Json, Run, Script, Settings, World
 from .model_faults import Fault
-
-from netra_probe.history.canary import mint
 
 VARIANTS = ("alone", "with others", "other secrets")
 
