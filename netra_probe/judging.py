@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,11 +80,41 @@ def _finding_record(finding: Finding, shown: dict[int, str]) -> dict[str, Any]:
 def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequence[Checker]) -> CaseResult:
     """The verdict on one case: all checkers over the window that the marker closes."""
     window = Window(start=int(marker.detail.get("start", 0)), end=marker.index)
-    judgements = tuple(judge(checkers, history, window))
-    return _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements)
+    disturbances = 0
+
+    def watched() -> Iterator[Operation]:
+        nonlocal disturbances
+        for operation in history:
+            disturbances += operation.action == actions.DISTURB and operation.index in window
+            yield operation
+
+    judgements = tuple(judge(checkers, watched(), window))
+    return _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances)
 
 
-def _case(id: str, claim: str, judgements: tuple[Judgement, ...]) -> CaseResult:
+#: Counts that follow from what the probe did; the others depend on the moment at which a disturbance struck.
+UNDISTURBED = frozenset(
+    {
+        "canaries planted",
+        "users looking",
+        "cycles",
+        "gauges",
+        "forged credentials",
+        "forged credentials refused",
+        "valid credentials accepted",
+    }
+)
+
+
+def _evidence(evidence: dict[str, int], disturbances: int) -> str:
+    """What a pass rests on, in numbers that are the same in every healthy run."""
+    shown = {name: count for name, count in evidence.items() if count and (not disturbances or name in UNDISTURBED)}
+    if disturbances:
+        shown["disturbances"] = disturbances
+    return " · ".join(f"{name} {count}" for name, count in shown.items())
+
+
+def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: int) -> CaseResult:
     judgements = tuple(replace(judgement, findings=condensed(judgement.findings)) for judgement in judgements)
     verdict = Verdict.worst(judgement.verdict for judgement in judgements)
     result = CaseResult(
@@ -99,7 +130,7 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...]) -> CaseResult:
     elif not judgements:
         reason = "nothing was checked"
     else:
-        reason = ", ".join(f"{count} {name}" for name, count in result.evidence.items() if count)
+        reason = _evidence(result.evidence, disturbances)
     return replace(result, reason=reason)
 
 
@@ -163,17 +194,19 @@ def judge_history(history: Iterable[Operation]) -> ScenarioResult:
 def scenario_result(
     history: Iterable[Operation], opened: Operation, cases: tuple[CaseResult, ...], cleanup: Operation | None
 ) -> ScenarioResult:
-    """Put a scenario together from its judged cases; one pass over the history counts runs and deliveries."""
+    """Put a scenario together from its judged cases, counting answered runs and their events in one pass."""
     wanted = {index for case in cases for finding in case.findings for index in finding.witness}
     runs = deliveries = 0
+    arrived: Counter[str] = Counter()
     last = opened
     witnesses = []
     for operation in history:
         last = operation
         if operation.action == actions.ASK and operation.type == "ok":
             runs += 1
-        elif operation.action == actions.RECEIVE and read_frame(operation.payload).run:
-            deliveries += 1
+            deliveries += arrived.pop(operation.ids.get("run_id", ""), 0)
+        elif operation.action == actions.RECEIVE and (run := read_frame(operation.payload).run):
+            arrived[run] += 1
         if operation.index in wanted:
             witnesses.append((operation.index, str(operation)))
     leaks = sum(1 for case in cases for finding in case.findings if finding.severity == "isolation")

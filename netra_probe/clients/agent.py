@@ -68,8 +68,10 @@ class _Following:
         if not (frame.name.startswith(("agent_", "tool_")) or frame.name in ("partial_result", "final_report")):
             return False
         run, thread = frame.ids.get("run_id", ""), frame.ids.get("thread_id", "")
-        if frame.ids.get("turn_id"):
-            return frame.ids["turn_id"] == self.turn_id
+        if turn := frame.ids.get("turn_id"):
+            if turn == self.turn_id:
+                self.run_id = self.run_id or run
+            return turn == self.turn_id
         if self.run_id and run:
             return run == self.run_id
         if thread and self.thread_id and thread != self.thread_id:
