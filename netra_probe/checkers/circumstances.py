@@ -22,19 +22,23 @@ class Circumstances:
 
     Arguments:
         sightings: foreign data seen by users who had not named its id, and by those who had (``claimed``).
-        mixed: of the sightings, those inside a run of the recipient's own.
+        mixed: of both, the content that came inside a run of the recipient's own.
+        labels: user ids of others on frames of the recipient's own runs; they count as no sightings.
         observers: users to whom anything was delivered.
         everybody: each owner's data reached all other observers, of whom there were at least two.
         crowded: some answer held the data of several others at once; ``accumulated``: always of all who came before.
         equal_ids, equal_prompts: every pair of owner and recipient shared an id, or a prompt.
+        one_owner: all that was seen is one user's; ``first_owner``: who did something before all others.
         crafted: some user ids contain one another, and only such pairs are concerned.
         kinds: (checker, kind) of the findings; ``said``: their summaries.
         lost_by: users that lost something; ``loss_rate``: share of the questions that stayed without an end.
+        backends: how many are named in the history, 0 where none is.
     """
 
     sightings: tuple[Sighting, ...] = ()
     claimed: tuple[Sighting, ...] = ()
     mixed: tuple[Sighting, ...] = ()
+    labels: tuple[Sighting, ...] = ()
     observers: frozenset[str] = frozenset()
     everybody: bool = False
     crowded: bool = False
@@ -42,12 +46,13 @@ class Circumstances:
     equal_ids: bool = False
     equal_prompts: bool = False
     crafted: bool = False
-    first_owner_only: bool = False
+    one_owner: bool = False
+    first_owner: bool = False
     kinds: frozenset[tuple[str, str]] = frozenset()
     said: tuple[str, ...] = ()
     lost_by: frozenset[str] = frozenset()
     loss_rate: float = 0.0
-    backends: int = 1
+    backends: int = 0
     reconnected: frozenset[str] = frozenset()
     others_died: bool = False
     slowed: frozenset[str] = frozenset()
@@ -119,7 +124,11 @@ def measure(
             break
         watcher.feed(operation)
         losses.feed(operation, window.start)
-    free = tuple(seen for seen in watcher.sightings if not seen.attempted)
+    labels = tuple(seen for seen in watcher.sightings if seen.name == "user_id" and watcher.mixed(seen))
+    data = [seen for seen in watcher.sightings if seen.name != "user_id" or not watcher.mixed(seen)]
+    free = tuple(seen for seen in data if not seen.attempted)
+    owners = {seen.owner for seen in (*data, *labels)}
+    first = min(watcher.arrival, key=lambda user: watcher.arrival[user], default="")
     pairs = {frozenset((seen.owner, seen.recipient)) for seen in watcher.sightings}
     lost_by = {user for found in findings if found.kind in _LOSSES for user in (*found.victims, *found.recipients)}
     asked = sum(losses.asked.values())
@@ -127,8 +136,9 @@ def measure(
     reconnected = frozenset(user for user, count in losses.connects.items() if count > 1)
     return Circumstances(
         sightings=free,
-        claimed=tuple(seen for seen in watcher.sightings if seen.attempted),
-        mixed=tuple(filter(watcher.mixed, watcher.sightings)),
+        claimed=tuple(seen for seen in data if seen.attempted),
+        mixed=tuple(filter(watcher.mixed, data)),
+        labels=labels,
         observers=frozenset(watcher.observers),
         everybody=_everybody(free, watcher.observers),
         crowded=any(len(owners) > 1 for owners in watcher.crowded.values()),
@@ -136,12 +146,13 @@ def measure(
         equal_ids=bool(pairs) and pairs <= watcher.pairs_with_equal_ids(),
         equal_prompts=bool(pairs) and pairs <= watcher.pairs_with_equal_prompts(),
         crafted=bool(pairs) and pairs <= _crafted(watcher),
-        first_owner_only=_first_only(free, watcher),
+        one_owner=len(owners) == 1,
+        first_owner=owners == {first},
         kinds=frozenset((found.checker, found.kind) for found in findings),
         said=tuple(f"{found.checker} {found.kind}: {found.summary}" for found in findings),
         lost_by=frozenset(lost_by),
         loss_rate=sum(losses.silent.values()) / asked if asked else 0.0,
-        backends=max(1, len(losses.backends)),
+        backends=len(losses.backends),
         reconnected=reconnected,
         others_died=bool(lost_by) and bool(losses.died) and not lost_by <= losses.died,
         slowed=frozenset(losses.slowed),
@@ -163,15 +174,6 @@ def _accumulated(watcher: Watcher) -> bool:
     pairs = {(seen.owner, seen.recipient) for seen in watcher.sightings}
     later = all(order.get(owner, 0) < order.get(recipient, 1) for owner, recipient in pairs)
     return later and any(len(owners) > 1 for owners in watcher.crowded.values())
-
-
-def _first_only(sightings: Sequence[Sighting], watcher: Watcher) -> bool:
-    """One owner's data reaches two others or more, and that owner was there before them."""
-    owners, recipients = {seen.owner for seen in sightings}, {seen.recipient for seen in sightings}
-    if len(owners) != 1 or not recipients:
-        return False
-    (owner,) = owners
-    return all(watcher.arrival.get(owner, 0) <= watcher.arrival.get(one, 1 << 62) for one in recipients)
 
 
 def _crafted(watcher: Watcher) -> set[frozenset[str]]:

@@ -1,8 +1,8 @@
 """The clues by which the faults of the catalogue are told apart, row by row.
 
-A clue is a question to the circumstances, what it says when the answer is yes, and the points that follow for and against
-faults. The weights are ordinal: 4 and more for what hardly any other fault does, 1 or 2 for what makes one likelier than
-its look-alikes, less than nothing for what it does not do.
+A clue is a question to the circumstances, what it says when the answer is yes, and the points that follow for and
+against faults. The weights are ordinal: 4 and more for what hardly any other fault does, 1 or 2 for what makes one
+likelier than its look-alikes, less than nothing for what it does not do.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _cached(c: C) -> bool:
 
 
 def _completion(c: C) -> bool:
-    return _mixed(c) and c.equal_prompts and c.first_owner_only
+    return _mixed(c) and c.equal_prompts and c.one_owner
 
 
 def _everybody(c: C) -> bool:
@@ -116,9 +116,13 @@ def _accepted(*words: str) -> Callable[[C], bool]:
 
 def _half(c: C) -> bool:
     """About 1 − 1/n of the questions stay without an end, for several users, whoever reconnected."""
-    expected = 1 - 1 / c.backends
+    expected = 1 - 1 / max(1, c.backends)
     several = c.backends > 1 and len(c.lost_by) > 1 and not c.lost_by <= c.reconnected
     return c.lossy and several and abs(c.loss_rate - expected) <= 0.25
+
+
+def _whole(c: C) -> bool:
+    return c.lossy and c.has("C3", "lost") and not c.has("C3", "gap", "cut short")
 
 
 def _depends(c: C, what: str) -> bool:
@@ -140,7 +144,8 @@ WHO_SEES_IT = (
     clue("answers of another kind than was asked for", lambda c: c.has("C8", "wrong object"), P3=4, P1=-3),
     clue("answers change places", lambda c: c.has("C8", "swapped", "mixed"), W5=4, P3=2, X6=1),
     clue("only the last writer is concerned", _last_writer, X1=4),
-    clue("frames carry others' user ids", lambda c: c.has("C2", "foreign user id") and not c.everybody, X1=2),
+    clue("frames of one's own runs carry others' user ids", lambda c: bool(c.labels) and not c.sightings, X1=5, X3=2),
+    clue("always those of the first user", lambda c: bool(c.labels) and c.first_owner, X3=4),
 )
 
 WHAT_IS_SEEN = (
@@ -205,7 +210,11 @@ WITH_LOSSES = (
     clue("with the death of another's connection", lambda c: c.lossy and c.others_died, W13=5, W3=-1),
     clue("nobody else's connection died", lambda c: c.lossy and not c.others_died, W13=-4),
     clue("about 1 − 1/n of the runs on n backends are lost", _half, F4=5),
-    clue("there is one backend only", lambda c: c.lossy and c.backends < 2, F4=-4),
+    clue("there is one backend only", lambda c: c.lossy and c.backends == 1, F4=-4),
+    clue("whole runs are lost, and nothing of those that arrive", _whole, F4=2, W3=1, W13=1, W8=-1),
+    clue("events come of a run that nobody asked for", lambda c: c.has("C3", "unexpected"), W6=4, W1=1),
+    clue("a run ends twice, or goes on after its end",
+         lambda c: c.has("C4", "second end", "event after the end") and not c.has("C3"), G2=2, G4=2),
     clue("events arrive again", lambda c: c.has("C3", "duplicate"), W9=6),
     clue("events of one run overtake each other", lambda c: c.has("C3", "reordered"), W10=6),
     clue("a run ends that its user did not cancel", lambda c: c.has("C4", "cancelled by nobody"), G4=8),

@@ -25,7 +25,7 @@ class Sighting:
     """Data of ``owner`` seen by ``recipient``.
 
     Arguments:
-        secret: the canary, or the id, that was seen.
+        secret: the canary, or the id, that was seen; ``name`` says which, such as ``canary`` or ``run_id``.
         overlapping: the owner was active at the same time.
         run: the run or thread that the frame says it belongs to.
         copied: the same body had been the owner's answer to the same request.
@@ -43,6 +43,7 @@ class Sighting:
     surface: str
     action: str
     secret: str
+    name: str = "canary"
     frame: str = ""
     run: str = ""
     overlapping: bool = False
@@ -99,12 +100,13 @@ class Watcher:
         """Take in the next operation."""
         if operation.surface == PROBE:
             self._introduce(operation)
+        elif operation.action == actions.CONNECT:
+            if operation.type == "ok":
+                self._fresh.add(operation.connection or "")
         elif operation.type == "invoke":
             self._begin(operation)
         elif operation.action == actions.RECEIVE:
             self._look(operation, None)
-        elif operation.action == actions.CONNECT and operation.type == "ok":
-            self._fresh.add(operation.connection or "")
         elif operation.call is not None:
             self._end(operation)
 
@@ -173,16 +175,17 @@ class Watcher:
         self.observers.add(recipient)
         if len(self.sightings) >= MOST_SIGHTINGS:
             return
-        for owner, secret in self._foreign(seen, recipient):
-            self.sightings.append(self._sighting(seen, call, owner, recipient, secret))
+        for owner, name, secret in self._foreign(seen, recipient):
+            self.sightings.append(self._sighting(seen, call, owner, recipient, name, secret))
             self.crowded[seen.index].add(owner)
 
-    def _foreign(self, seen: Operation, recipient: str) -> Iterator[tuple[str, str]]:
+    def _foreign(self, seen: Operation, recipient: str) -> Iterator[tuple[str, str, str]]:
         for sighting in self._search.find(seen.payload):
             canary = sighting.canary
-            if canary is not None and sighting.whole and canary.user != recipient:
-                if (recipient, canary.token) not in self._quoted:
-                    yield canary.user, canary.token
+            if canary is None or not sighting.whole or canary.user == recipient:
+                continue
+            if (recipient, canary.token) not in self._quoted:
+                yield canary.user, "canary", canary.token
         if seen.action != actions.RECEIVE:
             return
         ids = seen.ids or frame_of(seen).ids
@@ -190,9 +193,11 @@ class Watcher:
             value = ids.get(name, "")
             owner = self.roster.alias_of.get(value) or self.roster.objects.get(value, ("", ""))[1]
             if owner and owner != recipient and (recipient, value) not in self._quoted:
-                yield owner, value
+                yield owner, name, value
 
-    def _sighting(self, seen: Operation, call: Operation | None, owner: str, recipient: str, secret: str) -> Sighting:
+    def _sighting(
+        self, seen: Operation, call: Operation | None, owner: str, recipient: str, name: str, secret: str
+    ) -> Sighting:
         begun = call.index if call is not None else min(self._active[recipient], default=seen.index)
         overlapping = bool(self._active[owner]) or self._ended.get(owner, -1) > begun
         frame = frame_of(seen) if seen.action == actions.RECEIVE else None
@@ -209,6 +214,7 @@ class Watcher:
             surface=seen.surface,
             action=call.action if call is not None else seen.action,
             secret=secret,
+            name=name,
             frame=frame.name if frame is not None else "",
             overlapping=overlapping,
             run=run,
@@ -223,7 +229,7 @@ class Watcher:
         )
 
     def mixed(self, sighting: Sighting) -> bool:
-        """Whether foreign data came in a run of the recipient's own: content was mixed, and not a frame misrouted."""
+        """Whether it came in a run of the recipient's own: something was mixed, and not a frame misrouted."""
         known = self.roster.objects.get(sighting.run)
         return known is not None and known[1] == sighting.recipient
 
