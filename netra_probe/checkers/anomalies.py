@@ -49,8 +49,10 @@ class Anomaly:
     why: tuple[str, ...]
 
 
-def find_anomalies(transactions: Sequence[Transaction]) -> list[Anomaly]:
+def find_anomalies(transactions: Sequence[Transaction], keys: Mapping[str, Key] | None = None) -> list[Anomaly]:
     """All anomalies of a set of transactions, one per kind and set of keys: the one with the fewest transactions.
+
+    ``keys`` is their index, where it has been made already.
 
     Near linear: every micro-operation is looked at a constant number of times; the search for cycles stays within
     strongly connected components, of which a healthy history has none.
@@ -60,7 +62,7 @@ def find_anomalies(transactions: Sequence[Transaction]) -> list[Anomaly]:
     >>> [anomaly.kind for anomaly in find_anomalies([first, other])]
     ['lost update']
     """
-    keys = index_keys(transactions)
+    keys = keys if keys is not None else index_keys(transactions)
     found: dict[tuple[str, tuple[str, ...]], Anomaly] = {}
     updates: list[frozenset[str]] = []
     for anomaly in _direct(transactions, keys):
@@ -78,11 +80,6 @@ def find_anomalies(transactions: Sequence[Transaction]) -> list[Anomaly]:
             found[place] = anomaly
     order = {kind: position for position, kind in enumerate(PREVENTED_BY)}
     return sorted(found.values(), key=lambda anomaly: (order[anomaly.kind], anomaly.keys))
-
-
-def ambiguities(transactions: Sequence[Transaction]) -> int:
-    """How many versions were left out because more than one write may have made them."""
-    return sum(len(key.ambiguous) for key in index_keys(transactions).values())
 
 
 def _anomaly(kind: str, transactions: Sequence[Transaction], key: str, why: str) -> Anomaly:

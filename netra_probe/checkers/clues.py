@@ -162,7 +162,7 @@ WHEN_IT_HAPPENS = (
     clue("only between equal ids at the same time", lambda c: c.equal_ids and not _next_user(c), W5=4, X6=4, X1=-2),
     clue("the platform itself gave out equal ids", lambda c: c.equal_ids and c.has("C2", "foreign run id"), X6=4),
     clue("only between users whose ids begin alike", lambda c: c.crafted, K2=6, A5=4, K1=-4, K3=-4),
-    clue("also one after the other", _sequential, X4=1, G3=2, W6=1, K1=1, X1=-4, G1=-4, G2=-4, W5=-4),
+    clue("also one after the other", _sequential, X4=1, G3=2, W6=1, K1=1, K3=1, X1=-4, G1=-4, G2=-4, W5=-4),
     clue("only at the same time", _simultaneous, X1=2, G1=2, G2=2, W5=1, X4=-2, G3=-3, W6=-3, K1=-1, K3=-1),
 )
 

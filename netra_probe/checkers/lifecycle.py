@@ -13,8 +13,6 @@ from netra_probe.history.frames import read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Finding, Judgement
 
-#: What ends a credential; said by the probe (``revoke``, ``expire``, …) or by a request such as ``POST /auth/logout``.
-ENDINGS = frozenset(("logout", "revoke", "expire", "disable", "delete"))
 #: Frames that say nothing of anybody's business; after the end they show that the socket still lives.
 _SIGNS_OF_LIFE = frozenset(("pong", "ping", "heartbeat", "heartbeat_ack", "ack"))
 #: Frames by which a target takes leave.
@@ -109,7 +107,7 @@ class _LifecyclePass(Pass):
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
-            return action in ENDINGS or action == actions.DISTURB
+            return action in actions.ENDINGS or action == actions.DISTURB
         return surface in ("auth", "rest", "websocket")
 
     def feed(self, operation: Operation) -> None:
@@ -127,7 +125,7 @@ class _LifecyclePass(Pass):
             self._open[operation.index] = operation
         elif operation.surface == PROBE:
             what = str(operation.detail.get("what", "")) if action == actions.DISTURB else action
-            if what in ENDINGS and operation.type == "ok":
+            if what in actions.ENDINGS and operation.type == "ok":
                 self._ended(operation, operation.user, what, operation.detail.get("credential"))
         elif operation.call is not None:
             call = self._open.pop(operation.call, None)

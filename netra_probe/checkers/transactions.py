@@ -9,11 +9,10 @@ from netra_probe.checkers.anomalies import LEVELS, PREVENTED_BY, SPENT, Anomaly,
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.roster import witness
 from netra_probe.checkers.versions import Step, Transaction, frozen, index_keys
+from netra_probe.history import actions
 from netra_probe.history.operation import Operation, Outcome
 from netra_probe.verdict import Finding, Judgement
 
-#: The action of a transaction; ``detail.txn`` lists its micro-operations.
-TXN = "txn"
 _ACTS = frozenset(("r", "w", "append", "spend"))
 
 
@@ -80,7 +79,7 @@ class _TransactionPass(Pass):
         self._malformed = 0
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
-        return action == TXN
+        return action == actions.TXN
 
     def feed(self, operation: Operation) -> None:
         if operation.index < self._start:
@@ -140,9 +139,9 @@ class _TransactionPass(Pass):
             for call in self._open.values()
         ]
         allowed = LEVELS.index(self._level)
-        anomalies = find_anomalies(transactions)
-        reported = [anomaly for anomaly in anomalies if LEVELS.index(PREVENTED_BY[anomaly.kind]) <= allowed]
         keys = index_keys(transactions)
+        anomalies = find_anomalies(transactions, keys)
+        reported = [anomaly for anomaly in anomalies if LEVELS.index(PREVENTED_BY[anomaly.kind]) <= allowed]
         committed = sum(transaction.outcome == "ok" for transaction in transactions)
         uncertain = sum(transaction.outcome == "info" for transaction in transactions)
         shared = sum(

@@ -20,6 +20,9 @@ action         surface     detail
 ``receive``    websocket   observation: one frame, as it came
 ``closed``     websocket   observation: the connection ended with ``status``
 ``attempt``    any         an unauthorised or forged act: ``attempt`` (its name), ``expect``; ok says who it became
+``revoke``     probe       the user's credential ended, as seen from outside (also ``logout``, ``expire``, ``disable``,
+                           ``delete``): ``credential`` (which one, where a user has several)
+``txn``        any         a transaction: ``txn``, its micro-operations ``["r" | "w" | "append" | "spend", key, value]``
 ``row``        database    observation: one row: ``table``, ``key``, ``owner`` (alias, or None)
 ``key``        cache       observation: one key: ``key``, ``owners`` (aliases named in the key)
 ``gauge``      any         observation: a number: ``name``, ``value`` (sockets, pool connections, tasks, …)
@@ -46,4 +49,7 @@ ATTEMPT = "attempt"
 ROW = "row"
 KEY = "key"
 GAUGE = "gauge"
+TXN = "txn"
+#: What ends a credential: actions of the probe, or what a disturbance did.
+ENDINGS = frozenset(("logout", "revoke", "expire", "disable", "delete"))
 END = "end"
