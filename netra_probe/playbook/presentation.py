@@ -41,7 +41,7 @@ def _forms() -> Iterator[Attempt]:
     """The Authorization header in forms that are none of the one that is meant."""
     written: tuple[tuple[str, str, Callable[[Material], Forgery], str], ...] = (
         ("no credentials", "nothing at all", lambda _: Forgery(), REFUSED),
-        ("bearer empty", "a Bearer header without a token", _header(lambda _: "Bearer "), REFUSED),
+        ("bearer empty", "a Bearer header without a token", _header(lambda _: "Bearer"), REFUSED),
         ("bearer null", "the word null, as from a client without one", _header(lambda _: "Bearer null"), REFUSED),
         ("bearer undefined", "the word undefined, likewise", _header(lambda _: "Bearer undefined"), REFUSED),
         ("bearer not a token", "a text that is no token", _header(lambda _: "Bearer netra-probe"), REFUSED),

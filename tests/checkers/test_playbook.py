@@ -6,6 +6,7 @@ import re
 import string
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from hypothesis import given
@@ -96,6 +97,13 @@ def test_no_representation_shows_what_was_forged(attempt: Attempt) -> None:
         assert secret is not None
         # Words such as "true" and the victim's public id are no secrets.
         assert len(secret.reveal()) < 40 or secret.reveal() not in shown
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
+def test_every_forgery_can_be_put_on_the_wire(attempt: Attempt) -> None:
+    request = httpx.Request("GET", "http://target.invalid/", headers=attempt(everything()).http_headers())
+    for name, value in request.headers.items():
+        assert value == value.strip() and value.isascii() and value.isprintable(), name
 
 
 def test_the_names_are_unique_and_every_family_of_the_issue_is_there() -> None:
