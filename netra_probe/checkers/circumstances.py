@@ -101,7 +101,7 @@ class _Losses:
         elif action == actions.DISTURB:
             what = str(operation.detail.get("what", ""))
             target = operation.user or str(operation.detail.get("target", ""))
-            if any(word in what for word in ("kill", "freeze", "die", "dying")):
+            if any(word in what for word in ("kill", "freeze", "die", "dying", "cut")):
                 self.died.add(target.partition("/")[0])
             elif "slow" in what:
                 self.slowed.add(target.partition("/")[0])

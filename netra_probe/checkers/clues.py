@@ -56,11 +56,12 @@ def _next_user(c: C) -> bool:
 
 
 def _cached(c: C) -> bool:
-    return c.all(lambda seen: seen.copied) and not c.crowded
+    return c.all(lambda seen: seen.copied and seen.surface in ("rest", "auth")) and not c.crowded
 
 
 def _completion(c: C) -> bool:
-    return _mixed(c) and c.equal_prompts and c.one_owner
+    same = c.all(lambda seen: seen.copied or seen.name != "canary")
+    return _mixed(c) and same and c.equal_prompts and c.one_owner
 
 
 def _everybody(c: C) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.roster import Roster, times, witness
+from netra_probe.checkers.roster import times, witness
 from netra_probe.history import actions
 from netra_probe.history.frames import read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
@@ -88,7 +88,6 @@ class _End:
 @dataclass
 class _Socket:
     user: str
-    opened: int
     credential: str | None
 
 
@@ -96,7 +95,6 @@ class _LifecyclePass(Pass):
     def __init__(self, start: int, grace: float) -> None:
         self._start = start
         self._grace = int(grace * 1e9)
-        self._roster = Roster()
         self._open: dict[int, Operation] = {}
         self._sockets: dict[str, _Socket] = {}
         #: (user, credential) → the last operation that showed it working.
@@ -189,7 +187,7 @@ class _LifecyclePass(Pass):
         expected = (call or operation).detail.get("expect")
         if operation.type == "ok":
             credential = str(given) if given is not None else None
-            self._sockets[name] = _Socket(user=user, opened=operation.index, credential=credential)
+            self._sockets[name] = _Socket(user=user, credential=credential)
             if expected is None:
                 self._worked[(user, credential)] = operation.index
                 self._worked[(user, None)] = operation.index

@@ -7,14 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from netra_probe.checkers.bodies import values
 from netra_probe.checkers.roster import Roster
 from netra_probe.history import actions
-from netra_probe.history.canary import Canary, CanarySearch
+from netra_probe.history.canary import PREFIX, Canary, CanarySearch
 from netra_probe.history.frames import frame_of
 from netra_probe.history.operation import PROBE, Operation
 
 #: Sightings that are looked at; what they have in common shows in far fewer.
 MOST_SIGHTINGS = 5_000
+#: Texts of frames that are remembered for comparison.
+MOST_TEXTS = 20_000
 #: Bodies beyond this are read in pieces by some servers, which is when their tasks change hands.
 LARGE = 65_536
 _REFERENCES = ("run_id", "thread_id", "user_id")
@@ -28,7 +31,7 @@ class Sighting:
         secret: the canary, or the id, that was seen; ``name`` says which, such as ``canary`` or ``run_id``.
         overlapping: the owner was active at the same time.
         run: the run or thread that the frame says it belongs to.
-        copied: the same body had been the owner's answer to the same request.
+        copied: the owner had got the very same before: the same answer to the same request, or the same text.
         previous: the owner had the request before this one on the same backend.
         same_connection: likewise, on the very same connection.
         large, cancelled: that request before had a large body, or was cancelled.
@@ -95,6 +98,8 @@ class Watcher:
         self._prompts: dict[str, set[str]] = defaultdict(set)
         self._attempting: dict[str, str] = {}
         self._cancelled = False
+        #: Texts with a secret in frames to its owner: hash → owner.
+        self._texts: dict[int, str] = {}
 
     def feed(self, operation: Operation) -> None:
         """Take in the next operation."""
@@ -117,8 +122,8 @@ class Watcher:
             if not operation.detail.get("control"):
                 self._search.add(Canary(token=token, user=operation.user, field="", surface=""))
         elif operation.action == actions.DISTURB:
-            what = str(operation.detail.get("what", ""))
-            self._cancelled |= "cancel" in what or "cut" in what
+            what, target = str(operation.detail.get("what", "")), str(operation.detail.get("target", ""))
+            self._cancelled |= "cancel" in what or ("cut" in what and "/ws" not in target)
 
     def _begin(self, call: Operation) -> None:
         user = call.user or ""
@@ -182,9 +187,12 @@ class Watcher:
     def _foreign(self, seen: Operation, recipient: str) -> Iterator[tuple[str, str, str]]:
         for sighting in self._search.find(seen.payload):
             canary = sighting.canary
-            if canary is None or not sighting.whole or canary.user == recipient:
+            if canary is None or not sighting.whole:
                 continue
-            if (recipient, canary.token) not in self._quoted:
+            if canary.user == recipient:
+                if seen.action == actions.RECEIVE and len(self._texts) < MOST_TEXTS:
+                    self._texts.update((text, recipient) for text in _telling_texts(seen))
+            elif (recipient, canary.token) not in self._quoted:
                 yield canary.user, "canary", canary.token
         if seen.action != actions.RECEIVE:
             return
@@ -218,7 +226,7 @@ class Watcher:
             frame=frame.name if frame is not None else "",
             overlapping=overlapping,
             run=run,
-            copied=call is not None and self._answers.get((call.action, hash(seen.payload))) == owner,
+            copied=self._copied(seen, call, owner),
             previous=before is not None and before.user == owner,
             same_connection=line is not None and line.user == owner,
             large=before is not None and before.large,
@@ -227,6 +235,11 @@ class Watcher:
             attempted=attempted,
             last_writer=self._last_begun in (owner, recipient),
         )
+
+    def _copied(self, seen: Operation, call: Operation | None, owner: str) -> bool:
+        if call is not None:
+            return self._answers.get((call.action, hash(seen.payload))) == owner
+        return any(self._texts.get(text) == owner for text in _telling_texts(seen))
 
     def mixed(self, sighting: Sighting) -> bool:
         """Whether it came in a run of the recipient's own: something was mixed, and not a frame misrouted."""
@@ -245,6 +258,11 @@ class Watcher:
 def _pairs(shared: Mapping[str, set[str]]) -> set[frozenset[str]]:
     groups = {frozenset(users) for users in shared.values() if len(users) > 1}
     return {frozenset(pair) for users in groups for pair in itertools.combinations(sorted(users), 2)}
+
+
+def _telling_texts(seen: Operation) -> list[int]:
+    """The texts of a frame in which a canary stands, hashed."""
+    return [hash(value) for _, value in values(seen.payload) if PREFIX in value]
 
 
 def _size(call: Operation) -> int:
