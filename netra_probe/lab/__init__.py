@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netra_probe.lab.infrastructure.errors import LabError
@@ -30,7 +30,6 @@ __all__ = [
     "start_lab",
 ]
 
-
 #: Public name → the module that defines it. Imported on first use: every service of the lab imports this package, and
 #: none needs these names.
 _HOME = {
@@ -47,5 +46,13 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
+        if sys.platform == "win32" and _HOME[name] == "infrastructure.handle":
+            return _unsupported
         return getattr(import_module(f"netra_probe.lab.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _unsupported(*_: object, **__: object) -> None:
+    from netra_probe.lab.infrastructure.errors import LabError
+
+    raise LabError("The lab runs on Linux and macOS: there are no Redis programs for Windows. Use WSL 2 there.")

@@ -277,7 +277,7 @@ async def traces(lab: Lab, person: Person) -> list[str]:
             key = str(found_key)
             kind = await client.type(key)
             value = await (client.hgetall(key) if kind == "hash" else client.get(key) if kind == "string" else _none())
-            if person.id in f"{key} {value}":
+            if person.id in f"{key} {value!r}":
                 found.append(key)
     finally:
         await client.aclose()

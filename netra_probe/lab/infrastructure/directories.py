@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import tempfile
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.lab.infrastructure.errors import LabError
-from netra_probe.lab.infrastructure.janitor import remove_directory
+from netra_probe.lab.infrastructure.janitor import DOOMED, remove_directory
 
 STATE = "state.json"
 _LOCK = "lock"
@@ -112,6 +113,8 @@ def living_labs() -> Iterator[Path]:
 def sweep() -> list[str]:
     """Remove what dead labs left (a power cut, a killed janitor), their processes first; returns their ids."""
     swept: list[str] = []
+    for doomed in labs_directory().glob(f"*{DOOMED}"):
+        shutil.rmtree(doomed, ignore_errors=True)
     for directory in _lab_directories():
         if is_alive(directory) or _is_young(directory):
             continue

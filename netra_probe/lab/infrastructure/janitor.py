@@ -14,6 +14,9 @@ import sys
 import time
 from pathlib import Path
 
+DOOMED = ".gone"
+"""What the name of a directory ends in while it is being removed."""
+
 GRACE_SECONDS = 2.0
 """How long processes get to end by themselves once the supervisor is gone (PostgreSQL frees its shared memory then)."""
 
@@ -100,9 +103,14 @@ def _exists(pid: int) -> bool:
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove a lab's directory, also when a dying process still writes into it."""
-    for _ in range(5):
-        shutil.rmtree(directory, ignore_errors=True)
-        if not directory.exists():
+    """Remove a lab's directory, also when a dying process still writes into it. Its name is gone at once."""
+    doomed = directory.with_name(f"{directory.name}{DOOMED}")
+    try:
+        directory.rename(doomed)
+    except OSError:  # somebody else is removing it, too
+        doomed = directory
+    for _ in range(10):
+        shutil.rmtree(doomed, ignore_errors=True)
+        if not doomed.exists():
             return
         select.select([], [], [], 0.05)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netra_probe.lab.infrastructure import postgres, redis_server, services
+from netra_probe.lab.infrastructure import postgres, postgres_template, redis_server, services
 from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
 from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.plan import Plan
@@ -36,7 +36,7 @@ class Launch:
         self.secrets = services.Secrets()
         self.children = Children(announce=announce)
         self._held: dict[str, socket.socket] = {}
-        self._cluster: postgres.Cluster | None = None
+        self._cluster: postgres_template.Cluster | None = None
         self._broken = asyncio.Event()
         self._started = time.time()
         self._names = tuple(name for name in SERVICES if name not in plan.without)
@@ -192,21 +192,20 @@ class Launch:
         if "postgres" not in self._names:
             return
         # copying thousands of files must not keep the others waiting
-        self._cluster = await asyncio.to_thread(postgres.prepare, self.directory.path / "postgres", _cache())
+        self._cluster = await asyncio.to_thread(postgres_template.prepare, self.directory.path / "postgres", _cache())
         child = self._run_postgres()
         try:
-            await postgres.set_up(
-                self._cluster, child, self.at.ports["postgres"], self.secrets.database, self.secrets.database_admin
-            )
+            passwords = {**self.secrets.database, postgres_template.SUPERUSER: self.secrets.database_admin}
+            await postgres.set_up(self._cluster, child, self.at.ports["postgres"], passwords)
         except (LabError, TimeoutError) as error:
-            postgres.forget_template(_cache())
+            postgres_template.forget_templates(_cache())
             raise LabError(str(error) or "PostgreSQL did not accept connections in time; start again.") from None
         self._let_go("postgres")
 
     def _run_postgres(self) -> Child:
         assert self._cluster is not None
         self._hand_over("postgres")
-        command = self._cluster.command(self.at.ports["postgres"], self.directory.log("postgres"))
+        command = postgres.command(self._cluster, self.at.ports["postgres"], self.directory.log("postgres"))
         return self._watched(self.children.start(command))
 
     def _hand_over(self, name: str) -> None:
