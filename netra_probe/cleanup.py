@@ -44,7 +44,7 @@ async def discover_routes(probe: Investigation) -> Routes:
     target = probe.target
     found = []
     for url in (target.auth_url, target.backend_urls[0]):
-        http = Http(probe.history, url, surface="probe", verify=target.verify_tls, headers=target.headers)
+        http = probe.wire.http(url, surface="probe")
         found.append(await _operations(http))
         await http.close()
     return Routes(auth=found[0], backend=found[1])

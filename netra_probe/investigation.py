@@ -13,7 +13,6 @@ from netra_probe.checkers.base import Checker
 from netra_probe.cleanup import Routes
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
-from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Timeouts, Unreachable
 from netra_probe.clients.websocket import Opened, Socket
 from netra_probe.display.banner import Banner
@@ -30,6 +29,7 @@ from netra_probe.strangers import knock
 from netra_probe.target import Target
 from netra_probe.users import User, alias
 from netra_probe.verdict import CaseResult, CleanUp
+from netra_probe.wire import LiveWire, Wire
 
 Value = TypeVar("Value")
 
@@ -47,13 +47,15 @@ class Investigation:
         ledger: Ledger,
         seed: int,
         timeouts: Timeouts,
-    ):
+        wire: Wire | None = None,
+    ) -> None:
         self.scenario = scenario
         self.environment = environment
         self.target = target
         self.history = history
         self.seed = seed
         self.timeouts = timeouts
+        self.wire: Wire = wire or LiveWire(target, history, timeouts)
         self.users: list[User] = []
         self.database: DatabaseClient | None = None
         self.cache: CacheClient | None = None
@@ -150,7 +152,7 @@ class Investigation:
 
     async def _operator_state(self, url: str) -> dict[str, Any]:
         token = self.target.secret("operator_token")
-        http = Http(self.history, url, surface="operator", timeouts=self.timeouts)
+        http = self.wire.http(url, surface="operator")
         try:
             reply = await http.request(
                 "GET", "/lab/state", anonymous=True, headers={"X-Lab-Operator": token.reveal()} if token else {}

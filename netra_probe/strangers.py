@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.clients.websocket import Opened, Socket, open_socket, websocket_url
+from netra_probe.clients.websocket import Opened, Socket
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 
@@ -45,16 +45,8 @@ async def _attempt(
     call = probe.history.invoke(
         actions.ATTEMPT, user=user, connection=connection, surface="websocket", backend=like.backend, detail=detail
     )
-    opened = await open_socket(
-        probe.history,
-        websocket_url(like.backend_url),
-        token=token,
-        user=user,
-        name=connection,
-        backend=like.backend,
-        headers=probe.target.headers,
-        timeouts=probe.timeouts,
-        attempt=detail,
+    opened = await probe.wire.socket(
+        name=connection, user=user, backend=like.backend_number, token=token, attempt=detail
     )
     if isinstance(opened, Socket):
         ids = dict(opened.welcome.ids) if opened.welcome else {}

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from netra_probe.clients.agent import Run, ask
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.backend import BackendClient
-from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Closed, Reply, Silent
-from netra_probe.clients.websocket import Opened, Received, Socket, open_socket, websocket_url
+from netra_probe.clients.websocket import Opened, Received, Socket
 from netra_probe.history import actions
 from netra_probe.history.canary import mint
 from netra_probe.history.secret import Secret
@@ -47,34 +46,22 @@ class User:
         self._probe = probe
         self._password = password
         target = probe.target
-        self._backend = backend % len(target.backend_urls)
-        self.auth = AuthClient(self._http(target.auth_url, surface="auth"))
-        self.rest = BackendClient(self._http(self.backend_url, surface="rest", backend=self.backend))
+        #: Position of the user's backend in ``target.backend_urls``.
+        self.backend_number = backend % len(target.backend_urls)
+        self.auth = AuthClient(probe.wire.http(target.auth_url, surface="auth", user=name))
+        self.rest = BackendClient(probe.wire.http(self.backend_url, surface="rest", user=name, backend=self.backend))
         self._epochs: dict[str, itertools.count[int]] = {}
         self._connections = itertools.count(1)
         self._questions = itertools.count(1)
         self._thread = ""
 
-    def _http(self, base_url: str, *, surface: str, backend: str | None = None) -> Http:
-        target = self._probe.target
-        return Http(
-            self._probe.history,
-            base_url,
-            surface=surface,
-            user=self.name,
-            backend=backend,
-            headers=target.headers,
-            verify=target.verify_tls,
-            timeouts=self._probe.timeouts,
-        )
-
     @property
     def backend(self) -> str:
-        return f"backend-{self._backend + 1}"
+        return f"backend-{self.backend_number + 1}"
 
     @property
     def backend_url(self) -> str:
-        return self._probe.target.backend_urls[self._backend]
+        return self._probe.target.backend_urls[self.backend_number]
 
     def canary(self, field: str, surface: str) -> str:
         """A fresh canary of this user for a field and a surface; each call is a new epoch."""
@@ -119,17 +106,11 @@ class User:
         self, *, backend: int | None = None, token: Secret | None = None, attempt: Mapping[str, object] | None = None
     ) -> Opened:
         """Open a WebSocket with the user's own token (or the one given) and keep it as ``socket``."""
-        target = self._probe.target
-        number = self._backend if backend is None else backend % len(target.backend_urls)
-        opened = await open_socket(
-            self._probe.history,
-            websocket_url(target.backend_urls[number]),
-            token=token or self.auth.access,
-            user=self.name,
+        opened = await self._probe.wire.socket(
             name=f"{self.name}/ws-{next(self._connections)}",
-            backend=f"backend-{number + 1}",
-            headers=target.headers,
-            timeouts=self._probe.timeouts,
+            user=self.name,
+            backend=self.backend_number if backend is None else backend % len(self._probe.target.backend_urls),
+            token=token or self.auth.access,
             attempt=attempt,
         )
         if isinstance(opened, Socket):

@@ -1,0 +1,73 @@
+"""How an investigation reaches its target: live, or from a recording (``netra_probe.replay``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from netra_probe.clients.http import Http
+from netra_probe.clients.replies import Timeouts
+from netra_probe.clients.websocket import Opened, open_socket, websocket_url
+from netra_probe.history.secret import Secret
+from netra_probe.history.store import Recorder
+from netra_probe.target import Target
+
+
+class Wire(Protocol):
+    """Makes the clients; everything that goes to a target or comes from it passes one of them."""
+
+    def http(self, base_url: str, *, surface: str, user: str | None = None, backend: str | None = None) -> Http:
+        """A recording HTTP client of one user at one service."""
+
+    async def socket(
+        self,
+        *,
+        name: str,
+        user: str | None,
+        backend: int,
+        token: Secret | None,
+        attempt: Mapping[str, Any] | None = None,
+    ) -> Opened:
+        """Open a WebSocket at the backend with this number."""
+
+
+class LiveWire:
+    """The real thing."""
+
+    def __init__(self, target: Target, history: Recorder, timeouts: Timeouts) -> None:
+        self._target = target
+        self._history = history
+        self._timeouts = timeouts
+
+    def http(self, base_url: str, *, surface: str, user: str | None = None, backend: str | None = None) -> Http:
+        return Http(
+            self._history,
+            base_url,
+            surface=surface,
+            user=user,
+            backend=backend,
+            headers=self._target.headers,
+            verify=self._target.verify_tls,
+            timeouts=self._timeouts,
+        )
+
+    async def socket(
+        self,
+        *,
+        name: str,
+        user: str | None,
+        backend: int,
+        token: Secret | None,
+        attempt: Mapping[str, Any] | None = None,
+    ) -> Opened:
+        return await open_socket(
+            self._history,
+            websocket_url(self._target.backend_urls[backend]),
+            token=token,
+            user=user,
+            name=name,
+            backend=f"backend-{backend + 1}",
+            headers=self._target.headers,
+            timeouts=self._timeouts,
+            attempt=attempt,
+        )
