@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import CaseView, ScenarioView
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
+from netra_probe.history.operation import Operation
 from netra_probe.history.store import Recorder
 from netra_probe.judging import ScenarioResult, judge_case, scenario_result, skipped_case
 from netra_probe.ledger import Ledger
@@ -212,17 +213,21 @@ class Investigation:
 
     # Showing
 
+    def recorded(self) -> Iterator[Operation]:
+        """Everything recorded so far."""
+        return iter(self.history)
+
     def matrix(self) -> LeakMatrix:
         """Who saw whose canaries since the last check: owner × recipient."""
-        return LeakMatrix.of(self.history, start=self._window)
+        return LeakMatrix.of(self.recorded(), start=self._window)
 
     def events(self) -> EventTable:
         """The events of each user's runs since the last check."""
-        return EventTable.of(self.history, start=self._window)
+        return EventTable.of(self.recorded(), start=self._window)
 
     def timeline(self) -> Timeline:
         """The same as a picture: a lane per connection, foreign frames marked."""
-        return Timeline.of(self.history, start=self._window)
+        return Timeline.of(self.recorded(), start=self._window)
 
     def verdict(self) -> ScenarioView:
         """The verdict on the whole scenario: one row a case."""

@@ -24,6 +24,7 @@ from netra_probe.history.store import SCHEMA, Recorder
 from netra_probe.investigation import Investigation
 from netra_probe.ledger import Ledger
 from netra_probe.parameters import environment_file, folder, read_parameters
+from netra_probe.replay import replay
 from netra_probe.requirements import SCENARIOS
 from netra_probe.sweeping import sweep
 from netra_probe.target import Target, read_target
@@ -51,7 +52,8 @@ async def investigate(
         environment: name of the parameter file; ``lab`` starts the embedded platform unless one is running.
         users: how many users to register, at least two.
         seed: of canaries and everything random.
-        target: a deployment as in a parameter file; empty takes the environment's own.
+        target: a deployment as in a parameter file; empty takes the environment's own; ``{"replay": PATH}`` answers
+            every act from a recorded history instead.
         deadline: seconds one agent run may take.
 
     Raises ParameterError for wrong use and TargetError when the target cannot be used.
@@ -60,6 +62,8 @@ async def investigate(
         raise ParameterError(f'unknown scenario "{scenario}"; {did_you_mean(scenario, SCENARIOS)}')
     if users < 2:
         raise ParameterError(f"users={users}: isolation needs at least two users; raise the parameter.")
+    if target is not None and not isinstance(target, Target) and "replay" in target:
+        return await replay(str(target["replay"]), scenario=scenario, users=users)
     resolved = await _resolve(environment, target)
     probe = Investigation(
         scenario=scenario,

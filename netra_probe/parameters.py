@@ -92,7 +92,12 @@ def read_parameters(path: Path, overrides: dict[str, Any] | None = None) -> Para
     except pydantic.ValidationError as error:
         place = _line(tree, error.errors()[0]["loc"])
         raise ParameterError(f"{path}{place}: {explain(error, Parameters)}") from None
-    if parameters.target:
+    if "replay" in parameters.target:
+        if len(parameters.target) > 1:
+            raise ParameterError(
+                f'{path}: "target.replay" stands alone, a recording has no addresses; drop the others.'
+            )
+    elif parameters.target:
         try:
             Target.model_validate(parameters.target)
         except pydantic.ValidationError as error:

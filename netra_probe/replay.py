@@ -1,0 +1,129 @@
+"""Replay: a notebook over a recorded history, unedited, as if live.
+
+    probe = await investigate("C4", target={"replay": "outputs/staging/…/history/C4.jsonl.gz"})
+
+Nothing is sent anywhere. Each act of the notebook is answered with what the recording holds for the same user and the
+same act, in order; verdicts are judged on the recorded windows. An act that was never recorded is answered with
+``Unreachable(reason="not in the recording")``, which is what an edited notebook gets to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from netra_probe.checkers.base import Checker
+from netra_probe.clients.replies import Timeouts
+from netra_probe.display.views import CaseView
+from netra_probe.errors import ParameterError
+from netra_probe.history import actions
+from netra_probe.history.operation import Operation
+from netra_probe.history.secret import Secret
+from netra_probe.history.store import History
+from netra_probe.investigation import Investigation
+from netra_probe.judging import judge_case, skipped_case
+from netra_probe.ledger import Ledger
+from netra_probe.playback import ReplayWire, Tape
+from netra_probe.target import Target
+from netra_probe.users import User, alias
+from netra_probe.verdict import CleanUp, Verdict
+
+
+class Replay(Investigation):
+    """An investigation whose acts are answered from a recording."""
+
+    def __init__(self, tape: Tape, *, scenario: str) -> None:
+        opened = tape[0].detail
+        if opened["scenario"] != scenario:
+            raise ParameterError(
+                f"{tape.path} is the history of {opened['scenario']}, not of {scenario}; open the matching notebook."
+            )
+        target = Target(
+            auth_url="http://recorded.invalid",
+            backend_urls=["http://recorded.invalid"] * max(1, _backends(tape)),
+        )
+        super().__init__(
+            scenario=scenario,
+            environment=str(opened["environment"]),
+            target=target,
+            history=tape,
+            ledger=Ledger(),
+            seed=int(opened["seed"]),
+            timeouts=Timeouts(),
+            wire=ReplayWire(tape),
+        )
+        self._markers = {
+            str(operation.detail["case"]): operation
+            for operation in tape
+            if operation.action in (actions.CHECK, actions.SKIP)
+        }
+        self._window = min((int(m.detail.get("start", 0)) for m in self._markers.values()), default=0)
+
+    async def recruit(self, number: int) -> list[User]:
+        recruits = []
+        by_name = {operation.user: operation for operation in self.history if operation.action == actions.PRINCIPAL}
+        for position in range(len(self._everybody), len(self._everybody) + number):
+            principal = by_name.get(alias(position))
+            if principal is None:
+                raise ParameterError(f"the recording has {len(by_name)} users; lower the parameter `users`.")
+            user = User(
+                self,
+                name=alias(position),
+                email=str(principal.detail.get("email", "")),
+                password=Secret("recorded"),
+                backend=position,
+            )
+            user.id = principal.ids.get("user_id", "")
+            recruits.append(user)
+        self._everybody += recruits
+        return recruits
+
+    def recorded(self) -> Iterator[Operation]:
+        """Up to the end of the window that is shown now: the next case of the recording."""
+        end = min((marker.index for marker in self._markers.values() if marker.index >= self._window), default=None)
+        for operation in self.history:
+            if end is not None and operation.index >= end:
+                return
+            yield operation
+
+    async def look(self) -> None:
+        pass
+
+    async def gauge(self, cycle: int) -> None:
+        pass
+
+    def check(self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = ()) -> CaseView:
+        marker = self._markers.get(case)
+        if marker is None:
+            raise ParameterError(
+                f"the recording ends before {case}; it judged {', '.join(self._markers) or 'nothing'}."
+            )
+        if marker.action == actions.SKIP:
+            result = skipped_case(case, str(marker.detail["claim"]), str(marker.detail["reason"]))
+        else:
+            result = judge_case(self.history, marker, checkers)
+        self._window = marker.index + 1
+        self._cases.append(result)
+        self._banner.update(self._cases, self.cleaned)
+        return CaseView(result, self.history)
+
+    async def close(self) -> CleanUp:
+        marker = next((operation for operation in self.history if operation.action == actions.CLEANUP), None)
+        if marker is None:
+            self.cleaned = CleanUp(verdict=Verdict.INCONCLUSIVE, left=("the recording ends before its clean-up",))
+        else:
+            self.cleaned = CleanUp(verdict=Verdict(marker.detail["verdict"]), left=tuple(marker.detail["left"]))
+        self._banner.update(self._cases, self.cleaned)
+        return self.cleaned
+
+
+def _backends(tape: Tape) -> int:
+    return len({operation.backend for operation in tape if operation.backend})
+
+
+async def replay(path: str | Path, *, scenario: str, users: int) -> Replay:
+    """Open a recording as an investigation. Raises ParameterError when it is not one of this scenario."""
+    probe = Replay(Tape(History.open(path)), scenario=scenario)
+    probe.users = await probe.recruit(users)
+    probe._banner.show([user.name for user in probe.users])
+    return probe
