@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from netra_probe.checkers import from_options
+from netra_probe.checkers.attribution import Attribution, attribute, attributed
 from netra_probe.checkers.base import Checker, Window, judge
 from netra_probe.history import actions
 from netra_probe.history.frames import read_frame
@@ -89,7 +90,14 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
             yield operation
 
     judgements = tuple(judge(checkers, watched(), window))
-    return _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances)
+    attribution = Attribution()
+    if found := [finding for judgement in judgements for finding in judgement.findings]:
+        attribution = attribute(found, history, window)
+        judgements = tuple(
+            replace(judgement, findings=attributed(judgement.findings, attribution)) for judgement in judgements
+        )
+    result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances)
+    return replace(result, looks_like=tuple(map(str, attribution)))
 
 
 #: Counts that follow from what the probe did; the others depend on the moment at which a disturbance struck.

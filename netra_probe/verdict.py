@@ -102,7 +102,10 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseResult:
-    """The verdict on one case, with everything that it rests on."""
+    """The verdict on one case, with everything that it rests on.
+
+    ``looks_like`` names the groups of catalogue faults that would look like the findings, likeliest first, with reasons.
+    """
 
     id: str
     title: str
@@ -110,6 +113,7 @@ class CaseResult:
     reason: str
     requirements: tuple[str, ...] = ()
     judgements: tuple[Judgement, ...] = ()
+    looks_like: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -49,6 +49,7 @@ class CaseView(View):
         lines = [f"{str(result.verdict).upper()}  {result.id} {result.title}", f"      {result.reason}"]
         for finding in result.findings:
             lines += ["", *self._finding(finding)]
+        lines += [f"      looks like {group}" for group in result.looks_like]
         for judgement in result.judgements:
             lines += [f"      doubt ({judgement.checker}): {doubt}" for doubt in judgement.doubts]
         return "\n".join(lines)
@@ -58,8 +59,6 @@ class CaseView(View):
         if finding.explanation:
             lines.append(f"      {finding.explanation}")
         lines += [f"      {self._shown.get(index, f'#{index}')}" for index in finding.witness]
-        if finding.attribution:
-            lines.append(f"      looks like: {', '.join(finding.attribution)}")
         return lines
 
     def html(self) -> str:
@@ -75,6 +74,7 @@ class CaseView(View):
                 f'<p style="margin:8px 0 2px 0"><b>{html.escape(head.strip())}</b></p>'
                 f'<pre style="margin:0 0 0 12px;white-space:pre-wrap;font-size:12px">{body}</pre>'
             )
+        parts += [f"<p>looks like {html.escape(group)}</p>" for group in result.looks_like]
         for judgement in result.judgements:
             parts += [f"<p>doubt ({judgement.checker}): {html.escape(doubt)}</p>" for doubt in judgement.doubts]
         return "".join(parts)
