@@ -104,7 +104,8 @@ class Judgement:
 class CaseResult:
     """The verdict on one case, with everything that it rests on.
 
-    ``looks_like`` names the groups of catalogue faults that would look like the findings, likeliest first, with reasons.
+    ``looks_like`` names the groups of catalogue faults that would look like the findings, likeliest first, with
+    reasons.
     """
 
     id: str
