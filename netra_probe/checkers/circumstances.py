@@ -13,6 +13,7 @@ from netra_probe.history.operation import Operation
 from netra_probe.verdict import Finding
 
 #: Kinds by which C3 and C4 say that something did not arrive.
+NEARLY = 0.9
 _LOSSES = frozenset(("lost", "cut short", "gap", "never ended", "tool without end"))
 
 
@@ -23,6 +24,7 @@ class Circumstances:
     Arguments:
         sightings: foreign data seen by users who had not named its id, and by those who had (``claimed``).
         mixed: of both, the content that came inside a run of the recipient's own.
+        repeated: all of that content was, word for word, in frames to its owner.
         labels: user ids of others on frames of the recipient's own runs; they count as no sightings.
         observers: users to whom anything was delivered.
         everybody: each owner's data reached all other observers, of whom there were at least two.
@@ -38,6 +40,7 @@ class Circumstances:
     sightings: tuple[Sighting, ...] = ()
     claimed: tuple[Sighting, ...] = ()
     mixed: tuple[Sighting, ...] = ()
+    repeated: bool = False
     labels: tuple[Sighting, ...] = ()
     observers: frozenset[str] = frozenset()
     everybody: bool = False
@@ -61,6 +64,10 @@ class Circumstances:
     def all(self, test: Callable[[Sighting], bool]) -> bool:
         """Whether there are sightings and all of them pass."""
         return bool(self.sightings) and all(map(test, self.sightings))
+
+    def mostly(self, test: Callable[[Sighting], bool]) -> bool:
+        """Whether nearly all pass: clients and servers do not see concurrent acts in quite the same order."""
+        return bool(self.sightings) and sum(map(test, self.sightings)) >= NEARLY * len(self.sightings)
 
     def any(self, test: Callable[[Sighting], bool]) -> bool:
         """Whether some sighting passes."""
@@ -126,6 +133,7 @@ def measure(
         losses.feed(operation, window.start)
     labels = tuple(seen for seen in watcher.sightings if seen.name == "user_id" and watcher.mixed(seen))
     data = [seen for seen in watcher.sightings if seen.name != "user_id" or not watcher.mixed(seen)]
+    mixed = tuple(filter(watcher.mixed, data))
     free = tuple(seen for seen in data if not seen.attempted)
     owners = {seen.owner for seen in (*data, *labels)}
     first = min(watcher.arrival, key=lambda user: watcher.arrival[user], default="")
@@ -137,7 +145,8 @@ def measure(
     return Circumstances(
         sightings=free,
         claimed=tuple(seen for seen in data if seen.attempted),
-        mixed=tuple(filter(watcher.mixed, data)),
+        mixed=mixed,
+        repeated=bool(mixed) and all(map(watcher.repeated, (seen for seen in mixed if seen.name == "canary"))),
         labels=labels,
         observers=frozenset(watcher.observers),
         everybody=_everybody(free, watcher.observers),
@@ -161,11 +170,17 @@ def measure(
 
 
 def _everybody(sightings: Sequence[Sighting], observers: set[str]) -> bool:
-    reached: dict[str, set[str]] = defaultdict(set)
+    """Nearly every secret that at least two others could have seen was seen by all of them."""
+    reached: dict[tuple[str, str], set[str]] = defaultdict(set)
+    could: dict[tuple[str, str], int] = defaultdict(int)
     for seen in sightings:
-        reached[seen.owner].add(seen.recipient)
-    others = {owner: observers - {owner} for owner in reached}
-    return bool(reached) and all(len(others[owner]) > 1 and others[owner] <= got for owner, got in reached.items())
+        secret = (seen.owner, seen.secret)
+        reached[secret].add(seen.recipient)
+        others = seen.reachable if seen.surface == "websocket" else len(observers - {seen.owner})
+        could[secret] = max(could[secret], others)
+    telling = [secret for secret in reached if could[secret] > 1]
+    full = sum(len(reached[secret]) >= could[secret] for secret in telling)
+    return bool(telling) and full >= NEARLY * len(telling)
 
 
 def _accumulated(watcher: Watcher) -> bool:

@@ -60,8 +60,7 @@ def _cached(c: C) -> bool:
 
 
 def _completion(c: C) -> bool:
-    same = c.all(lambda seen: seen.copied or seen.name != "canary")
-    return _mixed(c) and same and c.equal_prompts and c.one_owner
+    return _mixed(c) and c.repeated and c.equal_prompts and c.one_owner
 
 
 def _everybody(c: C) -> bool:
@@ -78,8 +77,13 @@ def _unscoped(c: C) -> bool:
 
 
 def _last_writer(c: C) -> bool:
-    routed = c.all(lambda seen: seen.last_writer) and c.any(lambda seen: seen.overlapping)
+    routed = c.mostly(lambda seen: seen.last_writer) and c.any(lambda seen: seen.overlapping)
     return routed and not (c.everybody or c.equal_ids or _mixed(c) or _cached(c))
+
+
+def _wrong_user(c: C) -> bool:
+    """Whole frames of one user's run reach another one who is active, and not everybody."""
+    return _misrouted(c) and _simultaneous(c) and not (c.everybody or c.equal_ids)
 
 
 def _stale(c: C) -> bool:
@@ -87,11 +91,11 @@ def _stale(c: C) -> bool:
 
 
 def _sequential(c: C) -> bool:
-    return c.any(lambda seen: not seen.overlapping)
+    return bool(c.sightings) and not _simultaneous(c)
 
 
 def _simultaneous(c: C) -> bool:
-    return c.all(lambda seen: seen.overlapping)
+    return c.mostly(lambda seen: seen.overlapping)
 
 
 def _tools(c: C) -> bool:
@@ -145,6 +149,7 @@ WHO_SEES_IT = (
     clue("answers of another kind than was asked for", lambda c: c.has("C8", "wrong object"), P3=4, P1=-3),
     clue("answers change places", lambda c: c.has("C8", "swapped", "mixed"), W5=4, P3=2, X6=1),
     clue("only the last writer is concerned", _last_writer, X1=4),
+    clue("whole frames go to another user who is active", _wrong_user, X1=3, G1=-3, G2=-3),
     clue("frames of one's own runs carry others' user ids", lambda c: bool(c.labels) and not c.sightings, X1=5, X3=2),
     clue("always those of the first user", lambda c: bool(c.labels) and c.first_owner, X3=4),
 )

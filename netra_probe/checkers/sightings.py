@@ -31,7 +31,9 @@ class Sighting:
         secret: the canary, or the id, that was seen; ``name`` says which, such as ``canary`` or ``run_id``.
         overlapping: the owner was active at the same time.
         run: the run or thread that the frame says it belongs to.
-        copied: the owner had got the very same before: the same answer to the same request, or the same text.
+        copied: the owner had got the very same answer to the same request before.
+        texts: of a frame, the texts in which a canary stands, hashed.
+        reachable: how many others could have seen it at that moment: with an open socket, for a frame.
         previous: the owner had the request before this one on the same backend.
         same_connection: likewise, on the very same connection.
         large, cancelled: that request before had a large body, or was cancelled.
@@ -58,6 +60,8 @@ class Sighting:
     unasked: bool = False
     attempted: str = ""
     last_writer: bool = False
+    texts: tuple[int, ...] = ()
+    reachable: int = 0
 
 
 @dataclass
@@ -98,6 +102,8 @@ class Watcher:
         self._prompts: dict[str, set[str]] = defaultdict(set)
         self._attempting: dict[str, str] = {}
         self._cancelled = False
+        #: Open sockets: connection → user.
+        self._connected: dict[str, str] = {}
         #: Texts with a secret in frames to its owner: hash → owner.
         self._texts: dict[int, str] = {}
 
@@ -108,6 +114,9 @@ class Watcher:
         elif operation.action == actions.CONNECT:
             if operation.type == "ok":
                 self._fresh.add(operation.connection or "")
+                self._connected[operation.connection or ""] = operation.user or ""
+        elif operation.action == actions.CLOSED:
+            self._connected.pop(operation.connection or "", None)
         elif operation.type == "invoke":
             self._begin(operation)
         elif operation.action == actions.RECEIVE:
@@ -226,7 +235,7 @@ class Watcher:
             frame=frame.name if frame is not None else "",
             overlapping=overlapping,
             run=run,
-            copied=self._copied(seen, call, owner),
+            copied=call is not None and self._answers.get((call.action, hash(seen.payload))) == owner,
             previous=before is not None and before.user == owner,
             same_connection=line is not None and line.user == owner,
             large=before is not None and before.large,
@@ -234,12 +243,13 @@ class Watcher:
             unasked=connection in self._fresh and not self._active[owner] and call is None,
             attempted=attempted,
             last_writer=self._last_begun in (owner, recipient),
+            texts=tuple(_telling_texts(seen)) if frame is not None and name == "canary" else (),
+            reachable=len({*self._connected.values()} - {owner}) if frame is not None else 0,
         )
 
-    def _copied(self, seen: Operation, call: Operation | None, owner: str) -> bool:
-        if call is not None:
-            return self._answers.get((call.action, hash(seen.payload))) == owner
-        return any(self._texts.get(text) == owner for text in _telling_texts(seen))
+    def repeated(self, sighting: Sighting) -> bool:
+        """Whether the owner got the very same text in a frame, before or after."""
+        return any(self._texts.get(text) == sighting.owner for text in sighting.texts)
 
     def mixed(self, sighting: Sighting) -> bool:
         """Whether it came in a run of the recipient's own: something was mixed, and not a frame misrouted."""
