@@ -304,6 +304,17 @@ def test_a_part_can_be_killed_and_started_again_on_its_port() -> None:
             lab.kill_service("mysql")
 
 
+def test_stopping_one_part_leaves_the_lab_running() -> None:
+    with start_lab(without=STORES_ONLY) as lab:
+        lab.stop_service("redis")
+        services = lab.status()["services"]
+        assert (services["redis"]["healthy"], services["postgres"]["healthy"]) == (False, True)
+        with pytest.raises(LabError, match="cannot stop redis, which is stopped"):
+            lab.stop_service("redis")
+        lab.start_service("redis")
+        assert lab.status()["services"]["redis"]["healthy"]
+
+
 def test_the_operator_view_is_hidden_from_everybody_else(lab: Lab) -> None:
     import httpx
 

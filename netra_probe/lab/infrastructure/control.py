@@ -19,14 +19,14 @@ ANSWER_SECONDS = 30.0
 
 
 async def serve(lab: Launch, path: Path, told_to_end: asyncio.Future[str]) -> asyncio.Server:
-    """Answer one JSON line per connection: ``{"do": "stop"}`` or ``{"do": "kill" | …, "service": name}``."""
+    """Answer one JSON line per connection; ``{"do": "stop"}`` ends the lab, ``{"do": …, "service": …}`` one part."""
     order = asyncio.Lock()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         reply: dict[str, Any] = {"ok": True}
         try:
             request = json.loads(await reader.readline())
-            if request.get("do") == "stop":
+            if request.get("do") == "stop" and "service" not in request:
                 if not told_to_end.done():
                     told_to_end.set_result("control")
             else:
