@@ -105,7 +105,10 @@ class _Losses:
             self.backends.add(operation.backend)
         if action == actions.CONNECT and operation.type == "ok":
             self.connects[user] += 1
-        elif action == actions.DISTURB:
+        elif action == actions.CLOSED and operation.index < start:
+            # What was over before the window is no second connection in it.
+            self.connects[user] -= 1
+        elif action == actions.DISTURB and operation.index >= start:
             what = str(operation.detail.get("what", ""))
             target = operation.user or str(operation.detail.get("target", ""))
             if any(word in what for word in ("kill", "freeze", "die", "dying", "cut")):

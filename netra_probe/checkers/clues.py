@@ -17,9 +17,9 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
     fault: frozenset(checkers.split())
     for fault, checkers in {
         "A1": "C6", "A2": "C6", "A3": "C6 C7", "A4": "C6", "A5": "C6 C1 C2 C8", "A6": "C7", "A7": "C6 C9",
-        "A8": "C6", "A9": "C5 C6 C1", "X1": "C1 C2 C6 C8 C11 C12", "X2": "C1 C2 C8 C11", "X3": "C2 C12 C1",
-        "X4": "C1 C2 C11", "X6": "C2 C4 C12 C1 C3 C8", "W1": "C1 C2 C3 C4 C5 C11", "W2": "C2 C5 C1",
-        "W3": "C3 C4", "W4": "C5 C1 C2", "W5": "C8 C1 C2", "W6": "C1 C2 C3", "W8": "C3 C4", "W9": "C3 C4",
+        "A8": "C6", "A9": "C5 C6 C1", "X1": "C1 C2 C3 C4 C6 C8 C11 C12", "X2": "C1 C2 C8 C11", "X3": "C2 C12 C1",
+        "X4": "C1 C2 C11", "X6": "C2 C4 C12 C1 C3 C8", "W1": "C1 C2 C3 C4 C5 C11", "W2": "C2 C5 C1 C3",
+        "W3": "C3 C4", "W4": "C5 C1 C2", "W5": "C8 C1 C2 C3 C4", "W6": "C1 C2 C3", "W8": "C3 C4", "W9": "C3 C4",
         "W10": "C3 C4", "W11": "C7", "W13": "C3 C4 C11", "G1": "C1 C11", "G2": "C1 C4 C11", "G3": "C1 C11",
         "G4": "C4 C3", "G5": "C1 C11", "G6": "C5 C1", "D1": "C5 C1 C2", "D2": "C5 C12", "D3": "C1 C11 C5 C2",
         "D5": "C9", "P1": "C1 C12 C2 C11", "P2": "C9 C12", "P3": "C8 C1 C2", "P4": "C10 C11", "K1": "C1 C2 C8 C11",
