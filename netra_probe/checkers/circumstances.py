@@ -12,8 +12,9 @@ from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.verdict import Finding
 
-#: Kinds by which C3 and C4 say that something did not arrive.
+#: The share of sightings that counts as nearly all.
 NEARLY = 0.9
+#: Kinds by which C3 and C4 say that something did not arrive.
 _LOSSES = frozenset(("lost", "cut short", "gap", "never ended", "tool without end"))
 
 
@@ -27,7 +28,7 @@ class Circumstances:
         repeated: all of that content was, word for word, in frames to its owner.
         labels: user ids of others on frames of the recipient's own runs; they count as no sightings.
         observers: users to whom anything was delivered.
-        everybody: each owner's data reached all other observers, of whom there were at least two.
+        everybody: nearly every secret reached all others who could have seen it, of whom there were at least two.
         crowded: some answer held the data of several others at once; ``accumulated``: always of all who came before.
         equal_ids, equal_prompts: every pair of owner and recipient shared an id, or a prompt.
         one_owner: all that was seen is one user's; ``first_owner``: who did something before all others.
