@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Refused
+from netra_probe.clients.replies import Answered, Refused, Silent, Unreachable
 from netra_probe.history import actions
 from netra_probe.verdict import CleanUp, Verdict
 
@@ -69,25 +69,34 @@ async def remove_user(user: User, routes: Routes) -> list[str]:
     if not user.id:
         return []
     left: list[str] = []
-    rest, auth = user.rest.http, user.auth.http
     route = routes.removal("backend", BACKEND_REMOVAL)
-    if route is not None:
-        if not await rest.request("DELETE", route, path=_fill(route, user.id)):
-            left.append(f"data of {user.name}")
-    else:
+    if route is None:
         left += await _remove_threads(user)
+    elif not await _delete(user.rest.http, route, user.id):
+        left.append(f"data of {user.name}")
+    if left:
+        # The account is the only key to what is left: it stays, for the next sweep to try again.
+        return [*left, f"account of {user.name}"]
     route = routes.removal("auth", AUTH_REMOVAL)
     if route is None:
         # Without a way out the least one owes is an ended session and a name on the list.
         await user.auth.logout()
         left.append(f"account of {user.name}")
-    elif not await auth.request("DELETE", route, path=_fill(route, user.id)):
+    elif not await _delete(user.auth.http, route, user.id) or not isinstance(
+        await user.auth.login(email=user.email, password=user._password), Refused
+    ):
         left.append(f"account of {user.name}")
-    else:
-        again = await user.auth.login(email=user.email, password=user._password)
-        if not isinstance(again, Refused):
-            left.append(f"account of {user.name}")
     return left
+
+
+async def _delete(http: Http, route: str, user_id: str) -> bool:
+    """Send DELETE; where it may or may not have happened (a cut connection, a time-out) send it once more."""
+    path = {route.split("{")[1].split("}")[0]: user_id} if "{" in route else {}
+    reply = await http.request("DELETE", route, path=path)
+    if isinstance(reply, Silent) or (isinstance(reply, Unreachable) and reply.sent):
+        again = await http.request("DELETE", route, path=path)
+        return bool(again) or (isinstance(again, Refused) and again.status in (401, 404, 410))
+    return bool(reply)
 
 
 async def _remove_threads(user: User) -> list[str]:
@@ -101,11 +110,6 @@ async def _remove_threads(user: User) -> list[str]:
         if isinstance(id, str) and not await user.rest.delete_thread(id):
             left.append(f"a thread of {user.name}")
     return left
-
-
-def _fill(route: str, id: str) -> dict[str, str]:
-    """The path parameter of a route, whatever the target calls it."""
-    return {route.split("{")[1].split("}")[0]: id} if "{" in route else {}
 
 
 async def clean_up(probe: Investigation, users: list[User]) -> CleanUp:

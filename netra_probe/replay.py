@@ -74,6 +74,7 @@ class Replay(Investigation):
                 backend=position,
             )
             user.id = principal.ids.get("user_id", "")
+            user.auth.access = user.auth.refreshing = Secret("recorded.recorded.recorded")
             recruits.append(user)
         self._everybody += recruits
         return recruits

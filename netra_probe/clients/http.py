@@ -19,6 +19,9 @@ from netra_probe.history.store import Recorder
 
 #: Carries the request's nonce; a target that echoes it proves which response belongs to which request.
 NONCE_HEADER = "X-Request-ID"
+#: An idle connection is not used again after this time: servers close theirs after about five seconds, and a request
+#: that crosses the close on its way is cut without a reply.
+KEEP_ALIVE_SECONDS = 2.0
 #: Bodies beyond this many characters are kept shortened; nothing beyond is searched.
 LONGEST_BODY = 1_000_000
 
@@ -61,6 +64,7 @@ class Http:
             headers=dict(headers or {}),
             verify=verify,
             timeout=httpx.Timeout(self.timeouts.reply, connect=self.timeouts.connect),
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
             follow_redirects=False,
             trust_env=False,
         )
