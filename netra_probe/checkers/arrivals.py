@@ -45,8 +45,8 @@ class Run:
     first: int
     ended: int = -1
     streams: dict[str | None, Stream] = field(default_factory=dict)
-    #: Sequence number → operation that brought it first.
-    sequences: dict[int, int] = field(default_factory=dict)
+    #: Whether the numbers of the events were not simply one after the other on one connection.
+    uneven: bool = False
 
     def gaps(self, life: Life) -> list[tuple[int, int, int]]:
         """Absent sequence numbers: how many, and the operations before and after.
@@ -54,12 +54,16 @@ class Run:
         What was on its way when a connection of the user ended is not missed: it may have been sent (``info``), and who
         comes back without saying what they saw last cannot be sent it again.
         """
-        numbers = self.sequences
         absent: list[tuple[int, int, int]] = []
-        if not numbers or max(numbers) - min(numbers) + 1 == len(numbers):
+        if not self.uneven and len(self.streams) == 1:
             return absent
+        numbers: dict[int, int] = {}
+        for stream in self.streams.values():
+            for (_, number), index in stream.seen.items():
+                if isinstance(number, int):
+                    numbers[number] = min(index, numbers.get(number, index))
         for number, following in pairwise(sorted(numbers)):
-            before, after = self.sequences[number], self.sequences[following]
+            before, after = numbers[number], numbers[following]
             if following != number + 1 and not life.ended_between(self.user, before, after):
                 absent.append((following - number - 1, before, after))
         return absent
@@ -67,10 +71,10 @@ class Run:
 
 def mark(frame: Frame) -> Mark | None:
     """What makes an event itself and no other, or ``None`` where an equal frame may be another event."""
-    if frame.event_id:
-        return frame.name, frame.event_id
     if frame.sequence is not None:
         return frame.name, frame.sequence
+    if frame.event_id:
+        return frame.name, frame.event_id
     if frame.name in ONCE or _is_fine(frame.timestamp):
         return frame.name, f"{hash(frame.text):x}"
     return None

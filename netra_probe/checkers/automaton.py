@@ -19,6 +19,7 @@ from netra_probe.checkers.runs import (
     STARTED,
     Ask,
     Asks,
+    Claims,
 )
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
@@ -87,6 +88,7 @@ class Violation:
     count: int
     witness: tuple[int, ...]
     explanation: str
+    thread: str
 
 
 class AutomatonPass(Pass):
@@ -98,8 +100,7 @@ class AutomatonPass(Pass):
         self._asks = Asks()
         self._runs: dict[tuple[str, str], Run] = {}
         self._over: deque[tuple[str, str]] = deque()
-        #: run id → the users whose questions ended with it.
-        self._claims: dict[str, set[str]] = {}
+        self._claims = Claims()
         self._stops: dict[str, list[str]] = {}
         self._disturbed = False
         self._events = 0
@@ -110,7 +111,7 @@ class AutomatonPass(Pass):
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
-            return action == actions.DISTURB
+            return action in (actions.DISTURB, actions.OWN)
         if surface == "websocket":
             return action in (actions.RECEIVE, actions.ASK, actions.CONNECT, actions.CLOSED, actions.SEND)
         return type == "invoke" and any(stop in action for stop in _STOPS)
@@ -119,13 +120,17 @@ class AutomatonPass(Pass):
         action = operation.action
         if action == actions.ASK:
             ask = self._asks.feed(operation)
-            if ask is not None and ask.run:
-                self._claims.setdefault(ask.run, set()).add(ask.user)
+            if ask is None:
+                self._claims.own(operation)
+            elif ask.run:
+                self._claims.claim(ask.run, ask.user)
         elif action == actions.SEND:
             if operation.type != "ok" or operation.call is None:
                 self._sent(operation)
         elif action in (actions.CONNECT, actions.CLOSED):
             self._life.feed(operation)
+        elif action == actions.OWN:
+            self._claims.own(operation)
         elif action == actions.DISTURB:
             self._disturbed = True
         elif operation.user is not None:
@@ -208,7 +213,6 @@ class AutomatonPass(Pass):
             if len(self._over) > KEPT_RUNS:
                 user, id = self._over.popleft()
                 self._runs.pop((user, id), None)
-                self._claims.pop(id, None)
         wanted = frame.status.lower() in CANCELLED or frame.name in ("agent_cancelled", "agent_stopped")
         if frame.name == COMPLETED and not wanted and track.tools and not track.joined:
             _, executing = track.tools[0]
@@ -262,14 +266,14 @@ class AutomatonPass(Pass):
             f"Let {letters} be events of one run of {run.user} on {operation.connection}, in the order they came. "
             f"The run {what}, which the contract of its events rules out: a contradiction."
         )
-        self._add(kind, run.user, run.id, indices, explanation)
+        self._add(kind, run, indices, explanation)
 
-    def _add(self, kind: str, user: str, run: str, indices: list[int], explanation: str) -> None:
-        runs = self._violations.setdefault((kind, user), {})
-        if run in runs:
-            runs[run].count += 1
+    def _add(self, kind: str, run: Run, indices: list[int], explanation: str) -> None:
+        runs = self._violations.setdefault((kind, run.user), {})
+        if run.id in runs:
+            runs[run.id].count += 1
         elif len(runs) < KEPT_RUNS:
-            runs[run] = Violation(1, witness(*indices), explanation)
+            runs[run.id] = Violation(1, witness(*indices), explanation, run.thread)
 
     def finish(self) -> Judgement:
         still_open = self._unended()
@@ -284,7 +288,9 @@ class AutomatonPass(Pass):
             doubts.append(f"{times(self._untied, 'event')} of concurrent runs carried no run id: not to be told apart")
         findings = []
         for (kind, user), runs in sorted(self._violations.items(), key=lambda item: item[0]):
-            own = [violation for run, violation in runs.items() if not self._foreign(user, run)]
+            own = [
+                violation for run, violation in runs.items() if not self._claims.foreign(user, run, violation.thread)
+            ]
             if own:
                 count = sum(violation.count for violation in own)
                 findings.append(
@@ -302,11 +308,6 @@ class AutomatonPass(Pass):
         evidence = {"run events": self._events, "runs ended": self._ends}
         return Judgement(checker="C4", findings=tuple(findings), doubts=tuple(doubts), evidence=evidence)
 
-    def _foreign(self, user: str, run: str) -> bool:
-        """Whether the run is somebody else's: that it is seen at all is for C1 and C2 to say, not how it went."""
-        claimed = self._claims.get(run)
-        return claimed is not None and user not in claimed
-
     def _unended(self) -> int:
         """Accuse the runs that fell silent until their deadline; count those of which nothing can be said yet."""
         asked = {(ask.user, ask.run): ask for ask in self._asks.uncertain if ask.run}
@@ -314,7 +315,7 @@ class AutomatonPass(Pass):
         for run in self._runs.values():
             if run.ended or any(track.report >= 0 for track in run.tracks.values()):
                 continue
-            if self._foreign(run.user, run.id):
+            if self._claims.foreign(run.user, run.id, run.thread):
                 continue
             ask = asked.get((run.user, run.id))
             if ask is None:
@@ -334,7 +335,7 @@ class AutomatonPass(Pass):
             "a contradiction."
         )
         last = max(track.last for track in run.tracks.values())
-        self._add("never ended", run.user, run.id, [ask.index, run.first, ask.done, alive, last], explanation)
+        self._add("never ended", run, [ask.index, run.first, ask.done, alive, last], explanation)
         return True
 
 

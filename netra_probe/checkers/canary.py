@@ -131,19 +131,24 @@ class CanaryPass(Pass):
         if user is None:
             return
         self._recipients.sent(operation)
+        if operation.payload:
+            self._sent(user, operation.index, operation.payload)
         detail = operation.detail
-        text = operation.payload
         if "path" in detail:
-            text = f"{text} {detail['path']} {detail.get('query', '')}"
+            self._sent(
+                user, operation.index, f"{detail['path']} {detail['query']}" if "query" in detail else detail["path"]
+            )
+
+    def _sent(self, user: str, index: int, text: str) -> None:
         for sighting in self._search.find(text):
             if sighting.canary is None:
                 continue
             if sighting.canary.user == user:
-                self._planted.setdefault(sighting.canary.token, operation.index)
-                if operation.index >= self._start:
+                self._planted.setdefault(sighting.canary.token, index)
+                if index >= self._start:
                     self._planters.add(user)
             else:
-                self._quoted.setdefault((user, sighting.canary.token), operation.index)
+                self._quoted.setdefault((user, sighting.canary.token), index)
 
     def _observe(self, operation: Operation) -> None:
         index = operation.index

@@ -9,7 +9,7 @@ from netra_probe.checkers.arrivals import Run, Stream, delivered_before, is_late
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.roster import times, witness
-from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, STARTED, Ask, Asks, remember
+from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, STARTED, Ask, Asks, Claims
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
@@ -71,9 +71,7 @@ class DeliveryPass(Pass):
         self._asks = Asks()
         self._runs: dict[tuple[str, str], Run] = {}
         self._over: deque[tuple[str, str]] = deque()
-        #: run or turn id → users whose question it answers; thread → owner.
-        self._claims: dict[str, set[str]] = {}
-        self._threads: dict[str, str] = {}
+        self._claims = Claims()
         #: user → runs that may have been started without an ``ask``, or by one that never learned its run.
         self._starts: dict[str, int] = {}
         self._unclaimed: dict[str, list[Run]] = {}
@@ -101,9 +99,7 @@ class DeliveryPass(Pass):
         elif action in (actions.CONNECT, actions.CLOSED):
             self._life.feed(operation)
         elif action == actions.OWN:
-            thread = operation.ids.get("thread_id")
-            if thread and operation.user:
-                remember(self._threads, thread, operation.user)
+            self._claims.own(operation)
         elif action != actions.SEND:
             self._may_start(operation.user)
         elif operation.call is None and operation.connection not in self._asks.on:
@@ -126,25 +122,17 @@ class DeliveryPass(Pass):
         ask = self._asks.feed(operation)
         if ask is None:
             if operation.type == "invoke" and operation.user is not None:
+                self._claims.own(operation)
                 if operation.nonce:
-                    self._claim(operation.nonce, operation.user)
-                if thread := operation.ids.get("thread_id"):
-                    remember(self._threads, thread, self._threads.get(thread, operation.user))
+                    self._claims.claim(operation.nonce, operation.user)
             return
         if ask.run:
-            self._claim(ask.run, ask.user)
+            self._claims.claim(ask.run, ask.user)
         elif ask.outcome != "fail":
             self._may_start(ask.user)
         if ask.outcome == "ok" and ask.index >= self._start:
             self._answered = self._answered or ask
             self._longest = max(self._longest, ask.finished - ask.time)
-
-    def _claim(self, id: str, user: str) -> None:
-        claimed = self._claims.get(id)
-        if claimed is None:
-            remember(self._claims, id, {user})
-        else:
-            claimed.add(user)
 
     def _event(self, operation: Operation, user: str, frame: Frame) -> None:
         index, connection, ids = operation.index, operation.connection, frame.ids
@@ -159,7 +147,7 @@ class DeliveryPass(Pass):
         if stream is None:
             stream = run.streams[connection] = Stream(index)
         number = frame.sequence
-        if number is not None and number == stream.next and len(run.streams) == 1 and not frame.event_id:
+        if number is not None and number == stream.next and len(run.streams) == 1:
             # The next number on the only connection: new, in order, and nothing to look up.
             stream.seen[frame.name, number] = index
         else:
@@ -177,10 +165,11 @@ class DeliveryPass(Pass):
             if frame.timestamp is not None:
                 stream.timestamp = frame.timestamp
         else:
+            if number != stream.next:
+                run.uneven = run.uneven or stream.next is not None
+                if number > 1 and frame.name == STARTED:
+                    self._shared.add(user)
             stream.next = number + 1
-            run.sequences.setdefault(number, index)
-            if number > 1 and frame.name == STARTED:
-                self._shared.add(user)
         if run.ended < 0 and frame.name in ENDS:
             self._end(run, index)
 
@@ -232,11 +221,10 @@ class DeliveryPass(Pass):
 
     def _complete(self, run: Run) -> None:
         """Judge a run of which nothing more is expected."""
-        claimed = self._claims.get(run.id)
-        if claimed is None:
+        if not self._claims.claimed(run.id):
             if run.first >= self._start:
                 self._unclaimed.setdefault(run.user, []).append(run)
-        elif run.user not in claimed:
+        elif self._claims.foreign(run.user, run.id, run.thread):
             return
         if run.ended < 0:
             return
@@ -290,7 +278,7 @@ class DeliveryPass(Pass):
         for ask in self._asks.open.values():
             self._may_start(ask.user)
         for user, runs in sorted(self._unclaimed.items()):
-            stray = [run for run in runs if run.id not in self._claims and run.thread not in self._threads]
+            stray = [run for run in runs if not self._claims.known(run.id, run.thread)]
             for run in stray[self._starts.get(user, 0) :]:
                 explanation = (
                     f"Let r = #{run.first} deliver an event of a run to {user}. No question of {user} started that "

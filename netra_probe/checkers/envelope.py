@@ -129,24 +129,36 @@ class EnvelopePass(Pass):
         user = operation.user
         if user is None:
             return
-        if operation.action == actions.ASK and operation.nonce:
-            self._learn(operation.nonce, Owned(user, "turn", operation.index))
-        named = set(operation.ids.values())
+        owned = self._owned
+        for id in operation.ids.values():
+            if id in owned:
+                self._quote(user, id)
+        if operation.action == actions.ASK:
+            # The question itself is in the frame that sends it.
+            if operation.nonce:
+                self._learn(operation.nonce, Owned(user, "turn", operation.index))
+            return
         detail = operation.detail
-        if detail:
-            path, thing = detail.get("path"), detail.get("object")
-            if isinstance(path, str):
-                named.update(path.split("/"))
-            if isinstance(thing, dict):
-                named.add(str(thing.get("id")))
-            if query := detail.get("query"):
-                named.update(map(str, query.values()) if isinstance(query, dict) else (str(query),))
-        named.update(operation.payload.split('"'))
-        named.update(_accounts(operation.payload))
-        for id in named:
-            owned = self._owned.get(id)
-            if owned is not None and owned.user != user:
-                self._quoted.add((user, id))
+        if "path" in detail:
+            for id in str(detail["path"]).split("/"):
+                if id in owned:
+                    self._quote(user, id)
+            for mentioned in (detail.get("object"), detail.get("query")):
+                for id in mentioned.values() if isinstance(mentioned, dict) else ():
+                    self._quote(user, str(id))
+        text = operation.payload
+        if text:
+            for id in text.split('"'):
+                if id in owned:
+                    self._quote(user, id)
+            if text.count("-") > _DASHES_OF_A_TIME:
+                for id in _accounts(text):
+                    self._quote(user, id)
+
+    def _quote(self, user: str, id: str) -> None:
+        owned = self._owned.get(id)
+        if owned is not None and owned.user != user:
+            self._quoted.add((user, id))
 
     def _asked(self, operation: Operation) -> None:
         """The end of an ask names the run and thread that became the user's."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -20,6 +20,8 @@ from netra_probe.verdict import Finding, Judgement
 _MARKS = ("turn_id", "request_id", "message_id")
 #: Shorter path segments are words (``me``) and no ids.
 _SHORTEST_ID = 8
+#: Requests whose answer may still come to the wrong one.
+KEPT_NONCES = 50_000
 
 
 class PairingChecker(Checker):
@@ -44,7 +46,7 @@ class PairingChecker(Checker):
         "CVE-2023-28858 and CVE-2023-28859 (redis-py answers off by one after a cancel, the ChatGPT incident of March "
         "2023); OWASP ASVS 4.0.3 V1.11.3"
     )
-    complexity = "time O(operations), memory O(open requests + the last 200,000 nonces)"
+    complexity = "time O(operations), memory O(open requests + the last 50,000 nonces)"
     inconclusive_when = (
         "nothing was answered, the target echoes no nonce and no response names the object asked for, or the probe's "
         "own records do not pair up"
@@ -62,25 +64,19 @@ class _Named(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Named | list[_Named | str | int | float | bool | None]).decode
 
 
-class Request(NamedTuple):
-    """An open request: its nonce, its route and the path that filled it."""
-
-    nonce: str | None
-    action: str
-    path: object
-
-    def named(self) -> tuple[str, str]:
-        """The thread that the path names, and the object that it ends in; "" for none."""
-        route = self.action.partition(" ")[2].split("/")
-        segments = self.path.partition("?")[0].split("/") if isinstance(self.path, str) else []
-        if len(route) != len(segments):
-            return "", ""
-        thread = last = ""
-        for position, part in enumerate(route):
-            last = segments[position] if part.startswith("{") and len(segments[position]) >= _SHORTEST_ID else ""
-            if last and route[position - 1] == "threads":
-                thread = last
-        return thread, last
+def _named(request: Operation) -> tuple[str, str]:
+    """The thread that a request's path names, and the object that it ends in; "" for none."""
+    path = request.detail.get("path")
+    route = request.action.partition(" ")[2].split("/")
+    segments = path.partition("?")[0].split("/") if isinstance(path, str) else []
+    if len(route) != len(segments):
+        return "", ""
+    thread = last = ""
+    for position, part in enumerate(route):
+        last = segments[position] if part.startswith("{") and len(segments[position]) >= _SHORTEST_ID else ""
+        if last and route[position - 1] == "threads":
+            thread = last
+    return thread, last
 
 
 @dataclass(slots=True)
@@ -97,9 +93,10 @@ class PairingPass(Pass):
 
     def __init__(self, start: int) -> None:
         self._start = start
-        self._open: dict[int, Request] = {}
-        #: nonce → users that sent it (more than one where equal ids are the experiment) → first request.
-        self._sent: dict[str, dict[str | None, int]] = {}
+        self._open: dict[int, Operation] = {}
+        #: nonce → who sent it first, and where; who else did, where equal ids are the experiment.
+        self._sent: dict[str, tuple[str | None, int]] = {}
+        self._reused: dict[str, set[str | None]] = {}
         #: run → the nonce that its events carry, and where.
         self._turn: dict[str, tuple[str, int]] = {}
         self._answered = 0
@@ -122,12 +119,11 @@ class PairingPass(Pass):
     def _request(self, operation: Operation) -> None:
         nonce = operation.nonce
         if nonce:
-            senders = self._sent.get(nonce)
-            if senders is None:
-                senders = {}
-                remember(self._sent, nonce, senders)
-            senders.setdefault(operation.user, operation.index)
-        self._open[operation.index] = Request(nonce, operation.action, operation.detail.get("path"))
+            if nonce in self._sent:
+                self._reused.setdefault(nonce, set()).add(operation.user)
+            else:
+                remember(self._sent, nonce, (operation.user, operation.index), KEPT_NONCES)
+        self._open[operation.index] = operation
 
     def _response(self, operation: Operation) -> None:
         request = self._open.pop(operation.call, None) if operation.call is not None else None
@@ -150,14 +146,14 @@ class PairingPass(Pass):
 
     def _marked(self, operation: Operation, nonce: str) -> None:
         """A response with a nonce that is not its request's: whose is it? One that nobody sent is the target's own."""
-        senders = self._sent.get(nonce)
-        if senders is None:
+        sender = self._sent.get(nonce)
+        if sender is None:
             return
+        victim, asked = sender
         user = operation.user
-        if user in senders and operation.action == actions.RECEIVE:
-            self._paired += operation.index >= self._start
+        if operation.action == actions.RECEIVE and (user == victim or user in self._reused.get(nonce, ())):
+            self._paired += 1
             return
-        victim, asked = next(iter(senders.items()))
         explanation = (
             f"Let q = #{asked} be a request of {victim or 'nobody'} and r = #{operation.index} reach "
             f"{user or 'nobody'} with the mark of q on it. Only the answer to q carries q's mark, and r was not "
@@ -166,13 +162,13 @@ class PairingPass(Pass):
         shown = witness(asked, operation.index, operation.call)
         self._add("swapped", victim or ANONYMOUS, operation, shown, explanation)
 
-    def _compare_objects(self, operation: Operation, request: Request) -> None:
+    def _compare_objects(self, operation: Operation, request: Operation) -> None:
         """The object in the answer is the one in the path; a protocol out of step gives the one before."""
         try:
             body = _decode(operation.payload)
         except UNDECODABLE:
             return
-        thread, last = request.named()
+        thread, last = _named(request)
         for thing in body if isinstance(body, list) else (body,):
             if not isinstance(thing, _Named):
                 continue
@@ -211,9 +207,8 @@ class PairingPass(Pass):
                         "the question that it answers. The marks differ, and a run answers one question: "
                         "a contradiction."
                     )
-                    shown = witness(
-                        *self._sent[nonce].values(), *self._sent.get(known, {}).values(), first, operation.index
-                    )
+                    asked = self._sent.get(known, (None, None))[1]
+                    shown = witness(asked, self._sent[nonce][1], first, operation.index)
                     self._add("mixed", operation.user or ANONYMOUS, operation, shown, explanation)
                 else:
                     remember(self._turn, run, (known, first))

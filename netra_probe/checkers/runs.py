@@ -84,8 +84,46 @@ class Asks:
         return ask
 
 
-def remember(mapping: dict[str, Value], key: str, value: Value) -> None:
+def remember(mapping: dict[str, Value], key: str, value: Value, most: int = KEPT_IDS) -> None:
     """Keep a value under an id, at the price of the oldest one where there are too many."""
-    if key not in mapping and len(mapping) >= KEPT_IDS:
+    if len(mapping) >= most and key not in mapping:
         del mapping[next(iter(mapping))]
     mapping[key] = value
+
+
+class Claims:
+    """Whose a run is: the users whose questions it answered, and the owners of its thread."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self._more: dict[str, set[str]] = {}
+        self._threads: dict[str, str] = {}
+
+    def claim(self, id: str, user: str) -> None:
+        """A run or turn id that answers a question of this user."""
+        first = self._first.get(id)
+        if first is None:
+            remember(self._first, id, user)
+        elif first != user:
+            self._more.setdefault(id, set()).add(user)
+
+    def own(self, operation: Operation) -> None:
+        """Take in an ``own``, or the ``invoke`` of an ``ask``: whoever names a thread first has it."""
+        thread, user = operation.ids.get("thread_id"), operation.user
+        if thread and user and thread not in self._threads:
+            remember(self._threads, thread, user)
+
+    def claimed(self, id: str) -> bool:
+        """Whether any question is known to have been answered by this run."""
+        return id in self._first
+
+    def known(self, id: str, thread: str) -> bool:
+        """Whether the run, or at least its thread, is somebody's."""
+        return id in self._first or thread in self._threads
+
+    def foreign(self, user: str, id: str, thread: str) -> bool:
+        """Whether the run is somebody else's: that it is seen at all is for C1 and C2 to say, not how it went."""
+        first = self._first.get(id)
+        if first is None:
+            return self._threads.get(thread, user) != user
+        return first != user and user not in self._more.get(id, ())
