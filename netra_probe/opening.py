@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -63,7 +64,7 @@ async def investigate(
     if users < 2:
         raise ParameterError(f"users={users}: isolation needs at least two users; raise the parameter.")
     if target is not None and not isinstance(target, Target) and "replay" in target:
-        return await replay(str(target["replay"]), scenario=scenario, users=users)
+        return await replay(_kept(str(target["replay"]), scenario), scenario=scenario, users=users)
     resolved = await _resolve(environment, target)
     probe = Investigation(
         scenario=scenario,
@@ -118,6 +119,16 @@ def _history_path(scenario: str, environment: str) -> Path:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     run = folder("outputs") / environment / f"{stamp}-{scenario}-{secrets.token_hex(3)}"
     return run / "history" / f"{scenario}.jsonl"
+
+
+def _kept(recording: str, scenario: str) -> Path:
+    """The recording; in a batch run a copy of it in the run directory, which is to be judged from what it holds."""
+    path, given = Path(recording), os.environ.get(RUN_VARIABLE)
+    if not given or not path.is_file():
+        return path
+    copy = Path(given) / "history" / f"{scenario}{'.jsonl.gz' if path.suffix == '.gz' else '.jsonl'}"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy2(path, copy))
 
 
 async def _open_surfaces(probe: Investigation) -> None:

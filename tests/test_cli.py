@@ -108,6 +108,32 @@ def test_a_run_whose_history_was_cut_is_inconclusive(
     assert results["scenarios"][0]["cases"][-1]["reason"] == "not reached: the recording was cut"
 
 
+def test_the_same_notebook_over_the_recording_says_the_same(
+    healthy: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    run, _ = healthy
+    parameters = tmp_path / "replay.yaml"
+    parameters.write_text(f"environment: lab\nrounds: 1\ntarget: {{replay: {run / 'history' / 'C4.jsonl.gz'}}}\n")
+    again = tmp_path / "again"
+    ended = netra_probe(
+        "run", "C4", "--parameters", str(parameters), "--output", str(again), NETRA_PROBE_LAB="/nowhere"
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert shown(again) == shown(run)
+    replayed, live = (json.loads((path / "results.json").read_text()) for path in (again, run))
+    assert replayed["scenarios"] == live["scenarios"]
+
+
+def shown(run: Path) -> list[object]:
+    """The text of every output of the executed notebook, but for the opening cell and papermill's own."""
+    notebook = nbformat.read(next((run / "notebooks").glob("C4*.ipynb")), as_version=4)  # type: ignore[no-untyped-call]
+    return [
+        (cell.source, [output.get("data", {}).get("text/plain", output.get("text")) for output in cell.outputs])
+        for cell in notebook.cells
+        if cell.cell_type == "code" and not {"injected-parameters", "nbval-ignore-output"} & set(cell.metadata.tags)
+    ]
+
+
 def test_nothing_secret_is_in_what_a_run_leaves(healthy: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     run, _ = healthy
     ended = netra_probe("scan", str(run), "notebooks", "parameters", cwd=folder("notebooks").parent)
