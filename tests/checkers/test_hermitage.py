@@ -19,7 +19,8 @@ from netra_probe.checkers import transactions
 from netra_probe.history.operation import Operation
 from netra_probe.lab.infrastructure.directories import LabDirectory
 from netra_probe.lab.infrastructure.ports import HOST, hold, port_of
-from netra_probe.lab.infrastructure.postgres import SUPERUSER, prepare
+from netra_probe.lab.infrastructure.postgres import command
+from netra_probe.lab.infrastructure.postgres_template import DATABASE, SUPERUSER, prepare
 from netra_probe.lab.infrastructure.processes import Child
 
 from .story import Story
@@ -42,12 +43,12 @@ async def connect() -> AsyncIterator[Connect]:
     cluster = await asyncio.to_thread(prepare, directory.path / "postgres", directory.path / "cache")
     with hold("postgres") as held:
         port = port_of(held)
-    child = Child.start(cluster.command(port, directory.log("postgres")))
+    child = Child.start(command(cluster, port, directory.log("postgres")))
     opened: list[Connection] = []
 
     async def connected() -> Connection:
         connection = await asyncpg.connect(
-            host=HOST, port=port, user=SUPERUSER, password=cluster.password, database="postgres", ssl=False
+            host=HOST, port=port, user=SUPERUSER, password=cluster.password, database=DATABASE, ssl=False
         )
         opened.append(connection)
         return connection
