@@ -137,19 +137,11 @@ class AutomatonPass(Pass):
             self._stops.setdefault(operation.user, []).append(f"{operation.payload} {operation.detail.get('path', '')}")
 
     def frame(self, operation: Operation, frame: Frame) -> None:
-        self._life.last_frame[operation.connection] = operation
-        if frame.name in EVENTS and operation.user is not None:
-            self._event(operation, operation.user, frame)
-
-    def _sent(self, operation: Operation) -> None:
-        text = operation.payload
-        if operation.user is not None and any(stop in text for stop in _STOPS):
-            kind = read_frame(text).name
-            if any(stop in kind for stop in _STOPS):
-                self._stops.setdefault(operation.user, []).append(text)
-
-    def _event(self, operation: Operation, user: str, frame: Frame) -> None:
-        name, connection, index = frame.name, operation.connection, operation.index
+        connection, name, user = operation.connection, frame.name, operation.user
+        self._life.last_frame[connection] = operation
+        if name not in EVENTS or user is None:
+            return
+        index = operation.index
         ids = frame.ids
         id = ids.get("run_id") or ids.get("turn_id")
         self._events += index >= self._start
@@ -182,6 +174,13 @@ class AutomatonPass(Pass):
             if track.report >= 0:
                 self._violate("second report", run, operation, "has two final reports", track.report, index)
             track.report = index
+
+    def _sent(self, operation: Operation) -> None:
+        text = operation.payload
+        if operation.user is not None and any(stop in text for stop in _STOPS):
+            kind = read_frame(text).name
+            if any(stop in kind for stop in _STOPS):
+                self._stops.setdefault(operation.user, []).append(text)
 
     def _nameless(self, connection: str | None, user: str, name: str) -> str:
         """What to call a run without ids: only one at a time can be followed on a connection."""

@@ -106,13 +106,51 @@ class DeliveryPass(Pass):
             self._may_start(operation.user if read_frame(operation.payload).name in _STARTERS else None)
 
     def frame(self, operation: Operation, frame: Frame) -> None:
-        self._life.last_frame[operation.connection] = operation
-        user = operation.user
-        if user is not None:
-            if frame.name in EVENTS:
-                self._event(operation, user, frame)
-            elif frame.sequence is not None:
+        connection, name, user = operation.connection, frame.name, operation.user
+        self._life.last_frame[connection] = operation
+        if user is None:
+            return
+        if name not in EVENTS:
+            if frame.sequence is not None:
                 self._shared.add(user)
+            return
+        index, ids = operation.index, frame.ids
+        self._events += index >= self._start
+        id = ids.get("run_id") or ids.get("turn_id")
+        if not id:
+            return
+        run = self._runs.get((user, id))
+        if run is None:
+            run = self._runs[user, id] = Run(user, id, ids.get("thread_id", ""), index)
+        stream = run.streams.get(connection)
+        if stream is None:
+            stream = run.streams[connection] = Stream(index)
+        number = frame.sequence
+        if number is not None and number == stream.next and len(run.streams) == 1:
+            # The next number on the only connection: new, in order, and nothing to look up.
+            stream.seen[name, number] = index
+        else:
+            known_by = mark(frame)
+            if known_by is not None:
+                before = delivered_before(run, stream, connection, known_by, self._life)
+                if before >= 0:
+                    self._duplicate(run, operation, before)
+                    return
+                stream.seen[known_by] = index
+            if stream.last >= 0 and is_late(frame, stream):
+                self._reordered(run, operation, stream.last)
+        stream.last = index
+        if number is None:
+            if frame.timestamp is not None:
+                stream.timestamp = frame.timestamp
+        else:
+            if number != stream.next:
+                run.uneven = run.uneven or stream.next is not None
+                if number > 1 and name == STARTED:
+                    self._shared.add(user)
+            stream.next = number + 1
+        if run.ended < 0 and name in ENDS:
+            self._end(run, index)
 
     def _may_start(self, user: str | None) -> None:
         if user is not None:
@@ -133,45 +171,6 @@ class DeliveryPass(Pass):
         if ask.outcome == "ok" and ask.index >= self._start:
             self._answered = self._answered or ask
             self._longest = max(self._longest, ask.finished - ask.time)
-
-    def _event(self, operation: Operation, user: str, frame: Frame) -> None:
-        index, connection, ids = operation.index, operation.connection, frame.ids
-        self._events += index >= self._start
-        id = ids.get("run_id") or ids.get("turn_id")
-        if not id:
-            return
-        run = self._runs.get((user, id))
-        if run is None:
-            run = self._runs[user, id] = Run(user, id, ids.get("thread_id", ""), index)
-        stream = run.streams.get(connection)
-        if stream is None:
-            stream = run.streams[connection] = Stream(index)
-        number = frame.sequence
-        if number is not None and number == stream.next and len(run.streams) == 1:
-            # The next number on the only connection: new, in order, and nothing to look up.
-            stream.seen[frame.name, number] = index
-        else:
-            known_by = mark(frame)
-            if known_by is not None:
-                before = delivered_before(run, stream, connection, known_by, self._life)
-                if before >= 0:
-                    self._duplicate(run, operation, before)
-                    return
-                stream.seen[known_by] = index
-            if stream.last >= 0 and is_late(frame, stream):
-                self._reordered(run, operation, stream.last)
-        stream.last = index
-        if number is None:
-            if frame.timestamp is not None:
-                stream.timestamp = frame.timestamp
-        else:
-            if number != stream.next:
-                run.uneven = run.uneven or stream.next is not None
-                if number > 1 and frame.name == STARTED:
-                    self._shared.add(user)
-            stream.next = number + 1
-        if run.ended < 0 and frame.name in ENDS:
-            self._end(run, index)
 
     def _end(self, run: Run, index: int) -> None:
         run.ended = index

@@ -81,6 +81,8 @@ class EnvelopePass(Pass):
         self._waiting: dict[str, dict[str, tuple[int, str]]] = {}
         self._quoted: set[tuple[str, str]] = set()
         self._own: dict[str, int] = {}
+        #: connection → the ids of its last frame, if all of them were its user's.
+        self._last_own: dict[str | None, dict[str, str]] = {}
         self._compared = 0
         self._deliveries = 0
         self._frames = 0
@@ -199,23 +201,30 @@ class EnvelopePass(Pass):
             return
         self._frames += 1
         ids = frame.ids
-        for name, id in ids.items():
-            owned = self._owned.get(id)
-            if owned is None:
-                if name == "run_id" or name == "thread_id":
-                    self._unknown(operation, user, name, frame)
-            elif owned.user != user:
-                self._compare(operation, user, id, owned)
-            else:
-                self._compared += 1
-                if user not in self._own:
-                    self._own[user] = operation.index
-        if frame.name == "connection_established":
-            self._welcome(operation, user, frame)
+        # Nearly every frame names what the one before it on the same connection named.
+        if ids == self._last_own.get(operation.connection):
+            self._compared += 1
+        else:
+            self._named(operation, user, frame)
         # More ids than the reader found where ids belong, or enough dashes for a UUID: look into every corner.
         text = operation.payload
         if text.count('id"') > len(ids) or text.count("-") > _DASHES_OF_A_TIME:
             self._scan(operation, user, ids)
+
+    def _named(self, operation: Operation, user: str, frame: Frame) -> None:
+        all_own = True
+        for name, id in frame.ids.items():
+            owned = self._owned.get(id)
+            if owned is None and name in ("run_id", "thread_id"):
+                self._unknown(operation, user, name, frame)
+                owned = self._owned.get(id)
+            elif owned is not None:
+                self._compare(operation, user, id, owned)
+            all_own = all_own and owned is not None and owned.user == user
+        if all_own and frame.ids:
+            self._last_own[operation.connection] = frame.ids
+        if frame.name == "connection_established":
+            self._welcome(operation, user, frame)
 
     def _unknown(self, operation: Operation, user: str, name: str, frame: Frame) -> None:
         """An id seen for the first time: its thread says whose it is, or it waits until somebody does."""

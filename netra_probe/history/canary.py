@@ -129,12 +129,15 @@ class CanarySearch:
             and "%" not in text
             and ("\\" not in text or "\\u00" not in text)
         ):
-            if _FOLDED_PREFIX not in folded:
+            beginnings = folded.count(_FOLDED_PREFIX)
+            if not beginnings:
                 return ()
             # Nearly always what was planted comes back as it was planted: whole, raw and known.
             tokens = _RAW.findall(text)
-            if folded.count(_FOLDED_PREFIX) == len(tokens):
+            if len(tokens) == beginnings:
                 try:
+                    if beginnings == 1:
+                        return (self._raw[tokens[0]],)
                     return [self._raw[token] for token in dict.fromkeys(tokens)]
                 except KeyError:
                     pass

@@ -31,7 +31,9 @@ ID_FIELDS = ("user_id", "thread_id", "run_id", "turn_id", "message_id", "connect
 
 #: Words that only wrap the real event name, which is then in ``data.event`` or ``payload.event``.
 _WRAPPERS = {"system_message", "agent_progress", "agent_update", "message", "event"}
-_SYNONYMS = {
+#: Every known name to its canonical one; one object for each, which makes comparing them cheap.
+_CANONICAL = {
+    **{name: name for name in RUN_EVENTS},
     "agent_response_complete": "agent_completed",
     "tool_started": "tool_executing",
     "connect": "connection_established",
@@ -42,7 +44,7 @@ _SYNONYMS = {
 _Scalar: TypeAlias = str | int | float | bool | list[Any] | None
 
 
-class _Ids(msgspec.Struct, gc=False):
+class _Ids(msgspec.Struct, frozen=True, gc=False):
     """The ids that root, body and ``user_context`` may each carry; of any type, since nothing may make reading fail."""
 
     user_id: Any = None
@@ -54,7 +56,7 @@ class _Ids(msgspec.Struct, gc=False):
     request_id: Any = None
 
 
-class _Body(_Ids, gc=False):
+class _Body(_Ids, frozen=True, gc=False):
     """What is read of a body; everything else in it is skipped without building it."""
 
     event: Any = None
@@ -67,7 +69,7 @@ class _Body(_Ids, gc=False):
     status: Any = None
 
 
-class _Root(_Body, gc=False):
+class _Root(_Body, frozen=True, gc=False):
     type: Any = None
     event_type: Any = None
     payload: _Body | _Scalar = None
@@ -91,9 +93,6 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         text: the frame as it came.
         sequence: a per-run sequence number, where the producer sends one.
         timestamp: the producer's time, ISO text or a number, where it sends one.
-        event_id: the event's own id, where the producer sends one.
-        tool: the tool that a tool event is about.
-        status: the body's ``status``, such as ``completed`` or ``cancelled``.
     """
 
     name: str
@@ -102,9 +101,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     text: str | bytes = ""
     sequence: int | None = None
     timestamp: str | float | None = None
-    event_id: str = ""
-    tool: str = ""
-    status: str = ""
+    _root: _Root = _Root()
+    _body: _Body = _Body()
 
     def __repr__(self) -> str:
         return f"<Frame {self.name or self.shape} {' '.join(self.ids.values())}>".replace(" >", ">")
@@ -113,6 +111,21 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     def run(self) -> str:
         """What ties the events of one run together: the run id, else the turn id, else ""."""
         return self.ids.get("run_id") or self.ids.get("turn_id") or ""
+
+    @property
+    def event_id(self) -> str:
+        """The event's own id, where the producer sends one."""
+        return _text(self._root.event_id) or _text(self._body.event_id)
+
+    @property
+    def tool(self) -> str:
+        """The tool that a tool event is about."""
+        return _text(self._body.tool_name) or _text(self._body.tool)
+
+    @property
+    def status(self) -> str:
+        """The body's ``status``, such as ``completed`` or ``cancelled``."""
+        return _text(self._body.status)
 
     @property
     def body(self) -> Json:
@@ -158,25 +171,16 @@ def read_frame(text: str | bytes, ids: dict[str, str] | None = None) -> Frame:
     if root.event is not None or body.event is not None or name.__class__ is not str or not name:
         name, shape = _named(root, body, shape)
     if sequence.__class__ is not int:
-        sequence = _first_number(body.seq, root.sequence, body.sequence)
+        sequence = None
+        for value in (body.seq, root.sequence, body.sequence):
+            if value.__class__ is int:
+                sequence = value
+                break
     if timestamp is None:
         timestamp = body.timestamp
-    if timestamp.__class__ not in _TIMES:
+    if timestamp is not None and timestamp.__class__ not in _TIMES:
         timestamp = None
-    if not ids:
-        ids = _ids_of(root, body)
-    event_id, tool, status = root.event_id or body.event_id, body.tool_name or body.tool, body.status
-    return Frame(
-        _SYNONYMS.get(name, name),
-        shape,
-        ids,
-        text,
-        sequence,
-        timestamp,
-        event_id if event_id.__class__ is str else "",
-        tool if tool.__class__ is str else "",
-        status if status.__class__ is str else "",
-    )
+    return Frame(_CANONICAL.get(name, name), shape, ids or _ids_of(root, body), text, sequence, timestamp, root, body)
 
 
 _TIMES = frozenset({str, int, float})
@@ -199,18 +203,14 @@ def _named(root: _Root, body: _Body, shape: str) -> tuple[str, str]:
 
 def _ids_of(root: _Root, body: _Body) -> dict[str, str]:
     ids: dict[str, str] = {}
-    for place in (root.user_context, body, root):
-        if isinstance(place, _Ids) and (place is root or place is not body or body is not root):
+    for place in (root.user_context, root) if body is root else (root.user_context, body, root):
+        if isinstance(place, _Ids):
             values = _values_of_ids(place)
             if values != _NO_IDS:
                 for field, value in zip(ID_FIELDS, values, strict=True):
                     if (value.__class__ is str and value) or value.__class__ is int:
                         ids[field] = str(value)
     return ids
-
-
-def _first_number(*values: object) -> int | None:
-    return next((value for value in values if value.__class__ is int), None)
 
 
 def _text(value: object) -> str:
