@@ -127,18 +127,20 @@ class UserWebSocketEmitter:
             turn_id = self.context.agent_context.get("turn_id")
             if turn_id is not None:
                 payload["turn_id"] = turn_id
-            event = {
-                "type": kind,
-                "run_id": self.context.run_id,
-                "thread_id": self.context.thread_id,
-                "agent_name": agent_name,
-                "timestamp": now_iso(),
-                "seq": self._seq + 1,
-                "payload": payload,
-            }
-            await self._send(event)
+            await self._send(self._event(kind, agent_name, payload))
             self._seq += 1
             self._finished = last
+
+    def _event(self, kind: str, agent_name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "type": kind,
+            "run_id": self.context.run_id,
+            "thread_id": self.context.thread_id,
+            "agent_name": agent_name,
+            "timestamp": now_iso(),
+            "seq": self._seq + 1,
+            "payload": payload,
+        }
 
     async def _send(self, event: Mapping[str, Any]) -> None:
         await self._router.route_event(self.context.user_id, self._connection_id, event)

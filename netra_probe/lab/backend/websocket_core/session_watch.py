@@ -142,10 +142,14 @@ class SessionWatch:
                         session.end(EXPIRED if expired else REVOKED)
                 return
         for session in sessions:
-            if session.principal.user_id == principal.user_id:
+            if self._vouches(principal, session):
                 session.vouched = time.monotonic()
             else:
                 session.end(REVOKED)
+
+    def _vouches(self, principal: Principal, session: WatchedSession) -> bool:
+        """Whether the user of a token may keep a session alive."""
+        return session.principal.user_id == principal.user_id
 
     def _doubt(self, sessions: list[WatchedSession]) -> None:
         oldest = time.monotonic() - self._limits.authentication_outage_seconds
