@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netra_probe.lab.dialects.variant import Variant, VariantProblem
     from netra_probe.lab.infrastructure.errors import LabError
     from netra_probe.lab.infrastructure.handle import Lab, attach, running_labs, start_lab
     from netra_probe.lab.shared.faults import FaultProblem, check_selection, known_faults
@@ -23,6 +24,8 @@ __all__ = [
     "FaultProblem",
     "Lab",
     "LabError",
+    "Variant",
+    "VariantProblem",
     "attach",
     "check_selection",
     "known_faults",
@@ -36,6 +39,8 @@ _HOME = {
     "FaultProblem": "shared.faults",
     "Lab": "infrastructure.handle",
     "LabError": "infrastructure.errors",
+    "Variant": "dialects.variant",
+    "VariantProblem": "dialects.variant",
     "attach": "infrastructure.handle",
     "check_selection": "shared.faults",
     "known_faults": "shared.faults",

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from netra_probe.lab.dialects import Variant
 from netra_probe.lab.infrastructure import control
 from netra_probe.lab.infrastructure.directories import is_alive, living_labs, take_ends
 from netra_probe.lab.infrastructure.errors import LabError
@@ -55,6 +56,11 @@ class Lab:
     def faults(self) -> tuple[str, ...]:
         """The faults it was started with."""
         return tuple(self.state["faults"])
+
+    @property
+    def variant(self) -> Variant:
+        """How it differs from the contract."""
+        return Variant.from_mapping(self.state.get("variant", {}))
 
     def __repr__(self) -> str:
         return f"Lab(id={self.id!r}, faults={self.faults}, running={self.is_running()})"
@@ -167,6 +173,7 @@ def start_lab(
     detached: bool = False,
     timeout: float = START_SECONDS,
     *,
+    variant: Variant | None = None,
     settings: Mapping[str, str] | None = None,
     without: Sequence[str] = (),
 ) -> Lab:
@@ -174,13 +181,15 @@ def start_lab(
 
     `faults` are ids, with a rate if wanted (``"W1:0.5"``); `fault_modules` are Python files with further ones. `ports`
     is ``"ephemeral"`` or ``"usual"`` (auth 8081, backends 8000 and 8001, PostgreSQL 5434, Redis 6381). The lab ends
-    with this process, unless it is `detached`. `settings` are further environment variables for its services; `without`
-    leaves parts out. LabError, with nothing left running, when it cannot start within `timeout` seconds.
+    with this process, unless it is `detached`. `variant` says how it differs from the contract. `settings` are further
+    environment variables for its services; `without` leaves parts out. LabError, with nothing left running, when it
+    cannot start within `timeout` seconds.
     """
     plan = Plan(
         faults=tuple(faults),
         fault_modules=tuple(str(Path(path).expanduser().resolve()) for path in fault_modules),
         ports=ports,
+        variant=(variant or Variant()).differences(),
         settings=dict(settings or {}),
         without=tuple(without),
         detached=detached,

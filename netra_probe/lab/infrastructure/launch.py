@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from netra_probe.lab.dialects import Variant
 from netra_probe.lab.infrastructure import postgres, postgres_template, redis_server, services
 from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
 from netra_probe.lab.infrastructure.errors import LabError
@@ -136,7 +137,8 @@ class Launch:
             "id": self.directory.id,
             "pid": os.getpid(),
             "started": self._started,
-            "parameters": self.at.parameters(),
+            "parameters": self.at.parameters(Variant.from_mapping(self.plan.variant)),
+            "variant": dict(self.plan.variant),
             "services": {
                 name: {
                     "pid": self.children.by_name[name].pid,

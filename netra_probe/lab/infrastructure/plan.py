@@ -21,6 +21,8 @@ class Plan:
     ports: Ports = "ephemeral"
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further environment variables for every service; secrets do not belong here."""
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    """How the lab differs from the contract; see `netra_probe.lab.dialects`."""
     without: tuple[str, ...] = ()
     """Services that are not started, by name."""
     detached: bool = False

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from netra_probe.lab.dialects import Variant
 from netra_probe.lab.infrastructure.plan import Plan
 from netra_probe.lab.infrastructure.ports import HOST
 from netra_probe.lab.infrastructure.processes import Command
@@ -72,13 +73,13 @@ class Addresses:
         """One of Redis's databases."""
         return f"redis://:{self.secrets.redis}@{HOST}:{self.ports['redis']}/{database}"
 
-    def parameters(self) -> dict[str, object]:
+    def parameters(self, variant: Variant) -> dict[str, object]:
         """What a probe needs to know: usable as ``target:`` of a parameter file."""
         return {
             "auth_url": self.url("auth"),
             "backend_urls": [self.url("backend-1"), self.url("backend-2")],
-            "database_url": self.database_url("netra_probe"),
-            "redis_url": self.redis_url(0),
+            **({"database_url": self.database_url("netra_probe")} if variant.database else {}),
+            **({"redis_url": self.redis_url(0)} if variant.cache else {}),
             "service_id": SERVICE_ID,
             "service_secret": self.secrets.service,
             "jwt_secret": self.secrets.jwt,
@@ -121,6 +122,7 @@ def environment_of(name: str, plan: Plan, at: Addresses) -> dict[str, str]:
             "LLM_SERVICE_URL": at.url("llm"),
             "BACKEND_URL": at.url(name),
             "BACKEND_NAME": name,
+            "LAB_VARIANT": Variant.from_mapping(plan.variant).to_text(),
         }
     elif name == "oidc":
         own = {"AUTHLIB_INSECURE_TRANSPORT": "1"}
