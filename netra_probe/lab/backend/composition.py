@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from netra_probe.lab.dialects.installing import install_variant
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
 
@@ -183,9 +184,10 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
 
 
 def create_app() -> Any:
-    """The application of one backend process, with the faults that the environment selects."""
+    """The application of one backend process, with the variant and the faults that the environment selects."""
     settings = BackendSettings.read(get_env().get)
     parts = healthy_parts()
+    install_variant(parts, server=settings.name)
     faults = install_faults(parts, "backend", process=settings.name)
     return build_application(assemble(parts, settings), parts, faults)
 
