@@ -69,6 +69,9 @@ async def _lifespan(services: Services) -> AsyncIterator[None]:
         stack.push_async_callback(services.registry.close)
         await asyncio.gather(services.router.start(), services.control.start())
         await services.recovery.close_left_open()
+        await services.exports.give_up_left_over()
+        services.worker.start()
+        stack.push_async_callback(services.worker.stop)
         await services.watch.start()
         stack.push_async_callback(services.watch.stop)
         yield

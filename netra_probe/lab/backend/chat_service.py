@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,9 +60,11 @@ class ChatService:
         limits: Limits,
         backend: str,
         context_class: type[UserExecutionContext] = UserExecutionContext,
+        mint_run_id: Callable[[str], str] = new_run_id,
     ) -> None:
         self._backend = backend
         self._context_class = context_class
+        self._mint_run_id = mint_run_id
         self._data_access = data_access
         self._registry = registry
         self._execution = execution
@@ -139,7 +141,7 @@ class ChatService:
         else:
             await data.profile.ensure(principal.email)
             thread_id = request.thread_id
-        run_id = new_run_id(thread_id)
+        run_id = self._mint_run_id(thread_id)
         context = self._context_class.from_request(
             principal.user_id,
             thread_id,

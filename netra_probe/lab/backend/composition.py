@@ -23,8 +23,10 @@ from .agents.recovery import RunRecovery
 from .agents.specialist import CostSpecialist, PerformanceSpecialist, SpecialistAgent
 from .agents.triage import TriageAgent
 from .application import build_application
+from .background_worker import BackgroundWorker
 from .chat_service import ChatService
 from .control_channel import ControlChannel
+from .data.exports import ExportStore
 from .data.messages import MessageStore
 from .data.profile import ProfileStore
 from .data.runs import RunStore
@@ -34,6 +36,8 @@ from .data.threads import ThreadStore
 from .data.user_cache import UserCache
 from .data_access_factory import DataAccessFactory, StoreClasses
 from .database_manager import DatabaseManager
+from .export_service import ExportService
+from .identifiers import new_run_id
 from .llm_manager import LLMManager
 from .middleware import BodyLimit, NoStore
 from .model_breaker import ModelBreaker
@@ -70,6 +74,7 @@ def healthy_parts() -> Parts:
             "UnifiedAuthenticationService": UnifiedAuthenticationService,
             "UnifiedWebSocketAuth": UnifiedWebSocketAuth,
             "UserExecutionContext": UserExecutionContext,
+            "new_run_id": new_run_id,
             "UnifiedToolDispatcher": UnifiedToolDispatcher,
             "ToolExecutionEngine": ToolExecutionEngine,
             "LLMManager": LLMManager,
@@ -86,11 +91,14 @@ def healthy_parts() -> Parts:
             "RunStore": RunStore,
             "ProfileStore": ProfileStore,
             "SpendStore": SpendStore,
+            "ExportStore": ExportStore,
             "ThreadMemory": ThreadMemory,
             "UserCache": UserCache,
             "AgentExecution": AgentExecution,
             "RunRecovery": RunRecovery,
             "ChatService": ChatService,
+            "BackgroundWorker": BackgroundWorker,
+            "ExportService": ExportService,
             "ControlChannel": ControlChannel,
             "RateLimiter": RateLimiter,
             "EventLog": EventLog,
@@ -153,6 +161,7 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
         limits=limits,
         backend=settings.name,
         context_class=parts["UserExecutionContext"],
+        mint_run_id=parts["new_run_id"],
     )
     recovery = parts["RunRecovery"](
         database=database,
@@ -160,6 +169,10 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
         event_log=event_log,
         make_emitter=factory.make_emitter,
         backend=settings.name,
+    )
+    worker = parts["BackgroundWorker"](limits=limits)
+    exports = parts["ExportService"](
+        database=database, data_access=data_access, worker=worker, router=router, backend=settings.name
     )
     return Services(
         settings=settings,
@@ -179,6 +192,8 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
         registry=registry,
         recovery=recovery,
         chat=chat,
+        worker=worker,
+        exports=exports,
         open_socket=functools.partial(parts["WebSocketSession"], messages=parts["ClientMessages"]()),
     )
 
@@ -199,6 +214,7 @@ def _store_classes(parts: Parts) -> StoreClasses:
         runs=parts["RunStore"],
         profile=parts["ProfileStore"],
         spend=parts["SpendStore"],
+        exports=parts["ExportStore"],
         memory=parts["ThreadMemory"],
         cache=parts["UserCache"],
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .data.exports import ExportStore
 from .data.messages import MessageStore
 from .data.profile import ProfileStore
 from .data.runs import RunStore
@@ -32,6 +33,7 @@ class UserData:
     runs: RunStore
     profile: ProfileStore
     spend: SpendStore
+    exports: ExportStore
     memory: ThreadMemory
     cache: UserCache
     erase_keys: Callable[[], Any]
@@ -46,6 +48,7 @@ class StoreClasses:
     runs: type[RunStore] = RunStore
     profile: type[ProfileStore] = ProfileStore
     spend: type[SpendStore] = SpendStore
+    exports: type[ExportStore] = ExportStore
     memory: type[ThreadMemory] = ThreadMemory
     cache: type[UserCache] = UserCache
 
@@ -77,6 +80,7 @@ class DataAccessFactory:
             runs=stores.runs(self._database, user_id, cache),
             profile=stores.profile(self._database, user_id, cache),
             spend=stores.spend(self._database, user_id, cache),
+            exports=stores.exports(self._database, user_id, cache),
             memory=stores.memory(self._redis, user_id),
             cache=cache,
             erase_keys=erase_keys,

@@ -52,6 +52,8 @@ def _refusal(error: BaseException) -> BackendError | None:
 class DatabaseManager:
     """One pool per process; `connect` before use, `close` at the end."""
 
+    connection_class: type[asyncpg.Connection] = asyncpg.Connection
+
     def __init__(self, url: str, *, name: str, limits: Limits) -> None:
         self._url = url
         self._name = name
@@ -64,6 +66,7 @@ class DatabaseManager:
         """Open the pool."""
         self._pool = await asyncpg.create_pool(
             self._url,
+            connection_class=self.connection_class,
             min_size=self._limits.pool_minimum,
             max_size=self._limits.pool_maximum,
             command_timeout=self._limits.statement_milliseconds / 1000 + 2,
@@ -131,6 +134,12 @@ class DatabaseManager:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Any]:
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """A connection of the pool; its failures become refusals, and it goes back whatever happens."""
         if self._pool is None:
             raise DependencyDown("The database is not connected; try again in a moment.")
         try:
@@ -138,8 +147,7 @@ class DatabaseManager:
         except (*_UNREACHABLE, TimeoutError) as error:
             raise DependencyDown("The database cannot be reached; try again in a moment.") from error
         try:
-            async with connection.transaction():
-                yield connection
+            yield connection
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             refusal = _refusal(error)
             if refusal is None:

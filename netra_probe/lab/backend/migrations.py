@@ -7,6 +7,7 @@ all?", which is what tells 403 from 404. Other roles that were granted SELECT (a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 ADVISORY_LOCK: Final = 0x6E65747261
@@ -16,6 +17,8 @@ OWNED_TABLES: Final = (
     "threads", "messages", "runs", "steps", "agent_state_snapshots", "tool_usage_logs", "credit_transactions",
     "spend_records",
 )  # fmt: skip
+
+EXPORT_TABLES: Final = ("exports", "export_documents")
 
 _TABLES = """
 CREATE TABLE users (
@@ -133,12 +136,34 @@ END $$;
 
 
 def _row_security() -> str:
-    owners = {"users": "id", **dict.fromkeys(OWNED_TABLES, "user_id")}
+    return _row_security_of({"users": "id", **dict.fromkeys(OWNED_TABLES, "user_id")})
+
+
+def _row_security_of(owners: Mapping[str, str]) -> str:
     return "".join(_ROW_SECURITY.format(table=table, owner=owner) for table, owner in owners.items())
+
+
+_EXPORTS = """
+CREATE TABLE exports (
+    id text PRIMARY KEY,
+    created_at bigint NOT NULL,
+    label text NOT NULL,
+    status text NOT NULL CHECK (status IN ('queued', 'completed', 'failed')),
+    backend text NOT NULL,
+    user_id text NOT NULL REFERENCES users (id) ON DELETE CASCADE
+);
+CREATE INDEX exports_by_user ON exports (user_id, created_at DESC);
+CREATE TABLE export_documents (
+    export_id text PRIMARY KEY REFERENCES exports (id) ON DELETE CASCADE,
+    user_id text NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    content json NOT NULL
+);
+"""
 
 
 MIGRATIONS: Final[tuple[tuple[int, str, str], ...]] = (
     (1, "tables", _TABLES),
     (2, "row-level security", _row_security()),
+    (3, "exports", _EXPORTS + _row_security_of(dict.fromkeys(EXPORT_TABLES, "user_id"))),
 )
 """(version, what, statements), applied in order, each in its own transaction, never edited afterwards."""

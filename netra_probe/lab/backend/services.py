@@ -9,10 +9,12 @@ from typing import Any
 from .agent_instance_factory import AgentInstanceFactory
 from .agent_registry import AgentRegistry
 from .agents.recovery import RunRecovery
+from .background_worker import BackgroundWorker
 from .chat_service import ChatService
 from .control_channel import ControlChannel
 from .data_access_factory import DataAccessFactory
 from .database_manager import DatabaseManager
+from .export_service import ExportService
 from .rate_limiter import RateLimiter
 from .settings import BackendSettings
 from .unified_authentication_service import UnifiedAuthenticationService
@@ -44,4 +46,6 @@ class Services:
     registry: AgentRegistry
     recovery: RunRecovery
     chat: ChatService
+    worker: BackgroundWorker
+    exports: ExportService
     open_socket: Callable[..., Any]

@@ -25,6 +25,7 @@ class Limits:
     quota_window_seconds: int = 10
     concurrent_runs: int = 50
     connections: int = 50
+    waiting_jobs: int = 20
     # Sockets
     heartbeat_seconds: float = 25.0
     send_seconds: float = 5.0

@@ -8,11 +8,12 @@ from ..errors import InvalidRequest
 from ..identifiers import new_message_id
 from .owned_store import OwnedStore, decoded, encoded, epoch_now
 
-_COLUMNS = """
+SELECT_MESSAGES = """
 SELECT m.id, m.object, m.created_at, m.thread_id, m.role, m.content, m.run_id, m.metadata_
 FROM messages m JOIN threads t ON t.id = m.thread_id
-WHERE m.user_id = $1 AND t.user_id = $1 AND t.deleted_at IS NULL
+WHERE t.deleted_at IS NULL
 """
+_COLUMNS = SELECT_MESSAGES + "AND m.user_id = $1 AND t.user_id = $1 "
 
 MAX_CONTENT = 65_536
 
@@ -64,7 +65,7 @@ class MessageStore(OwnedStore):
         if added is None:
             await self._refuse("thread", thread_id)
         await self._cache.invalidate()
-        return _shown(message)
+        return shown_message(message)
 
     async def of_thread(self, thread_id: str, *, limit: int = 100, offset: int = 0) -> list[dict[str, Any]]:
         """The messages of one thread, oldest first."""
@@ -83,7 +84,7 @@ class MessageStore(OwnedStore):
             )
         if own is None:
             await self._refuse("thread", thread_id)
-        return [_shown(row) for row in rows]
+        return [shown_message(row) for row in rows]
 
     async def recent(self, *, limit: int = 50, offset: int = 0, role: str | None = None) -> list[dict[str, Any]]:
         """The user's newest messages over all threads, newest first."""
@@ -95,7 +96,7 @@ class MessageStore(OwnedStore):
                 offset,
                 role,
             )
-        return [_shown(row) for row in rows]
+        return [shown_message(row) for row in rows]
 
     async def search(self, text: str, *, limit: int = 50) -> list[dict[str, Any]]:
         """The user's messages that contain `text`, newest first."""
@@ -110,7 +111,7 @@ class MessageStore(OwnedStore):
                 text,
                 limit,
             )
-        return [_shown(row) for row in rows]
+        return [shown_message(row) for row in rows]
 
     async def get(self, message_id: str) -> dict[str, Any]:
         """One message."""
@@ -118,7 +119,7 @@ class MessageStore(OwnedStore):
             row = await session.fetchrow(_COLUMNS + "AND m.id = $2", self._user_id, message_id)
         if row is None:
             await self._refuse("message", message_id)
-        return _shown(row)
+        return shown_message(row)
 
     async def delete(self, message_id: str) -> None:
         """Remove one message."""
@@ -134,7 +135,8 @@ class MessageStore(OwnedStore):
         await self._cache.invalidate()
 
 
-def _shown(row: Any) -> dict[str, Any]:
+def shown_message(row: Any) -> dict[str, Any]:
+    """A row as a client sees it."""
     content = decoded(row["content"])
     return {
         "id": row["id"],

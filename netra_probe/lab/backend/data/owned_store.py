@@ -15,6 +15,7 @@ _EXISTS = {
     "message": "SELECT 1 FROM messages m JOIN threads t ON t.id = m.thread_id WHERE m.id = $1 AND t.deleted_at IS NULL",
     "run": "SELECT 1 FROM runs r JOIN threads t ON t.id = r.thread_id WHERE r.id = $1 AND t.deleted_at IS NULL",
     "spend record": "SELECT 1 FROM spend_records WHERE id = $1",
+    "export": "SELECT 1 FROM exports WHERE id = $1",
 }
 
 

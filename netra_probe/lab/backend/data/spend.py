@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,18 +16,28 @@ class SpendStore(OwnedStore):
 
     async def add(self, *, service: str, amount_usd: Decimal, note: str) -> dict[str, Any]:
         """Keep one spend record."""
-        async with self._database.get_session(self._user_id) as session:
-            row = await session.fetchrow(
-                "INSERT INTO spend_records (id, user_id, service, amount_usd, note) VALUES ($1, $2, $3, $4, $5) "
-                "RETURNING id, service, amount_usd, note",
-                new_record_id("spend"),
-                self._user_id,
-                service,
-                amount_usd,
-                note,
-            )
-        await self._cache.invalidate()
-        return _shown(row)
+        return (await self.add_all([(service, amount_usd, note)]))[0]
+
+    async def add_all(self, records: Sequence[tuple[str, Decimal, str]]) -> list[dict[str, Any]]:
+        """Keep several spend records, given as service, amount in dollars and note: all of them or none."""
+        rows = []
+        try:
+            async with self._database.get_session(self._user_id) as session:
+                for service, amount_usd, note in records:
+                    row = await session.fetchrow(
+                        "INSERT INTO spend_records (id, user_id, service, amount_usd, note) "
+                        "VALUES ($1, $2, $3, $4, $5) RETURNING id, service, amount_usd, note",
+                        new_record_id("spend"),
+                        self._user_id,
+                        service,
+                        amount_usd,
+                        note,
+                    )
+                    rows.append(_shown(row))
+        finally:
+            # also when cancelled: the transaction may just have been committed
+            await self._cache.invalidate()
+        return rows
 
     async def list(self, *, limit: int = 200) -> list[dict[str, Any]]:
         """The user's spend records, oldest first."""

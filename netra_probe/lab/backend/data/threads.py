@@ -7,11 +7,12 @@ from typing import Any
 from ..identifiers import new_thread_id
 from .owned_store import OwnedStore, decoded, encoded, epoch_now
 
-_COLUMNS = """
+SELECT_THREADS = """
 SELECT t.id, t.object, t.created_at, t.updated_at, t.metadata_,
        (SELECT count(*) FROM messages m WHERE m.thread_id = t.id AND m.user_id = t.user_id) AS message_count
-FROM threads t WHERE t.user_id = $1 AND t.deleted_at IS NULL
+FROM threads t WHERE t.deleted_at IS NULL
 """
+_COLUMNS = SELECT_THREADS + "AND t.user_id = $1 "
 
 DEFAULT_TITLE = "New conversation"
 
@@ -36,7 +37,9 @@ class ThreadStore(OwnedStore):
                 encoded(kept),
             )
         await self._cache.invalidate()
-        return _shown({"id": thread_id, "object": "thread", "created_at": now, "updated_at": now, "metadata_": kept}, 0)
+        return shown_thread(
+            {"id": thread_id, "object": "thread", "created_at": now, "updated_at": now, "metadata_": kept}, 0
+        )
 
     async def get(self, thread_id: str) -> dict[str, Any]:
         """One thread.
@@ -48,7 +51,7 @@ class ThreadStore(OwnedStore):
             row = await session.fetchrow(_COLUMNS + "AND t.id = $2", self._user_id, thread_id)
         if row is None:
             await self._refuse("thread", thread_id)
-        return _shown(row, row["message_count"])
+        return shown_thread(row, row["message_count"])
 
     async def list(self, *, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
         """The user's threads, newest first."""
@@ -58,7 +61,7 @@ class ThreadStore(OwnedStore):
                 rows = await session.fetch(
                     _COLUMNS + "ORDER BY t.created_at DESC, t.id LIMIT $2 OFFSET $3", self._user_id, limit, offset
                 )
-            return [_shown(row, row["message_count"]) for row in rows]
+            return [shown_thread(row, row["message_count"]) for row in rows]
 
         threads: list[dict[str, Any]] = await self._cache.get_or_load(f"threads:{limit}:{offset}", load)
         return threads
@@ -117,7 +120,8 @@ class ThreadStore(OwnedStore):
         await self._cache.invalidate()
 
 
-def _shown(row: Any, message_count: int) -> dict[str, Any]:
+def shown_thread(row: Any, message_count: int) -> dict[str, Any]:
+    """A row as a client sees it."""
     metadata = decoded(row["metadata_"])
     return {
         "id": row["id"],

@@ -39,7 +39,7 @@ class UserCache:
     async def get_or_load(self, name: str, load: Callable[[], Awaitable[Any]]) -> Any:
         """The copy under `name`, or the result of `load`, which must be plain JSON values."""
         try:
-            kept, generation = await self._redis.mget(self.key(name), self._generation_key)
+            kept, generation = await self._read(self.key(name), self._generation_key)
         except (RedisError, OSError):
             return await load()
         if kept is not None:
@@ -64,6 +64,10 @@ class UserCache:
         except (RedisError, OSError):
             # with Redis away nobody reads copies; those left behind expire within seconds
             return
+
+    async def _read(self, *keys: str) -> list[str | None]:
+        values: list[str | None] = await self._redis.mget(*keys)
+        return values
 
     @property
     def _generation_key(self) -> str:

@@ -65,11 +65,23 @@ class SpendBody(BaseModel):
     note: Annotated[str, Field(max_length=2000)] = ""
 
 
+class SpendBatchBody(BaseModel):
+    """Several spend records, to be kept together or not at all."""
+
+    records: Annotated[list[SpendBody], Field(min_length=1, max_length=200)]
+
+
 class CreditsBody(BaseModel):
     """Credits to use up."""
 
     amount: Annotated[int, Field(gt=0, le=1_000_000)]
     reason: ShortText = ""
+
+
+class ExportBody(BaseModel):
+    """What an export shall be called."""
+
+    label: ShortText = ""
 
 
 class ToolBody(BaseModel):

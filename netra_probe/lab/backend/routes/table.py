@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from . import chat, health, threads, users
+from . import chat, exports, health, threads, users
 
 AUTH_EVENTS: Final = "/internal/auth-events"
 """Where the auth service posts ``{"event", "user_id"}``; not in the published interface."""
@@ -42,8 +42,13 @@ ROUTES: Final[dict[str, Callable[..., Any]]] = {
     "DELETE /api/users/me": users.erase_me,
     "GET /api/spend": users.list_spend,
     "POST /api/spend": users.add_spend,
+    "POST /api/spend/batch": users.add_spend_batch,
     "GET /api/spend/{record_id}": users.get_spend,
     "DELETE /api/spend/{record_id}": users.delete_spend,
+    "GET /api/exports": exports.list_exports,
+    "POST /api/exports": exports.request_export,
+    "GET /api/exports/{export_id}": exports.get_export,
+    "DELETE /api/exports/{export_id}": exports.delete_export,
     "GET /api/credits": users.get_credits,
     "POST /api/credits/use": users.use_credits,
 }

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Request
 
 from .bodies import ChatMessageBody, MessageBody, ThreadBody
 from .caller import CurrentCaller
+from .waiting import while_client_waits
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
-async def list_threads(caller: CurrentCaller, limit: Limit = 50, offset: Offset = 0) -> list[dict[str, Any]]:
+async def list_threads(
+    request: Request, caller: CurrentCaller, limit: Limit = 50, offset: Offset = 0
+) -> list[dict[str, Any]]:
     """The caller's threads, newest first."""
-    return await caller.data.threads.list(limit=limit, offset=offset)
+    return await while_client_waits(request, caller.data.threads.list(limit=limit, offset=offset))
 
 
 async def count_threads(caller: CurrentCaller) -> dict[str, int]:
@@ -89,7 +92,7 @@ async def delete_message(caller: CurrentCaller, message_id: str) -> dict[str, An
 
 
 async def search_messages(
-    caller: CurrentCaller, q: Annotated[str, Query(max_length=500)], limit: Limit = 50
+    request: Request, caller: CurrentCaller, q: Annotated[str, Query(max_length=500)], limit: Limit = 50
 ) -> dict[str, Any]:
     """The caller's messages that contain a text."""
-    return {"messages": await caller.data.messages.search(q, limit=limit)}
+    return {"messages": await while_client_waits(request, caller.data.messages.search(q, limit=limit))}

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from .bodies import CreditsBody, ProfileBody, SpendBody
+from fastapi import Request
+
+from .bodies import CreditsBody, ProfileBody, SpendBatchBody, SpendBody
 from .caller import Caller, CurrentCaller
+from .waiting import while_client_waits
 
 
-async def get_me(caller: CurrentCaller) -> dict[str, Any]:
+async def get_me(request: Request, caller: CurrentCaller) -> dict[str, Any]:
     """Who the caller is."""
-    return await _me(caller)
+    return await while_client_waits(request, who_is(caller))
 
 
 async def update_me(caller: CurrentCaller, body: ProfileBody) -> dict[str, Any]:
     """Change the caller's name and preferences."""
     await caller.ensure_profile()
     await caller.data.profile.update(name=body.name, preferences=body.preferences)
-    return await _me(caller)
+    return await who_is(caller)
 
 
 async def erase_me(caller: CurrentCaller) -> dict[str, Any]:
@@ -35,6 +38,13 @@ async def add_spend(caller: CurrentCaller, body: SpendBody) -> dict[str, Any]:
     """Keep a spend record."""
     await caller.ensure_profile()
     return await caller.data.spend.add(service=body.service, amount_usd=body.amount_usd, note=body.note)
+
+
+async def add_spend_batch(request: Request, caller: CurrentCaller, body: SpendBatchBody) -> dict[str, Any]:
+    """Keep several spend records: all of them, or none when one is refused or the client hangs up."""
+    await caller.ensure_profile()
+    records = [(record.service, record.amount_usd, record.note) for record in body.records]
+    return {"records": await while_client_waits(request, caller.data.spend.add_all(records))}
 
 
 async def get_spend(caller: CurrentCaller, record_id: str) -> dict[str, Any]:
@@ -59,7 +69,8 @@ async def use_credits(caller: CurrentCaller, body: CreditsBody) -> dict[str, Any
     return await caller.data.spend.use_credits(body.amount, body.reason)
 
 
-async def _me(caller: Caller) -> dict[str, Any]:
+async def who_is(caller: Caller) -> dict[str, Any]:
+    """The caller as the token and their profile describe them."""
     profile = await caller.data.profile.get() or {}
     return {
         "id": caller.principal.user_id,

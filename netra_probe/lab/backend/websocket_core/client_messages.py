@@ -111,10 +111,10 @@ class ClientMessages:
             await session.send(frames.error_frame(refusal.code, refusal.message, details))
 
     async def ping(self, session: WebSocketSession, message: ClientMessage) -> None:
-        await session.send(frames.plain_frame("pong"))
+        await session.send(frames.plain_frame("pong", **frames.answering(message.message_id)))
 
     async def heartbeat(self, session: WebSocketSession, message: ClientMessage) -> None:
-        await session.send(frames.plain_frame("heartbeat_ack"))
+        await session.send(frames.plain_frame("heartbeat_ack", **frames.answering(message.message_id)))
 
     async def nothing(self, session: WebSocketSession, message: ClientMessage) -> None:
         """A ``pong`` needs no answer."""
@@ -167,9 +167,8 @@ class ClientMessages:
         data = session.services.chat.data_of(session.principal, thread_id=thread_id)
         thread = await data.threads.get(thread_id)
         messages = await data.messages.of_thread(thread_id, limit=session.services.settings.limits.history_messages)
-        await session.send_event(
-            kind, thread_id, {"thread_id": thread_id, "title": thread["title"], "messages": messages}
-        )
+        payload = {"thread_id": thread_id, "title": thread["title"], "messages": messages}
+        await session.send_event(kind, thread_id, payload, answers=message.message_id)
 
     async def subscribe(self, session: WebSocketSession, message: ClientMessage) -> None:
         """A connection gets all events of its user anyway; this confirms that the run or thread is the user's."""
@@ -179,11 +178,17 @@ class ClientMessages:
             thread_id = (await data.runs.get(run_id))["thread_id"]
         else:
             thread_id = (await data.threads.get(_thread(message)))["id"]
-        await session.send(frames.system_frame("subscribed", thread_id=thread_id, run_id=run_id))
+        await session.send(
+            frames.system_frame("subscribed", answers=message.message_id, thread_id=thread_id, run_id=run_id)
+        )
 
     async def refresh_token(self, session: WebSocketSession, message: ClientMessage) -> None:
         """Go on with a new token of the same user."""
-        await session.adopt_token(_text(message.payload, "token") or _text(message.payload, "access_token"))
+        token = _text(message.payload, "token") or _text(message.payload, "access_token")
+        principal = await session.adopt_token(token)
+        await session.send(
+            frames.system_frame("token_refreshed", answers=message.message_id, expires_at=principal.expires_at)
+        )
 
 
 def _text(holder: dict[str, Any], name: str) -> str | None:

@@ -42,9 +42,15 @@ def welcome_frame(
     )
 
 
-def system_frame(event: str, **data: Any) -> str:
+def answering(message_id: str | None) -> dict[str, str]:
+    """What an answer repeats of its request: the client's own id, so that it can tell its answers apart."""
+    return {} if message_id is None else {"message_id": message_id}
+
+
+def system_frame(event: str, *, answers: str | None = None, **data: Any) -> str:
     """A ``system_message`` about the connection itself."""
-    return text({"type": "system_message", "data": {"event": event, **data}, "timestamp": time.time()})
+    body = {"type": "system_message", "data": {"event": event, **data}, "timestamp": time.time()}
+    return text({**body, **answering(answers)})
 
 
 def plain_frame(kind: str, **fields: Any) -> str:

@@ -112,12 +112,15 @@ class WebSocketSession:
                 self.end(TOO_SLOW)
                 raise WebSocketDisconnect(1013) from None
 
-    async def send_event(self, kind: str, thread_id: str | None, payload: Mapping[str, Any]) -> None:
-        """An event for this connection alone, in the shape of all events."""
-        await self.send(frames.text(plain_event(kind, thread_id=thread_id, payload=payload)))
+    async def send_event(
+        self, kind: str, thread_id: str | None, payload: Mapping[str, Any], *, answers: str | None = None
+    ) -> None:
+        """An event for this connection alone, in the shape of all events; `answers` is the id of its request."""
+        event = plain_event(kind, thread_id=thread_id, payload=payload)
+        await self.send(frames.text({**event, **frames.answering(answers)}))
 
-    async def adopt_token(self, token: str | None) -> None:
-        """Let a new token of the same user vouch for this socket.
+    async def adopt_token(self, token: str | None) -> Principal:
+        """Let a new token of the same user vouch for this socket; returns whom it names.
 
         Raises:
             NotAuthenticated: the token is not accepted or names another user; the old one stays.
@@ -126,7 +129,7 @@ class WebSocketSession:
         if principal.user_id != self.principal.user_id:
             raise NotAuthenticated("The token names another user; this socket keeps its own.")
         self._watched.principal = principal
-        await self.send(frames.system_frame("token_refreshed", expires_at=principal.expires_at))
+        return principal
 
     # Serving
 
