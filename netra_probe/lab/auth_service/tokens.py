@@ -119,17 +119,7 @@ class TokenVerifier:
         if not token or len(token) > LONGEST or not token.isascii():
             raise NotAuthenticated("Invalid token", reason="invalid_token")
         try:
-            header = jwt.get_unverified_header(token)
-            if header.get("alg") != ALGORITHM or not _ALLOWED_HEADERS.issuperset(header):
-                raise NotAuthenticated("Invalid token", reason="invalid_token")
-            payload: dict[str, Any] = jwt.decode(
-                token,
-                self._secret(),
-                algorithms=[ALGORITHM],
-                audience=AUDIENCES[type_],
-                issuer=ISSUER,
-                options={"require": list(_REQUIRED), "strict_aud": True, "verify_signature": True},
-            )
+            payload = self._decode(token, type_)
         except jwt.ExpiredSignatureError:
             raise NotAuthenticated("Token has expired", reason="token_expired") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
@@ -139,6 +129,21 @@ class TokenVerifier:
         if payload["env"] != self._environment:
             raise NotAuthenticated("Token belongs to another environment", reason="invalid_environment")
         return _claims(payload, type_)
+
+    def _decode(self, token: str, type_: TokenType) -> dict[str, Any]:
+        """The payload of a token whose signature and standard claims hold."""
+        header = jwt.get_unverified_header(token)
+        if header.get("alg") != ALGORITHM or not _ALLOWED_HEADERS.issuperset(header):
+            raise NotAuthenticated("Invalid token", reason="invalid_token")
+        payload: dict[str, Any] = jwt.decode(
+            token,
+            self._secret(),
+            algorithms=[ALGORITHM],
+            audience=AUDIENCES[type_],
+            issuer=ISSUER,
+            options={"require": list(_REQUIRED), "strict_aud": True, "verify_signature": True},
+        )
+        return payload
 
 
 def _claims(payload: Mapping[str, Any], type_: TokenType) -> Claims:
