@@ -96,7 +96,7 @@ class AutomatonPass(Pass):
 
     def __init__(self, start: int) -> None:
         self._start = start
-        self._life = Life(start)
+        self._life = Life(self, start)
         self._asks = Asks()
         self._runs: dict[tuple[str, str], Run] = {}
         self._over: deque[tuple[str, str]] = deque()
@@ -138,7 +138,6 @@ class AutomatonPass(Pass):
 
     def frame(self, operation: Operation, frame: Frame) -> None:
         connection, name, user = operation.connection, frame.name, operation.user
-        self._life.last_frame[connection] = operation
         if name not in EVENTS or user is None:
             return
         index = operation.index

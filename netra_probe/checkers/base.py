@@ -70,7 +70,14 @@ class Checker(ABC):
 
 
 class Pass(ABC):
-    """The state of one checker while a history streams by."""
+    """The state of one checker while a history streams by.
+
+    ``judge`` sets ``last_frames``, the last frame of each connection, which all passes share, and ``reconsider``, which
+    a pass calls when it wants other kinds of operation from now on.
+    """
+
+    last_frames: Mapping[str | None, Operation] = {}
+    reconsider: Callable[[], None] = staticmethod(lambda: None)
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         """Whether operations of this kind matter here; asked once per kind, so that the others cost nothing."""
@@ -96,6 +103,10 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
     """
     passes: list[Pass | Judgement] = [checker.begin(window) for checker in checkers]
     routes: dict[tuple[str, str, Outcome], Route] = {}
+    last_frames: dict[str | None, Operation] = {}
+    for running in passes:
+        if isinstance(running, Pass):
+            running.last_frames, running.reconsider = last_frames, routes.clear
     end = window.end
     for operation in operations:
         if end is not None and operation.index >= end:
@@ -111,8 +122,9 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
                 feed(operation)
             except Exception as error:
                 passes[position] = broken(checkers[position], f"{type(error).__name__} at operation {operation.index}")
-                routes = {}
+                routes.clear()
         if route[1]:
+            last_frames[operation.connection] = operation
             frame = read_frame(operation.payload, operation.ids)
             for position, take in route[1]:
                 try:
@@ -120,7 +132,7 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
                 except Exception as error:
                     what = f"{type(error).__name__} at operation {operation.index}"
                     passes[position] = broken(checkers[position], what)
-                    routes = {}
+                    routes.clear()
     judgements = []
     for checker, running in zip(checkers, passes, strict=True):
         if isinstance(running, Judgement):

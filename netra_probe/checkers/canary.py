@@ -65,7 +65,7 @@ class CanaryPass(Pass):
         self._start = start
         self._search = CanarySearch()
         self._minted: dict[str, int] = {}
-        self._life = Life(start)
+        self._life = Life(self, start)
         #: (user, token) → first request in which the user put somebody else's canary.
         self._quoted: dict[tuple[str, str], int] = {}
         #: token → where its owner first put it into a request.
@@ -86,7 +86,8 @@ class CanaryPass(Pass):
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
             return action == actions.MINT
-        return surface not in STORES and action != actions.GAUGE
+        # What an ``ask`` says is in the frame that sends it, and what it ends with in those that were received.
+        return surface not in STORES and action not in (actions.GAUGE, actions.ASK)
 
     def feed(self, operation: Operation) -> None:
         action = operation.action
@@ -96,13 +97,12 @@ class CanaryPass(Pass):
             self._request(operation)
         elif action in (actions.CONNECT, actions.CLOSED):
             self._life.feed(operation)
-        elif action not in (actions.ASK, actions.SEND):
+        elif action != actions.SEND:
             self._observe(operation)
-        elif action == actions.SEND and operation.call is None:
+        elif operation.call is None:
             self._request(operation)
 
     def frame(self, operation: Operation, frame: Frame) -> None:
-        self._life.last_frame[operation.connection] = operation
         if operation.index >= self._start:
             self._frames += 1
             recipient = operation.user or ANONYMOUS
@@ -208,9 +208,7 @@ class CanaryPass(Pass):
 
     def finish(self) -> Judgement:
         self._deliveries += self._frames
-        for frame in self._life.last_frame.values():
-            if frame.index >= self._start:
-                self._observers.add(frame.user or ANONYMOUS)
+        self._observers |= self._life.observers()
         findings = tuple(
             Finding(
                 checker="C1",

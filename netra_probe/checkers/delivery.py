@@ -67,7 +67,7 @@ class DeliveryPass(Pass):
 
     def __init__(self, start: int) -> None:
         self._start = start
-        self._life = Life(start)
+        self._life = Life(self, start)
         self._asks = Asks()
         self._runs: dict[tuple[str, str], Run] = {}
         self._over: deque[tuple[str, str]] = deque()
@@ -107,7 +107,6 @@ class DeliveryPass(Pass):
 
     def frame(self, operation: Operation, frame: Frame) -> None:
         connection, name, user = operation.connection, frame.name, operation.user
-        self._life.last_frame[connection] = operation
         if user is None:
             return
         if name not in EVENTS:

@@ -73,7 +73,7 @@ class EnvelopePass(Pass):
 
     def __init__(self, start: int) -> None:
         self._start = start
-        self._life = Life(start)
+        self._life = Life(self, start)
         self._recipients = Recipients()
         self._account: dict[str, str] = {}
         self._owned: dict[str, Owned] = {}
@@ -136,10 +136,7 @@ class EnvelopePass(Pass):
             if id in owned:
                 self._quote(user, id)
         if operation.action == actions.ASK:
-            # The question itself is in the frame that sends it.
-            if operation.nonce:
-                self._learn(operation.nonce, Owned(user, "turn", operation.index))
-            return
+            return  # The question itself is in the frame that sends it.
         detail = operation.detail
         if "path" in detail:
             for id in str(detail["path"]).split("/"):
@@ -167,13 +164,14 @@ class EnvelopePass(Pass):
         user = operation.user
         if user is None:
             return
-        for name, id in operation.ids.items():
-            if name not in ("run_id", "thread_id") or (user, id) in self._quoted:
+        for name in ("run_id", "thread_id"):
+            id = operation.ids.get(name)
+            if id is None:
                 continue
             owned = self._owned.get(id)
             if owned is None:
                 self._learn(id, Owned(user, name.removesuffix("_id"), operation.index))
-            elif owned.user != user and operation.index >= self._start:
+            elif owned.user != user and operation.index >= self._start and (user, id) not in self._quoted:
                 self._mismatch(operation, user, owned)
 
     def _learn(self, id: str, owned: Owned) -> None:
@@ -195,7 +193,6 @@ class EnvelopePass(Pass):
                 self._record(owned, user, surface, index, None)
 
     def frame(self, operation: Operation, frame: Frame) -> None:
-        self._life.last_frame[operation.connection] = operation
         user = operation.user
         if user is None or operation.index < self._start:
             return
@@ -249,11 +246,12 @@ class EnvelopePass(Pass):
     def _scan(self, operation: Operation, recipient: str, known: dict[str, str]) -> None:
         """Look at every id anywhere in the raw text: many shapes carry theirs in a corner."""
         text = operation.payload
-        seen = set(_NESTED.findall(text))
-        seen.update(_accounts(text))
-        for id in seen.difference(known.values()):
+        ids = _NESTED.findall(text)
+        if text.count("-") > _DASHES_OF_A_TIME:
+            ids += _accounts(text)
+        for id in ids:
             owned = self._owned.get(id)
-            if owned is not None:
+            if owned is not None and id not in known.values():
                 self._compare(operation, recipient, id, owned)
 
     def _compare(self, operation: Operation, recipient: str, id: str, owned: Owned) -> None:
@@ -306,9 +304,7 @@ class EnvelopePass(Pass):
 
     def finish(self) -> Judgement:
         self._deliveries += self._frames
-        for frame in self._life.last_frame.values():
-            if frame.index >= self._start and frame.user is not None:
-                self._observers.add(frame.user)
+        self._observers |= self._life.observers()
         return Judgement(
             checker="C2",
             findings=tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from netra_probe.checkers.base import Pass
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 
@@ -23,44 +24,34 @@ class Connection:
 
 
 class Life:
-    """Follows connections; memory is one entry per connection that is open or was closed inside the window.
+    """Follows connections; memory is one entry per connection that is open or was closed inside the window."""
 
-    ``last_frame`` is written by the passes themselves, for each frame: a call would cost more than the rest.
-    """
-
-    def __init__(self, start: int) -> None:
+    def __init__(self, owner: Pass, start: int) -> None:
+        self._owner = owner
         self._start = start
         self._connections: dict[str, Connection] = {}
-        self.last_frame: dict[str | None, Operation] = {}
 
     def feed(self, operation: Operation) -> None:
         """Take in a ``connect`` or ``closed`` operation."""
         name, user = operation.connection, operation.user
         if name is None or user is None:
             return
-        connection = self._connections.get(name)
-        if operation.action == actions.CONNECT:
-            if operation.type == "invoke" or (operation.type == "ok" and connection is None):
+        begins = operation.action == actions.CONNECT and operation.type in ("invoke", "ok")
+        if begins:
+            if operation.type == "invoke" or name not in self._connections:
                 self._connections[name] = Connection(name, user, operation.index)
-            elif operation.type != "ok":
-                self._forget(name)
         elif operation.index < self._start:
-            self._forget(name)
+            self._connections.pop(name, None)
         else:
-            if connection is None:
-                connection = self._connections[name] = Connection(name, user)
+            connection = self._connections.setdefault(name, Connection(name, user))
             connection.closed = operation.index
-
-    def _forget(self, name: str) -> None:
-        self._connections.pop(name, None)
-        self.last_frame.pop(name, None)
 
     def get(self, name: str | None) -> Connection | None:
         """What is known of a connection; nothing of one that was closed before the window."""
         connection = self._connections.get(name or "")
-        frame = self.last_frame.get(name)
+        frame = self._owner.last_frames.get(name)
         if frame is not None:
-            if connection is None and name is not None and frame.user is not None:
+            if connection is None and frame.index >= self._start and name is not None and frame.user is not None:
                 connection = self._connections[name] = Connection(name, frame.user)
             if connection is not None:
                 connection.last, connection.seen = frame.index, frame.time
@@ -68,8 +59,16 @@ class Life:
 
     def all(self) -> list[Connection]:
         """Every remembered connection, with its last sign of life."""
-        names = dict.fromkeys((*self._connections, *self.last_frame))
+        names = dict.fromkeys((*self._connections, *self._owner.last_frames))
         return [connection for name in names if (connection := self.get(name)) is not None]
+
+    def observers(self) -> set[str]:
+        """The users to whom any frame came in the window."""
+        return {
+            frame.user
+            for frame in self._owner.last_frames.values()
+            if frame.index >= self._start and frame.user is not None
+        }
 
     def open(self) -> Iterator[Connection]:
         """The connections that nobody has closed."""

@@ -88,6 +88,8 @@ class NonInterferencePass(Pass):
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE or action == VARIANT:
             return action in (VARIANT, actions.MINT)
+        if not self._parts:
+            return False
         if surface == "websocket":
             return action in (actions.RECEIVE, actions.ASK)
         return surface in ("rest", "auth", "llm", "component")
@@ -101,6 +103,7 @@ class NonInterferencePass(Pass):
         elif action == VARIANT:
             if operation.index >= self._start:
                 self._parts.append(Part(str(operation.detail.get("variant", "")), operation.index))
+                self.reconsider()
         elif self._parts and operation.user is not None:
             self._step(self._parts[-1], operation, operation.user)
 

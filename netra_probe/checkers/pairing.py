@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -64,19 +65,24 @@ class _Named(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Named | list[_Named | str | int | float | bool | None]).decode
 
 
+@lru_cache(maxsize=1000)
+def _places(action: str) -> tuple[int, int, int]:
+    """How many segments a route has, and which of them are the thread and the object that it ends in; 0 for none."""
+    route = action.partition(" ")[2].split("/")
+    braces = [position for position, part in enumerate(route) if part.startswith("{")]
+    thread = next((position for position in braces if route[position - 1] == "threads"), 0)
+    return len(route), thread, braces[-1] if braces and braces[-1] == len(route) - 1 else 0
+
+
 def _named(request: Operation) -> tuple[str, str]:
     """The thread that a request's path names, and the object that it ends in; "" for none."""
     path = request.detail.get("path")
-    route = request.action.partition(" ")[2].split("/")
+    length, thread, last = _places(request.action)
     segments = path.partition("?")[0].split("/") if isinstance(path, str) else []
-    if len(route) != len(segments):
+    if len(segments) != length:
         return "", ""
-    thread = last = ""
-    for position, part in enumerate(route):
-        last = segments[position] if part.startswith("{") and len(segments[position]) >= _SHORTEST_ID else ""
-        if last and route[position - 1] == "threads":
-            thread = last
-    return thread, last
+    named = [segments[at] if at and len(segments[at]) >= _SHORTEST_ID else "" for at in (thread, last)]
+    return named[0], named[1]
 
 
 @dataclass(slots=True)
