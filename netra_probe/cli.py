@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from netra_probe.commands import lab, notebooks, running
+from netra_probe.commands import detecting, lab, notebooks, running
 from netra_probe.errors import ProbeError
 
 
@@ -26,6 +26,7 @@ def app() -> None:
 for command in (
     running.run,
     running.recheck,
+    detecting.detect,
     notebooks.scenarios,
     notebooks.open_lab,
     notebooks.refresh,

@@ -83,7 +83,8 @@ class Judgement:
 
     Arguments:
         checker: its id.
-        findings: defects found; any makes the verdict ``fail``.
+        findings: defects found; one of severity ``isolation`` makes the verdict ``fail``, those of ``hygiene`` are
+            reported beside it.
         doubts: reasons why an absence of findings would prove nothing; any makes it ``inconclusive``.
         evidence: counts that back a pass, such as ``{"deliveries": 96, "own canaries seen": 12}``.
     """
@@ -95,7 +96,7 @@ class Judgement:
 
     @property
     def verdict(self) -> Verdict:
-        if self.findings:
+        if any(finding.severity == "isolation" for finding in self.findings):
             return Verdict.FAIL
         return Verdict.INCONCLUSIVE if self.doubts else Verdict.PASS
 

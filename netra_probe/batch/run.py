@@ -39,6 +39,7 @@ class Plan:
         parameters: validated.
         extra, set: parameters of single notebooks, and names of common ones, that were set by ``-p``.
         faults, fault_modules: for the lab that the run starts.
+        variables: for the kernels' environment; naming a lab here keeps the run from starting one.
         output: the run directory; a fresh one under ``outputs/<environment>/`` when left out.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     fault_modules: tuple[Path, ...] = ()
     jobs: int = 2
     output: Path | None = None
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 def run(plan: Plan, *, tell: Callable[[Execution], None] = lambda execution: None) -> tuple[Path, dict[str, Any]]:
@@ -126,11 +128,11 @@ def _remove_if_empty(directory: Path) -> None:
 @contextlib.contextmanager
 def _target_variables(plan: Plan) -> Iterator[dict[str, str]]:
     """What kernels need in their environment to find the target; a lab is started for the block where one is needed."""
-    if plan.parameters.target:
-        yield {}
+    if plan.parameters.target or LAB_VARIABLE in plan.variables:
+        yield plan.variables
         return
     with lab.start_lab(faults=plan.faults, fault_modules=plan.fault_modules) as running:
-        yield {LAB_VARIABLE: str(running.state_file)}
+        yield {**plan.variables, LAB_VARIABLE: str(running.state_file)}
 
 
 def _execute_all(orders: list[Order], *, jobs: int) -> Iterator[Execution]:

@@ -11,6 +11,7 @@ import click
 
 from netra_probe import lab as labs
 from netra_probe.commands.running import check_faults
+from netra_probe.commands.variants import variant_options
 from netra_probe.display.tables import Table
 from netra_probe.errors import TargetError
 from netra_probe.lab_target import SECRETS, as_target
@@ -36,12 +37,19 @@ def app() -> None:
     show_default=True,
     help="usual are 8081, 8000, 8001, 5434 and 6381",
 )
+@variant_options
 @as_json
-def up(faults: tuple[str, ...], modules: tuple[Path, ...], ports: Literal["usual", "ephemeral"], as_json: bool) -> None:
-    """Start a lab that stays until `lab down`."""
+def up(
+    faults: tuple[str, ...],
+    modules: tuple[Path, ...],
+    ports: Literal["usual", "ephemeral"],
+    variant: labs.Variant,
+    as_json: bool,
+) -> None:
+    """Start a lab that stays until `lab down`: healthy and by the contract, unless told otherwise."""
     check_faults(faults, modules)
     try:
-        running = labs.start_lab(faults=faults, fault_modules=modules, ports=ports, detached=True)
+        running = labs.start_lab(faults=faults, fault_modules=modules, ports=ports, variant=variant, detached=True)
     except labs.LabError as error:
         raise TargetError(str(error)) from None
     if as_json:
@@ -52,6 +60,8 @@ def up(faults: tuple[str, ...], modules: tuple[Path, ...], ports: Literal["usual
     click.echo(f"  auth      {target['auth_url']}")
     for url in target["backend_urls"]:
         click.echo(f"  backend   {url}")
+    if variant.differences():
+        click.echo(f"  differs   {variant}")
     click.echo(f"  secrets   {running.state_file} (readable by you only)")
     click.echo("notebooks and `netra-probe open` use it now; `netra-probe lab down` ends it")
 
@@ -127,6 +137,7 @@ def describe(running: labs.Lab) -> dict[str, Any]:
         "target": target,
         "secrets": secrets,
         "faults": list(running.faults),
+        "variant": running.variant.differences(),
         "state_file": str(running.state_file),
     }
 
