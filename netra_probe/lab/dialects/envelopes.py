@@ -174,31 +174,27 @@ def agent_request(event: Event, server: str) -> Frame:
 
 def flat(event: Event, server: str) -> Frame:
     """Everything at the root."""
-    return {
-        **event.body,
-        **_given(
-            type=event.name,
-            run_id=event.run_id,
-            thread_id=event.thread_id,
-            agent_name=event.agent_name,
-            timestamp=event.timestamp,
-        ),
-    }
+    root = _given(
+        type=event.name,
+        run_id=event.run_id,
+        thread_id=event.thread_id,
+        agent_name=event.agent_name,
+        timestamp=event.timestamp,
+    )
+    return {**root, **event.body, **root}
 
 
 def fallback(event: Event, server: str) -> Frame:
     """The fallback agent: the name twice, the user and the thread, no run."""
     body = event.with_names(result="content") if event.name == "agent_completed" else event.body
-    return {
-        **body,
-        **_given(
-            type=event.name,
-            event=event.name,
-            user_id=event.user_id,
-            thread_id=event.thread_id,
-            timestamp=event.seconds,
-        ),
-    }
+    root = _given(
+        type=event.name,
+        event=event.name,
+        user_id=event.user_id,
+        thread_id=event.thread_id,
+        timestamp=event.seconds,
+    )
+    return {**root, **body, **root}
 
 
 def mixed(event: Event, server: str) -> Frame:
