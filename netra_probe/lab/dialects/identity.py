@@ -10,7 +10,6 @@ from typing import Any
 from netra_probe.lab.shared.faults import Parts
 
 from ..backend.errors import Forbidden, NotFound
-from ..backend.websocket_core import frames
 
 SHARED = "demo-user-001"
 
@@ -41,10 +40,10 @@ def _bind(parts: Parts, choose: Callable[[], str]) -> None:
             return True  # the token says whether a socket may live, and no longer whose it is
 
     class DemonstrationSession(session_class):  # type: ignore[misc]
-        async def adopt_token(self, token: str | None) -> None:
+        async def adopt_token(self, token: str | None) -> Any:
             principal = await self.services.authentication.authenticate_token(token)
             self._watched.principal = _as_somebody_else(principal, self.principal.user_id)
-            await self.send(frames.system_frame("token_refreshed", expires_at=principal.expires_at))
+            return principal
 
     class DemonstrationMessages(messages):  # type: ignore[misc]
         async def start_run(self, session: Any, message: Any) -> None:
