@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 import msgspec
+from msgspec import structs
 
 PREFIX = "CANARY"
 #: Characters of base32 after the prefix: 80 bits, so that an accidental hit is out of the question.
@@ -69,13 +70,14 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
 #: Characters of the body that a truncated canary must show before it counts as one: 30 bits.
 MIN_PREFIX = 6
-_RAW = re.compile(f"{PREFIX}[A-Z2-7]{{{BODY_LENGTH}}}")
-_FOLDED_PREFIX = PREFIX.lower()
-_FOLDED = re.compile(f"{_FOLDED_PREFIX}[a-z2-7]{{0,{BODY_LENGTH}}}")
+#: Upper case is what texts are folded to: no letter of a prose text then looks like a digit or a letter of a fragment,
+#: which is what makes ruling it out fast.
+_TOKEN = re.compile(f"{PREFIX}[A-Z2-7]{{0,{BODY_LENGTH}}}")
+_WHOLE = re.compile(f"{PREFIX}[A-Z2-7]{{{BODY_LENGTH}}}")
 _LENGTH = len(PREFIX) + BODY_LENGTH
-_HEX_PREFIX = PREFIX.encode().hex()
-_HEX = re.compile(f"{_HEX_PREFIX}(?:[0-9a-f]{{2}}){{0,{BODY_LENGTH}}}")
-_ESCAPE = re.compile(r"\\u00([0-7][0-9a-f])")
+_HEX_PREFIX = PREFIX.encode().hex().upper()
+_HEX_TOKEN = re.compile(f"{_HEX_PREFIX}(?:[0-9A-F]{{2}}){{0,{BODY_LENGTH}}}")
+_ESCAPE = re.compile(r"\\U00([0-7][0-9A-F])")
 
 
 def _alignments() -> tuple[tuple[str, int], ...]:
@@ -104,8 +106,8 @@ class CanarySearch:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, Canary] = {}
-        self._raw: dict[str, Sighting] = {}
+        #: token → how it looks when it is seen whole and raw.
+        self._known: dict[str, Sighting] = {}
         self._beginnings: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -113,61 +115,52 @@ class CanarySearch:
 
     def add(self, canary: Canary) -> None:
         """Search for this canary from now on."""
-        token = canary.token.lower()
-        self._known[token] = canary
-        self._raw[canary.token] = Sighting(canary=canary, token=canary.token, form="raw", whole=True)
+        token = canary.token.upper()
+        self._known[token] = Sighting(canary=canary, token=canary.token, form="raw", whole=True)
         self._beginnings[token[: len(PREFIX) + MIN_PREFIX]] = token
 
     def find(self, text: str) -> Sequence[Sighting]:
         """All sightings in ``text``, each token once per form; nothing for nearly every text."""
-        folded = text.lower()
+        folded = text.upper()
         # One rare letter rules out most texts faster than the whole fragment of base64 does.
         if (
             _HEX_PREFIX not in folded
             and ("Q" not in text or (_LEAD_0 not in text and _LEAD_2 not in text))
             and ("F" not in text or _LEAD_1 not in text)
             and "%" not in text
-            and ("\\" not in text or "\\u00" not in text)
+            and ("\\" not in text or "\\U00" not in folded)
         ):
-            beginnings = folded.count(_FOLDED_PREFIX)
-            if not beginnings:
+            if PREFIX not in folded:
                 return ()
             # Nearly always what was planted comes back as it was planted: whole, raw and known.
-            tokens = _RAW.findall(text)
-            if len(tokens) == beginnings:
+            tokens = _WHOLE.findall(text)
+            if len(tokens) == folded.count(PREFIX):
                 try:
-                    if beginnings == 1:
-                        return (self._raw[tokens[0]],)
-                    return [self._raw[token] for token in dict.fromkeys(tokens)]
+                    return [self._known[token] for token in dict.fromkeys(tokens)]
                 except KeyError:
                     pass
         return self._look_closely(text, folded)
 
     def _look_closely(self, text: str, folded: str) -> list[Sighting]:
         found: dict[tuple[str, str], Sighting] = {}
-        if _FOLDED_PREFIX in folded:
-            for match in _FOLDED.finditer(folded):
-                seen = match[0]
-                form = "raw" if text[match.start() : match.end()] == seen.upper() else "folded"
-                self._keep(found, seen, form)
-        if _HEX_PREFIX in folded:
-            for encoded in _HEX.findall(folded):
-                self._keep(found, bytes.fromhex(encoded).decode("latin-1").lower(), "hex")
+        for match in _TOKEN.finditer(folded):
+            # Folding keeps the length of every text but a few odd ones, for which any form will do.
+            self._keep(found, match[0], "raw" if text[match.start() : match.end()] == match[0] else "folded")
+        for encoded in _HEX_TOKEN.findall(folded):
+            self._keep(found, bytes.fromhex(encoded).decode("latin-1").upper(), "hex")
         self._find_base64(found, text)
-        if "%" in folded and ("%4" in folded or "%6" in folded or "%2" in folded):
-            plain = unquote(text, errors="replace")
-            if plain != text:
-                self._find_decoded(found, plain, "url")
-        if "\\u00" in folded:
-            plain = _ESCAPE.sub(_unescape, folded)
-            if plain != folded:
-                self._find_decoded(found, plain, "escaped")
+        if "%" in text:
+            self._find_decoded(found, text, unquote(text, errors="replace"), "url")
+        if "\\U00" in folded:
+            self._find_decoded(found, folded, _ESCAPE.sub(_unescape, folded), "escaped")
         return list(found.values())
 
-    def _find_decoded(self, found: dict[tuple[str, str], Sighting], plain: str, form: str) -> None:
+    def _find_decoded(self, found: dict[tuple[str, str], Sighting], text: str, plain: str, form: str) -> None:
         """Look again where one layer of escapes was taken off; what was already seen raw is not a second sighting."""
+        if plain == text:
+            return
         seen_before = {token for token, _ in found}
-        for match in _FOLDED.finditer(plain.lower()):
+        for match in _TOKEN.finditer(plain.upper()):
             if match[0] not in seen_before:
                 self._keep(found, match[0], form)
         again: dict[tuple[str, str], Sighting] = {}
@@ -187,7 +180,7 @@ class CanarySearch:
                 except binascii.Error:  # pragma: no cover - the pattern admits only the alphabet
                     continue
                 inner = PREFIX[0] + decoded[lead + 1 : lead + _LENGTH].decode("latin-1")
-                plain = _FOLDED.match(inner.lower())
+                plain = _TOKEN.match(inner.upper())
                 if plain:
                     self._keep(found, plain[0], "base64")
 
@@ -195,14 +188,13 @@ class CanarySearch:
         """Record what was seen: a known canary, a stranger's, or the beginning of a known one."""
         known = self._known.get(seen)
         if known is not None:
-            found[seen, form] = Sighting(canary=known, token=known.token, form=form, whole=True)
+            found[seen, form] = known if form == "raw" else structs.replace(known, form=form)
             return
         begun = self._beginnings.get(seen[: len(PREFIX) + MIN_PREFIX])
         if begun is not None:
-            found[seen, form] = Sighting(canary=self._known[begun], token=seen.upper(), form=form, whole=False)
-            return
-        if len(seen) == _LENGTH and form != "folded":
-            found[seen, form] = Sighting(canary=None, token=seen.upper(), form=form, whole=True)
+            found[seen, form] = Sighting(canary=self._known[begun].canary, token=seen, form=form, whole=False)
+        elif len(seen) == _LENGTH and form != "folded":
+            found[seen, form] = Sighting(canary=None, token=seen, form=form, whole=True)
 
 
 def _unescape(match: re.Match[str]) -> str:
