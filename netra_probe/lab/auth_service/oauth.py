@@ -112,9 +112,7 @@ class OAuthFlow:
 
     async def _take(self, state: str, cookies: Mapping[str, str]) -> Mapping[str, object]:
         """What was kept for a state, once, and only for the browser that began with it."""
-        browser_secret = cookies.get(cookie_name(state), "")
-        bound = hmac.compare_digest(state_for(browser_secret).encode(), state.encode("utf-8", "replace"))
-        if not bound:
+        if not self._began_here(state, cookies):
             raise NotAuthenticated("This login was begun in another browser", reason="invalid_state")
         with self._cache.guarded() as redis:
             kept = await redis.getdel(_key(state))
@@ -122,6 +120,10 @@ class OAuthFlow:
             raise NotAuthenticated("This login has expired or was finished already", reason="invalid_state")
         values: dict[str, object] = json.loads(kept)
         return values
+
+    def _began_here(self, state: str, cookies: Mapping[str, str]) -> bool:
+        browser_secret = cookies.get(cookie_name(state), "")
+        return hmac.compare_digest(state_for(browser_secret).encode(), state.encode("utf-8", "replace"))
 
     async def _account_of(self, identity: Identity, provider: Provider) -> Account:
         known = await self._accounts.by_identity(issuer=identity.issuer, subject=identity.subject)
