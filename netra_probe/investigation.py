@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from netra_probe import cleanup, lab_target
 from netra_probe.checkers.base import Checker
 from netra_probe.cleanup import Routes
+from netra_probe.clients.agent import Patience
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
 from netra_probe.clients.replies import Timeouts, Unreachable
@@ -56,6 +57,7 @@ class Investigation:
         self.history = history
         self.seed = seed
         self.timeouts = timeouts
+        self.patience = Patience(timeouts.run)
         self.wire: Wire = wire or LiveWire(target, history, timeouts)
         self.users: list[User] = []
         self.database: DatabaseClient | None = None

@@ -137,6 +137,7 @@ class User:
             nonce=f"{self.name}-question-{next(self._questions)}",
             thread_id=thread,
             kind=self._probe.target.generator,
+            patience=self._probe.patience,
         )
 
     async def until_event(self, name: str) -> Received | Silent | Closed:

@@ -16,6 +16,7 @@ from netra_probe.batch.detection import HEALTHY, Seen, Trial
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.results import find_history
 from netra_probe.batch.run import Plan, run
+from netra_probe.checkers.attribution import attribute
 from netra_probe.errors import ProbeError
 from netra_probe.history import actions
 from netra_probe.history.store import History
@@ -122,7 +123,7 @@ def trial_of(order: TrialOrder) -> Trial:
             result = judge_history(history)
             here = list(_seen(result, history, elapsed))
             if here and not seen:
-                groups = _groups(result)
+                groups = _groups(result, history)
             seen += here
             elapsed += result.seconds
     return Trial(
@@ -168,9 +169,7 @@ def _seen(result: ScenarioResult, history: History, elapsed: float) -> Iterator[
                 )
 
 
-def _groups(result: ScenarioResult) -> tuple[tuple[str, ...], ...]:
-    """The attribution of the first red case."""
-    for case in result.cases:
-        if case.verdict is Verdict.FAIL and case.looks_like:
-            return tuple(tuple(group.partition(":")[0].split(" or ")) for group in case.looks_like)
-    return ()
+def _groups(result: ScenarioResult, history: History) -> tuple[tuple[str, ...], ...]:
+    """The attribution of everything that the scenario found."""
+    findings = [finding for case in result.cases for finding in case.findings]
+    return tuple(group.faults for group in attribute(findings, history))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,36 @@ class Run:
         return f"<Run of {self.user}: {len(self.events)} events, {last}>"
 
 
+class Patience:
+    """How long to wait for the end of a run: the whole deadline, until one run has stayed silent that long.
+
+    From then on silence is no news, and a run is given up after several times what the longest answered one took: a
+    target that loses runs is examined in seconds and not in hours. A target that answers never gets to feel this.
+    """
+
+    #: A run is given up after this many times the longest answered one, and never before ``LEAST`` seconds.
+    FACTOR = 6.0
+    LEAST = 1.5
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._longest = 0.0
+        self._was_silent = False
+
+    @property
+    def seconds(self) -> float:
+        if not self._was_silent or not self._longest:
+            return self._deadline
+        return min(self._deadline, max(self.LEAST, self.FACTOR * self._longest))
+
+    def learn(self, *, answered: bool, seconds: float) -> None:
+        """Take in how a run ended, and after how long."""
+        if answered:
+            self._longest = max(self._longest, seconds)
+        else:
+            self._was_silent = True
+
+
 class _Following:
     """Decides which frames of a socket belong to one question."""
 
@@ -90,11 +121,13 @@ async def ask(
     thread_id: str = "",
     kind: str = "user_message",
     expect_report: bool = True,
+    patience: Patience | None = None,
 ) -> Run:
     """Send a question and wait for the end of its run.
 
     Arguments:
         kind: the client message that starts a run on this target.
+        patience: how long to wait for the end; the ``run`` time-out of the socket when left out.
         expect_report: whether a ``final_report`` is waited for after ``agent_completed`` (for the grace time).
 
     The question goes out in every spelling that some version reads (netra-wire §5). Never raises for what the target
@@ -116,6 +149,8 @@ async def ask(
     if thread_id:
         payload["thread_id"] = message["thread_id"] = thread_id
     following = _Following(thread_id=thread_id, turn_id=nonce)
+    patience = patience or Patience(timeouts.run)
+    within, begin = patience.seconds, time.monotonic()
     start = len(socket.received)
     await socket.send(message)
     events: list[Received] = []
@@ -131,9 +166,11 @@ async def ask(
 
     end = await socket.until(
         lambda frame: collect(lambda seen: seen.name in TERMINAL)(frame) or refused(frame),
-        within=timeouts.run,
+        within=within,
         start=start,
     )
+    if not isinstance(end, Closed):
+        patience.learn(answered=isinstance(end, Received), seconds=time.monotonic() - begin)
     if isinstance(end, Received) and end.frame.name == "agent_completed" and expect_report:
         position = socket.received.index(end) + 1
         await socket.until(collect(lambda seen: seen.name == "final_report"), within=timeouts.grace, start=position)
@@ -149,7 +186,7 @@ async def ask(
         done = history.complete(call, "ok", ids=ids, detail={"terminal": end.frame.name, "events": len(events)})
         outcome = Answered(operation=done.index)
     else:
-        what = {"silent": timeouts.run} if isinstance(end, Silent) else {"closed": end.code}
+        what = {"silent": within} if isinstance(end, Silent) else {"closed": end.code}
         history.complete(call, "info", ids=ids, detail=what)
         outcome = end
     return Run(
