@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from netra_probe.clients.detour import Detour
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Broken, Closed, Refused, Reply, Silent, Timeouts, Unreachable
 from netra_probe.clients.websocket import Opened, Received, Socket
@@ -59,8 +60,12 @@ class ReplayHttp(Http):
         self.backend = names["backend"]
         self.connection = connection
         self.token: Secret | None = None
+        self.detour: Detour | None = None
         self.timeouts = Timeouts()
         self._outcomes = outcomes
+
+    async def abandon(self, method: str, route: str, *, after: float = 0.0, **request: Any) -> Reply:
+        return await self.request(method, route)
 
     async def request(self, method: str, route: str, **ignored: Any) -> Reply:
         waiting = self._outcomes.get((self.connection, f"{method} {route}"))
@@ -102,7 +107,11 @@ class ReplaySocket(Socket):
         first = next((seen.frame for seen in frames if seen.frame.name == "connection_established"), None)
         self.welcome: Frame | None = first if connect.detail.get("welcome", True) else None
 
-    async def send_text(self, text: str) -> Operation:
+    @property
+    def local_address(self) -> tuple[str, int]:
+        return "recorded.invalid", 0
+
+    async def send_text(self, text: str, *, attempt: Mapping[str, Any] | None = None) -> Operation:
         return Operation(index=0, time=0, type="ok", action=actions.SEND)
 
     async def until(
@@ -140,6 +149,8 @@ class ReplaySocket(Socket):
 class ReplayWire:
     """Hands out recorded connections in the order in which they were made."""
 
+    live = False
+
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
         self._outcomes: dict[tuple[str, str], deque[Operation]] = defaultdict(deque)
@@ -159,8 +170,16 @@ class ReplayWire:
                 else:
                     self._outcomes[name, operation.action].append(done)
 
-    def http(self, base_url: str, *, surface: str, user: str | None = None, backend: str | None = None) -> Http:
-        connection = f"{user or 'nobody'}/{surface}"
+    def http(
+        self,
+        base_url: str,
+        *,
+        surface: str,
+        user: str | None = None,
+        backend: str | None = None,
+        pinned: str | None = None,
+    ) -> Http:
+        connection = pinned or f"{user or 'nobody'}/{surface}"
         return ReplayHttp(self._tape, self._outcomes, connection, surface=surface, user=user, backend=backend)
 
     async def socket(
@@ -171,6 +190,8 @@ class ReplayWire:
         backend: int,
         token: Secret | None,
         attempt: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        detour: Detour | None = None,
     ) -> Opened:
         if not self._connects[name]:
             return Unreachable(reason=MISSING)

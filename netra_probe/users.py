@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.agent import Run, ask
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.backend import BackendClient
+from netra_probe.clients.detour import Detour
 from netra_probe.clients.replies import Answered, Closed, Reply, Silent
 from netra_probe.clients.websocket import Opened, Received, Socket
 from netra_probe.history import actions
@@ -43,6 +44,7 @@ class User:
         self.id = ""
         self.socket: Socket | None = None
         self.opened: Opened | None = None
+        self._detour: Detour | None = None
         self._probe = probe
         self._password = password
         target = probe.target
@@ -62,6 +64,15 @@ class User:
     @property
     def backend_url(self) -> str:
         return self._probe.target.backend_urls[self.backend_number]
+
+    @property
+    def detour(self) -> Detour | None:
+        """The way that the user's next requests and connections take, such as through the nemesis; None is straight."""
+        return self._detour
+
+    @detour.setter
+    def detour(self, detour: Detour | None) -> None:
+        self._detour = self.auth.http.detour = self.rest.http.detour = detour
 
     def canary(self, field: str, surface: str) -> str:
         """A fresh canary of this user for a field and a surface; each call is a new epoch."""
@@ -103,27 +114,54 @@ class User:
             )
 
     async def connect(
-        self, *, backend: int | None = None, token: Secret | None = None, attempt: Mapping[str, object] | None = None
+        self,
+        *,
+        backend: int | None = None,
+        token: Secret | None = None,
+        attempt: Mapping[str, object] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Opened:
-        """Open a WebSocket with the user's own token (or the one given) and keep it as ``socket``."""
+        """Open a WebSocket with the user's own token (or the one given) and keep it as ``socket``.
+
+        ``query`` is what the URL says besides, such as where to resume.
+        """
         opened = await self._probe.wire.socket(
             name=f"{self.name}/ws-{next(self._connections)}",
             user=self.name,
             backend=self.backend_number if backend is None else backend % len(self._probe.target.backend_urls),
             token=token or self.auth.access,
             attempt=attempt,
+            query=query,
+            detour=self._detour,
         )
         if isinstance(opened, Socket):
             self.socket = opened
         self.opened = opened
         return opened
 
-    async def ask(self, question: str, *, thread: str | None = None, new_thread: bool = False) -> Run:
+    async def ask(
+        self,
+        question: str,
+        *,
+        thread: str | None = None,
+        new_thread: bool = False,
+        socket: Socket | None = None,
+        nonce: str | None = None,
+        claims: Mapping[str, Any] | None = None,
+        attempt: Mapping[str, Any] | None = None,
+    ) -> Run:
         """Put a question to the agent over the user's socket and follow the run to its end.
 
         The question carries a fresh canary; it goes into the user's current thread, or one made for it.
+
+        Arguments:
+            socket: over this connection instead of the user's last one.
+            nonce: the question's own id instead of a fresh one.
+            claims: what the message says besides, such as somebody else's ids.
+            attempt: marks a question that must not reach what it claims.
         """
-        if self.socket is None:
+        socket = socket or self.socket
+        if socket is None:
             return Run(user=self.name, outcome=Closed(code=1006, error="no socket"), run_id="", thread_id="", events=())
         canary = self.canary("question", "websocket")
         if thread is None:
@@ -132,12 +170,14 @@ class User:
             thread = self._thread
         return await ask(
             self._probe.history,
-            self.socket,
+            socket,
             f"{question} [{canary}]",
-            nonce=f"{self.name}-question-{next(self._questions)}",
+            nonce=nonce or f"{self.name}-question-{next(self._questions)}",
             thread_id=thread,
             kind=self._probe.target.generator,
             patience=self._probe.patience,
+            claims=claims,
+            attempt=attempt,
         )
 
     async def until_event(self, name: str) -> Received | Silent | Closed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from netra_probe.clients.detour import Detour
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Timeouts
 from netra_probe.clients.websocket import Opened, open_socket, websocket_url
@@ -16,8 +17,19 @@ from netra_probe.target import Target
 class Wire(Protocol):
     """Makes the clients; everything that goes to a target or comes from it passes one of them."""
 
-    def http(self, base_url: str, *, surface: str, user: str | None = None, backend: str | None = None) -> Http:
-        """A recording HTTP client of one user at one service."""
+    #: Whether acts reach a target, rather than a recording of one.
+    live: bool
+
+    def http(
+        self,
+        base_url: str,
+        *,
+        surface: str,
+        user: str | None = None,
+        backend: str | None = None,
+        pinned: str | None = None,
+    ) -> Http:
+        """A recording HTTP client of one user at one service; ``pinned`` names the one connection it keeps to."""
 
     async def socket(
         self,
@@ -27,6 +39,8 @@ class Wire(Protocol):
         backend: int,
         token: Secret | None,
         attempt: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        detour: Detour | None = None,
     ) -> Opened:
         """Open a WebSocket at the backend with this number."""
 
@@ -34,12 +48,22 @@ class Wire(Protocol):
 class LiveWire:
     """The real thing."""
 
+    live = True
+
     def __init__(self, target: Target, history: Recorder, timeouts: Timeouts) -> None:
         self._target = target
         self._history = history
         self._timeouts = timeouts
 
-    def http(self, base_url: str, *, surface: str, user: str | None = None, backend: str | None = None) -> Http:
+    def http(
+        self,
+        base_url: str,
+        *,
+        surface: str,
+        user: str | None = None,
+        backend: str | None = None,
+        pinned: str | None = None,
+    ) -> Http:
         return Http(
             self._history,
             base_url,
@@ -49,6 +73,7 @@ class LiveWire:
             headers=self._target.headers,
             verify=self._target.verify_tls,
             timeouts=self._timeouts,
+            pinned=pinned,
         )
 
     async def socket(
@@ -59,10 +84,12 @@ class LiveWire:
         backend: int,
         token: Secret | None,
         attempt: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        detour: Detour | None = None,
     ) -> Opened:
         return await open_socket(
             self._history,
-            websocket_url(self._target.backend_urls[backend]),
+            websocket_url(self._target.backend_urls[backend], query=query),
             token=token,
             user=user,
             name=name,
@@ -70,4 +97,5 @@ class LiveWire:
             headers=self._target.headers,
             timeouts=self._timeouts,
             attempt=attempt,
+            detour=detour,
         )

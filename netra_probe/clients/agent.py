@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,8 @@ async def ask(
     kind: str = "user_message",
     expect_report: bool = True,
     patience: Patience | None = None,
+    claims: Mapping[str, Any] | None = None,
+    attempt: Mapping[str, Any] | None = None,
 ) -> Run:
     """Send a question and wait for the end of its run.
 
@@ -129,6 +131,8 @@ async def ask(
         kind: the client message that starts a run on this target.
         patience: how long to wait for the end; the ``run`` time-out of the socket when left out.
         expect_report: whether a ``final_report`` is waited for after ``agent_completed`` (for the grace time).
+        claims: what the message says besides, in the root and in the payload, whether it is true or not.
+        attempt: marks a question that must not reach what it claims.
 
     The question goes out in every spelling that some version reads (netra-wire §5). Never raises for what the target
     does.
@@ -148,11 +152,13 @@ async def ask(
     message: dict[str, Any] = {"type": kind, "payload": payload, "message_id": nonce}
     if thread_id:
         payload["thread_id"] = message["thread_id"] = thread_id
+    for place in (payload, message):
+        place.update(claims or {})
     following = _Following(thread_id=thread_id, turn_id=nonce)
     patience = patience or Patience(timeouts.run)
     within, begin = patience.seconds, time.monotonic()
     start = len(socket.received)
-    await socket.send(message)
+    await socket.send(message, attempt=attempt)
     events: list[Received] = []
 
     def collect(is_last: Callable[[Frame], bool]) -> Callable[[Frame], bool]:

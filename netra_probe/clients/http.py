@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import httpx
 import msgspec
 
+from netra_probe.clients.detour import Detour
 from netra_probe.clients.replies import Answered, Broken, Refused, Reply, Silent, Timeouts, Unreachable
 from netra_probe.history.frames import ID_FIELDS
 from netra_probe.history.operation import Operation
@@ -24,6 +26,8 @@ NONCE_HEADER = "X-Request-ID"
 KEEP_ALIVE_SECONDS = 2.0
 #: Bodies beyond this many characters are kept shortened; nothing beyond is searched.
 LONGEST_BODY = 1_000_000
+#: Why a request has no response that the probe itself hung up on.
+CANCELLED = "cancelled"
 
 
 class Http:
@@ -37,6 +41,10 @@ class Http:
         surface: ``auth`` or ``rest``.
         user: alias of the principal whose connection this is; ``None`` for nobody.
         backend: name of the backend behind ``base_url``, where it is one.
+        pinned: name of the one TCP connection that all requests of this client share, whoever sends them; each then
+            says its ``principal``. Without it connections are opened as needed.
+
+    ``detour`` is a way around, such as the nemesis's; ``None`` goes straight to the service.
     """
 
     def __init__(
@@ -50,13 +58,18 @@ class Http:
         headers: Mapping[str, str] | None = None,
         verify: bool = True,
         timeouts: Timeouts | None = None,
+        pinned: str | None = None,
     ) -> None:
         self.history = history
         self.surface = surface
         self.user = user
         self.backend = backend
-        self.connection = f"{user or 'nobody'}/{surface}"
+        self.connection = pinned or f"{user or 'nobody'}/{surface}"
         self.token: Secret | None = None
+        self.detour: Detour | None = None
+        self._base_url = base_url
+        #: Our end of the TCP connection of the last response, where all are to share one.
+        self._pinned, self._line = pinned is not None, ""
         self.timeouts = timeouts or Timeouts()
         self._nonces = (f"{self.connection}-{secrets.token_hex(3)}-{number}" for number in itertools.count(1))
         self._client = httpx.AsyncClient(
@@ -64,7 +77,7 @@ class Http:
             headers=dict(headers or {}),
             verify=verify,
             timeout=httpx.Timeout(self.timeouts.reply, connect=self.timeouts.connect),
-            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
+            limits=httpx.Limits(max_connections=1 if pinned else None, keepalive_expiry=KEEP_ALIVE_SECONDS),
             follow_redirects=False,
             trust_env=False,
         )
@@ -81,6 +94,9 @@ class Http:
         anonymous: bool = False,
         attempt: Mapping[str, Any] | None = None,
         path: Mapping[str, str] | None = None,
+        principal: str | None = None,
+        nonce: str | None = None,
+        extensions: Mapping[str, Any] | None = None,
     ) -> Reply:
         """Send one request and record what came of it.
 
@@ -89,11 +105,16 @@ class Http:
             token: bearer token instead of the client's own.
             anonymous: send no token at all.
             attempt: marks an act that must not succeed: ``{"attempt", "object", "owner", "expect"}``.
+            principal: alias of who sends it, where that is not the client's own user (pinned connections).
+            nonce: the request's mark instead of a fresh one.
+            extensions: for the HTTP library, such as a trace.
+
+        A request whose task is cancelled is recorded as ``info``: it may have happened.
 
         Returns ``Answered``, ``Refused``, ``Broken``, ``Silent`` or ``Unreachable``; what the target does never
         raises.
         """
-        nonce = next(self._nonces)
+        nonce = nonce or next(self._nonces)
         sent = {NONCE_HEADER: nonce, **(headers or {})}
         bearer = None if anonymous else (token or self.token)
         if bearer is not None:
@@ -101,16 +122,27 @@ class Http:
         url = route.format_map({name: quote(value, safe="") for name, value in (path or {}).items()})
         call = self.history.invoke(
             f"{method} {route}",
-            user=self.user,
+            user=principal or self.user,
             connection=self.connection,
             backend=self.backend,
             surface=self.surface,
             nonce=nonce,
             payload="" if json is None else msgspec.json.encode(json).decode(),
-            detail={"path": url, **({"query": dict(query)} if query else {}), **(attempt or {})},
+            detail={
+                "path": url,
+                **({"query": dict(query)} if query else {}),
+                **({"via": self.detour.name} if self.detour else {}),
+                **(attempt or {}),
+            },
         )
+        url, around, extra = self._way(url, extensions or {})
         try:
-            response = await self._client.request(method, url, json=json, params=query, headers=sent)
+            response = await self._client.request(
+                method, url, json=json, params=query, headers={**sent, **around}, extensions=extra
+            )
+        except asyncio.CancelledError:
+            self.history.complete(call, "info", detail={"reason": CANCELLED})
+            raise
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
             return self._unreachable(call, error, sent=False)
         except httpx.TimeoutException:
@@ -119,6 +151,39 @@ class Http:
         except httpx.HTTPError as error:
             return self._unreachable(call, error, sent=True)
         return self._record(call, response)
+
+    async def abandon(self, method: str, route: str, *, after: float = 0.0, **request: Any) -> Reply:
+        """Send a request and hang up on it ``after`` seconds past its last byte, as an impatient client does.
+
+        Returns ``Unreachable(reason="cancelled", sent=True)``, or the response if it was quicker. Takes what
+        ``request`` takes.
+        """
+        written = asyncio.Event()
+
+        async def trace(event: str, _: Mapping[str, Any]) -> None:
+            if event.endswith("send_request_body.complete"):
+                written.set()
+
+        asking = asyncio.ensure_future(self.request(method, route, extensions={"trace": trace}, **request))
+        writing = asyncio.ensure_future(written.wait())
+        try:
+            await asyncio.wait((asking, writing), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((asking,), timeout=after)
+            asking.cancel()
+            await asyncio.wait((asking,))
+            return Unreachable(reason=CANCELLED, sent=True) if asking.cancelled() else asking.result()
+        finally:
+            writing.cancel()
+            asking.cancel()
+
+    def _way(self, url: str, extensions: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
+        """Where to send: straight, or to the address of the detour with the names that the service goes by."""
+        address = self.detour.address(self._base_url) if self.detour is not None else None
+        if address is None:
+            return url, {}, dict(extensions)
+        parts = urlsplit(self._base_url)
+        dialled = urlunsplit((parts.scheme, f"{address[0]}:{address[1]}", parts.path.rstrip("/") + url, "", ""))
+        return dialled, {"Host": parts.netloc}, {"sni_hostname": parts.hostname, **extensions}
 
     def _unreachable(self, call: Operation, error: Exception, *, sent: bool) -> Unreachable:
         # The library's message can hold a URL with credentials: its kind says enough.
@@ -137,6 +202,10 @@ class Http:
         detail: dict[str, Any] = {}
         if returned := response.headers.get(NONCE_HEADER):
             detail["nonce_back"] = returned
+        if self._pinned:
+            line = _line(response)
+            detail["line"] = "same" if line == self._line else "new"
+            self._line = line
         if location := response.headers.get("location"):
             detail["location"] = location
         done = self.history.complete(call, outcome, status=status, payload=text, ids=read_ids(body), detail=detail)
@@ -148,6 +217,12 @@ class Http:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def _line(response: httpx.Response) -> str:
+    """What tells the TCP connection of a response from others: our end of it."""
+    stream = response.extensions.get("network_stream")
+    return str(stream.get_extra_info("client_addr")) if stream is not None else ""
 
 
 def read_ids(body: Any) -> dict[str, str]:

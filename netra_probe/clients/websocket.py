@@ -8,13 +8,14 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
+from netra_probe.clients.detour import Detour
 from netra_probe.clients.replies import Broken, Closed, Refused, Silent, Timeouts, Unreachable
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
@@ -35,11 +36,11 @@ class Received:
     frame: Frame
 
 
-def websocket_url(base_url: str, path: str = "/ws") -> str:
-    """``http://host`` → ``ws://host/ws``."""
+def websocket_url(base_url: str, path: str = "/ws", query: Mapping[str, str] | None = None) -> str:
+    """``http://host`` → ``ws://host/ws``, with the query, where there is one."""
     parts = urlsplit(base_url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + path, "", ""))
+    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + path, urlencode(query or {}), ""))
 
 
 class Socket:
@@ -63,13 +64,22 @@ class Socket:
         self._opened_at = asyncio.get_running_loop().time()
         self._reader = asyncio.create_task(self._read(), name=f"reader of {self.name}")
 
-    async def send(self, message: Mapping[str, Any]) -> Operation:
-        """Write one frame; returns an ``ok`` operation when it was written, ``fail`` when the socket was closed."""
-        return await self.send_text(msgspec.json.encode(message).decode())
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """Our end of the TCP connection: host and port."""
+        host, port, *_ = self._connection.local_address
+        return host, port
 
-    async def send_text(self, text: str) -> Operation:
+    async def send(self, message: Mapping[str, Any], *, attempt: Mapping[str, Any] | None = None) -> Operation:
+        """Write one frame; returns an ``ok`` operation when it was written, ``fail`` when the socket was closed.
+
+        ``attempt`` marks an act that must not succeed: ``{"attempt", "object", "owner", "expect"}``.
+        """
+        return await self.send_text(msgspec.json.encode(message).decode(), attempt=attempt)
+
+    async def send_text(self, text: str, *, attempt: Mapping[str, Any] | None = None) -> Operation:
         """Write one frame exactly as given, well-formed or not."""
-        call = self._history.invoke(actions.SEND, payload=text, **self._process)
+        call = self._history.invoke(actions.SEND, payload=text, detail=dict(attempt or {}), **self._process)
         try:
             await self._connection.send(text)
         except ConnectionClosed:
@@ -189,18 +199,32 @@ async def open_socket(
     timeouts: Timeouts | None = None,
     ssl_context: ssl.SSLContext | None = None,
     attempt: Mapping[str, Any] | None = None,
+    detour: Detour | None = None,
 ) -> Opened:
     """Open a connection and wait for its welcome or its refusal.
 
     A target may refuse in the handshake (HTTP 4xx → ``Refused``), or accept, say why in an error frame and close
     (1008 → ``Closed``). Both are refusals; 1011 and 5xx are failures of the target. ``token=None`` sends none.
+    A ``detour`` is dialled instead of the host of the URL, which stays what the target is called by.
     """
     timeouts = timeouts or Timeouts()
     sent = dict(headers or {})
     if token is not None and not subprotocols:
         sent["Authorization"] = f"Bearer {token.reveal()}"
+    address = detour.address(url) if detour is not None else None
+    dialled: dict[str, Any] = {"host": address[0], "port": address[1]} if address is not None else {}
+    asked = urlsplit(url).query
     call = history.invoke(
-        actions.CONNECT, user=user, connection=name, backend=backend, surface=SURFACE, detail=dict(attempt or {})
+        actions.CONNECT,
+        user=user,
+        connection=name,
+        backend=backend,
+        surface=SURFACE,
+        detail={
+            **({"query": asked} if asked else {}),
+            **({"via": detour.name} if detour is not None else {}),
+            **(attempt or {}),
+        },
     )
     try:
         connection = await connect(
@@ -215,6 +239,7 @@ async def open_socket(
             ping_interval=None,
             proxy=None,
             ssl=ssl_context,
+            **dialled,
         )
     except InvalidStatus as error:
         status = error.response.status_code
