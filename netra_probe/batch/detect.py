@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +17,6 @@ from netra_probe.batch.detection import HEALTHY, Seen, Trial
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.results import find_history
 from netra_probe.batch.run import Plan, run
-from netra_probe.checkers.attribution import attribute
 from netra_probe.errors import ProbeError
 from netra_probe.history import actions
 from netra_probe.history.store import History
@@ -123,7 +123,7 @@ def trial_of(order: TrialOrder) -> Trial:
             result = judge_history(history)
             here = list(_seen(result, history, elapsed))
             if here and not seen:
-                groups = _groups(result, history)
+                groups = _groups(result)
             seen += here
             elapsed += result.seconds
     return Trial(
@@ -169,7 +169,10 @@ def _seen(result: ScenarioResult, history: History, elapsed: float) -> Iterator[
                 )
 
 
-def _groups(result: ScenarioResult, history: History) -> tuple[tuple[str, ...], ...]:
-    """The attribution of everything that the scenario found."""
-    findings = [finding for case in result.cases for finding in case.findings]
-    return tuple(group.faults for group in attribute(findings, history))
+def _groups(result: ScenarioResult) -> tuple[tuple[str, ...], ...]:
+    """The attributions of all red cases put together: each case votes for its groups, the first counting most."""
+    votes: dict[tuple[str, ...], float] = defaultdict(float)
+    for case in result.cases:
+        for position, group in enumerate(case.looks_like, start=1):
+            votes[tuple(group.partition(":")[0].split(" or "))] += 1 / position
+    return tuple(group for group, _ in sorted(votes.items(), key=lambda item: -item[1]))
