@@ -105,9 +105,8 @@ class CanaryPass(Pass):
     def frame(self, operation: Operation, frame: Frame) -> None:
         if operation.index >= self._start:
             self._frames += 1
-            recipient = operation.user or ANONYMOUS
             for sighting in self._search.find(operation.payload):
-                self._sighted(operation, recipient, sighting)
+                self._sighted(operation, operation.user or ANONYMOUS, sighting)
 
     def _mint(self, operation: Operation) -> None:
         detail = operation.detail
@@ -166,12 +165,12 @@ class CanaryPass(Pass):
         if canary is None:
             self._strange.setdefault(sighting.token, index)
         elif canary.user == recipient:
-            if not canary.control:
-                self._own_count += sighting.whole
-                if sighting.whole and recipient not in self._own:
-                    self._own[recipient] = index
-            else:
+            if canary.control:
                 self._controls.setdefault(canary.user, index)
+            elif sighting.whole:
+                self._own_count += 1
+                if recipient not in self._own:
+                    self._own[recipient] = index
         elif (recipient, canary.token) in self._quoted:
             pass
         elif not sighting.whole:

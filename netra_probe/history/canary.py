@@ -73,7 +73,6 @@ MIN_PREFIX = 6
 #: Upper case is what texts are folded to: no letter of a prose text then looks like a digit or a letter of a fragment,
 #: which is what makes ruling it out fast.
 _TOKEN = re.compile(f"{PREFIX}[A-Z2-7]{{0,{BODY_LENGTH}}}")
-_WHOLE = re.compile(f"{PREFIX}[A-Z2-7]{{{BODY_LENGTH}}}")
 _LENGTH = len(PREFIX) + BODY_LENGTH
 _HEX_PREFIX = PREFIX.encode().hex().upper()
 _HEX_TOKEN = re.compile(f"{_HEX_PREFIX}(?:[0-9A-F]{{2}}){{0,{BODY_LENGTH}}}")
@@ -108,6 +107,7 @@ class CanarySearch:
     def __init__(self) -> None:
         #: token → how it looks when it is seen whole and raw.
         self._known: dict[str, Sighting] = {}
+        self._alone: dict[str, tuple[Sighting]] = {}
         self._beginnings: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -117,6 +117,7 @@ class CanarySearch:
         """Search for this canary from now on."""
         token = canary.token.upper()
         self._known[token] = Sighting(canary=canary, token=canary.token, form="raw", whole=True)
+        self._alone[canary.token] = (self._known[token],)
         self._beginnings[token[: len(PREFIX) + MIN_PREFIX]] = token
 
     def find(self, text: str) -> Sequence[Sighting]:
@@ -130,15 +131,14 @@ class CanarySearch:
             and "%" not in text
             and ("\\" not in text or "\\U00" not in folded)
         ):
-            if PREFIX not in folded:
+            position = folded.find(PREFIX)
+            if position < 0:
                 return ()
-            # Nearly always what was planted comes back as it was planted: whole, raw and known.
-            tokens = _WHOLE.findall(text)
-            if len(tokens) == folded.count(PREFIX):
-                try:
-                    return [self._known[token] for token in dict.fromkeys(tokens)]
-                except KeyError:
-                    pass
+            # Nearly always what was planted comes back as it was planted: once, whole, raw and known.
+            end = position + _LENGTH
+            alone = self._alone.get(text[position:end])
+            if alone is not None and folded.find(PREFIX, end) < 0:
+                return alone
         return self._look_closely(text, folded)
 
     def _look_closely(self, text: str, folded: str) -> list[Sighting]:
