@@ -38,18 +38,22 @@ def app() -> None:
     help="usual are 8081, 8000, 8001, 5434 and 6381",
 )
 @variant_options
+@click.option("--seed-data", is_flag=True, help="ten users in all states, 100 messages over 10 threads, 20 prompts")
 @as_json
 def up(
     faults: tuple[str, ...],
     modules: tuple[Path, ...],
     ports: Literal["usual", "ephemeral"],
     variant: labs.Variant,
+    seed_data: bool,
     as_json: bool,
 ) -> None:
     """Start a lab that stays until `lab down`: healthy and by the contract, unless told otherwise."""
     check_faults(faults, modules)
     try:
-        running = labs.start_lab(faults=faults, fault_modules=modules, ports=ports, variant=variant, detached=True)
+        running = labs.start_lab(
+            faults=faults, fault_modules=modules, ports=ports, variant=variant, seed_data=seed_data, detached=True
+        )
     except labs.LabError as error:
         raise TargetError(str(error)) from None
     if as_json:
@@ -62,6 +66,8 @@ def up(
         click.echo(f"  backend   {url}")
     if variant.differences():
         click.echo(f"  differs   {variant}")
+    if seed_data:
+        click.echo(f"  seeded    {len(running.seeds['users'])} users; who they are is in the file below")
     click.echo(f"  secrets   {running.state_file} (readable by you only)")
     click.echo("notebooks and `netra-probe open` use it now; `netra-probe lab down` ends it")
 
@@ -138,6 +144,7 @@ def describe(running: labs.Lab) -> dict[str, Any]:
         "secrets": secrets,
         "faults": list(running.faults),
         "variant": running.variant.differences(),
+        "seeds": running.seeds,
         "state_file": str(running.state_file),
     }
 

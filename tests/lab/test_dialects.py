@@ -34,7 +34,7 @@ SHAPES: dict[str, tuple[set[str], set[str]]] = {
         {"user_id", "thread_id"},
     ),
 }
-RUN_EVENTS = {
+RUN_EVENTS: dict[str, dict[str, Any]] = {
     "agent_started": {"status": "started", "message": "on it", "message_id": "m-1", "client_run_id": "mine"},
     "agent_thinking": {"thought": "hm", "step_number": 1},
     "tool_executing": {"tool_name": "spend", "parameters": {}},

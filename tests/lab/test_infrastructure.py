@@ -155,11 +155,11 @@ def test_killing_the_parent_while_the_lab_starts_leaves_nothing() -> None:
     parent = run(
         "import subprocess\n"
         "from netra_probe.lab.infrastructure import handle\n"
-        "original = handle._first_line\n"
+        "original = handle.first_line\n"
         "def announcing(process, timeout):\n"
         "    print(process.pid, flush=True)\n"
         "    return original(process, timeout)\n"
-        "handle._first_line = announcing\n"
+        "handle.first_line = announcing\n"
         "handle.start_lab()\n"
     )
     assert parent.stdout is not None

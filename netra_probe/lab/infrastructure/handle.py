@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from netra_probe.lab.dialects import Variant
 from netra_probe.lab.infrastructure import control
@@ -21,9 +19,9 @@ from netra_probe.lab.infrastructure.directories import is_alive, living_labs, ta
 from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.plan import Plan, Ports
 from netra_probe.lab.infrastructure.requests import get_json
+from netra_probe.lab.infrastructure.spawning import STOP_SECONDS, abandon, first_line, rest_of, spawn
 
 START_SECONDS = 40.0
-STOP_SECONDS = 10.0
 STATUS_SECONDS = 3.0
 
 
@@ -61,6 +59,12 @@ class Lab:
     def variant(self) -> Variant:
         """How it differs from the contract."""
         return Variant.from_mapping(self.state.get("variant", {}))
+
+    @property
+    def seeds(self) -> dict[str, Any]:
+        """The seeded users, prompts and threads (`netra_probe.lab.seeds`), without secrets; empty when not seeded."""
+        found: dict[str, Any] = self.state.get("seeds", {})
+        return found
 
     def __repr__(self) -> str:
         return f"Lab(id={self.id!r}, faults={self.faults}, running={self.is_running()})"
@@ -160,7 +164,7 @@ class Lab:
 
     def _raise_if_ended(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            said = _rest_of(self._process.stdout)
+            said = rest_of(self._process.stdout)
             raise LabError(said or f"The lab {self.id} has ended; start another.")
         if not self.is_running():
             raise LabError(take_ends().get(self.id) or f"The lab {self.id} has ended; start another.")
@@ -174,6 +178,7 @@ def start_lab(
     timeout: float = START_SECONDS,
     *,
     variant: Variant | None = None,
+    seed_data: bool = False,
     settings: Mapping[str, str] | None = None,
     without: Sequence[str] = (),
 ) -> Lab:
@@ -181,37 +186,31 @@ def start_lab(
 
     `faults` are ids, with a rate if wanted (``"W1:0.5"``); `fault_modules` are Python files with further ones. `ports`
     is ``"ephemeral"`` or ``"usual"`` (auth 8081, backends 8000 and 8001, PostgreSQL 5434, Redis 6381). The lab ends
-    with this process, unless it is `detached`. `variant` says how it differs from the contract. `settings` are further
-    environment variables for its services; `without` leaves parts out. LabError, with nothing left running, when it
-    cannot start within `timeout` seconds.
+    with this process, unless it is `detached`. `variant` says how it differs from the contract; `seed_data` loads
+    people in all states, with their history. `settings` are further environment variables for its services; `without`
+    leaves parts out. LabError, with nothing left running, when it cannot start within `timeout` seconds.
     """
     plan = Plan(
         faults=tuple(faults),
         fault_modules=tuple(str(Path(path).expanduser().resolve()) for path in fault_modules),
         ports=ports,
         variant=(variant or Variant()).differences(),
+        seed_data=seed_data,
         settings=dict(settings or {}),
         without=tuple(without),
         detached=detached,
         parent=None if detached else os.getpid(),
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "netra_probe.lab.supervisor", plan.to_json()],
-        stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # an interrupt meant for the caller must not reach the lab
-        env=_environment(),
-    )
+    process = spawn(plan)
     try:
-        answer = _first_line(process, timeout)
+        answer = first_line(process, timeout)
         if "error" in answer:
             raise LabError(str(answer["error"]))
         lab = Lab(Path(answer["state_file"]), None if detached else process)
         assert process.stderr is not None
         process.stderr.close()
     except BaseException:
-        _abandon(process)
+        abandon(process)
         raise
     return lab
 
@@ -231,58 +230,6 @@ def running_labs() -> list[Lab]:
         with suppress(FileNotFoundError):  # it ended while we looked
             labs.append(Lab(path))
     return labs
-
-
-def _environment() -> dict[str, str]:
-    here = str(Path(__file__).resolve().parents[3])
-    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path}
-
-
-def _first_line(process: subprocess.Popen[bytes], timeout: float) -> dict[str, Any]:
-    """The supervisor's JSON line."""
-    assert process.stdout is not None
-    line = b""
-    deadline = time.monotonic() + timeout
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while not line.endswith(b"\n"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                return {"error": f"The lab was not ready within {timeout:g} s; give it a longer timeout."}
-            chunk = os.read(process.stdout.fileno(), 65536)
-            if not chunk:
-                break
-            line += chunk
-    try:
-        answer: dict[str, Any] = json.loads(line)
-    except ValueError:
-        assert process.stderr is not None
-        complaint = process.stderr.read().decode("utf-8", "replace").strip().splitlines()[-3:]
-        return {"error": "The lab's supervisor ended without a word: " + " / ".join(complaint)}
-    return answer
-
-
-def _abandon(process: subprocess.Popen[bytes]) -> None:
-    """End a supervisor whose lab is not wanted any more, giving it time to tidy up."""
-    if process.stdin is not None:
-        process.stdin.close()
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
-
-
-def _rest_of(stream: IO[bytes] | None) -> str:
-    try:
-        lines = stream.read().splitlines() if stream is not None else []
-        return str(json.loads(lines[-1]).get("error", "")) if lines else ""
-    except (OSError, ValueError):
-        return ""
 
 
 def _exists(pid: int) -> bool:

@@ -40,6 +40,7 @@ class Launch:
         self._cluster: postgres_template.Cluster | None = None
         self._broken = asyncio.Event()
         self._started = time.time()
+        self._seeds: dict[str, Any] = {}
         self._names = tuple(name for name in SERVICES if name not in plan.without)
 
     # Up
@@ -91,6 +92,8 @@ class Launch:
                 await asyncio.gather(*(self._wait_for(name) for name in waiting if name not in early))
         except TimeoutError:
             raise LabError(self._slow()) from None
+        if self.plan.seed_data:
+            self._seeds = await self._load_seeds()
 
     async def start_again(self, name: str) -> None:
         """Start a part that was stopped, on the same port, and wait until it answers."""
@@ -148,11 +151,20 @@ class Launch:
             },
             "operator": {"token": self.secrets.operator, "urls": {name: self.at.url(name) for name in operated}},
             "faults": list(self.plan.faults),
+            "seeds": self._seeds,
             "ports": self.plan.ports,
             "detached": self.plan.detached,
         }
 
     # Inside
+
+    async def _load_seeds(self) -> dict[str, Any]:
+        missing = [name for name in services.NEEDED_BY_SEEDS if name not in self._names]
+        if missing:
+            raise LabError(f"The seeded data needs {' and '.join(missing)}: start them, or start without seeded data.")
+        from netra_probe.lab.seeds.loading import load  # here: few labs need it, and it imports half of the services
+
+        return await load(self.at.seed_places())
 
     def _check_faults(self) -> None:
         try:

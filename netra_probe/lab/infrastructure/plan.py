@@ -23,6 +23,8 @@ class Plan:
     """Further environment variables for every service; secrets do not belong here."""
     variant: Mapping[str, Any] = field(default_factory=dict)
     """How the lab differs from the contract; see `netra_probe.lab.dialects`."""
+    seed_data: bool = False
+    """Load the people, threads and messages of `netra_probe.lab.seeds`."""
     without: tuple[str, ...] = ()
     """Services that are not started, by name."""
     detached: bool = False

@@ -8,11 +8,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netra_probe.lab.dialects import Variant
 from netra_probe.lab.infrastructure.plan import Plan
 from netra_probe.lab.infrastructure.ports import HOST
 from netra_probe.lab.infrastructure.processes import Command
+
+if TYPE_CHECKING:
+    from netra_probe.lab.seeds.loading import Places
 
 SERVICE_ID = "netra-backend"
 FRONTEND_URL = "http://localhost:3000"
@@ -28,6 +32,9 @@ MODULES: Mapping[str, str] = {
 
 READY_PATHS: Mapping[str, str] = {"oidc": "/.well-known/openid-configuration"}
 """What a ready service answers 200 on, where that is not ``/health/ready``."""
+
+NEEDED_BY_SEEDS = ("postgres", "redis", "auth", "backend-1", "oidc")
+"""Seeded data goes into the tables that these make, and into the provider's memory."""
 
 _AUTH_EVENTS = "/internal/auth-events"
 """Where a backend takes word of sign-ins and sign-outs."""
@@ -72,6 +79,20 @@ class Addresses:
     def redis_url(self, database: int) -> str:
         """One of Redis's databases."""
         return f"redis://:{self.secrets.redis}@{HOST}:{self.ports['redis']}/{database}"
+
+    def seed_places(self) -> Places:
+        """Where seeded data goes."""
+        from netra_probe.lab.seeds.loading import Places
+
+        return Places(
+            auth_database=self.database_url("netra_auth"),
+            auth_cache=self.redis_url(1),
+            backend_database=self.database_url("netra_backend"),
+            backend_cache=self.redis_url(0),
+            provider=self.url("oidc"),
+            service_id=SERVICE_ID,
+            service_secret=self.secrets.service,
+        )
 
     def parameters(self, variant: Variant) -> dict[str, object]:
         """What a probe needs to know: usable as ``target:`` of a parameter file."""
