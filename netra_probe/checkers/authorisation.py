@@ -135,9 +135,9 @@ class _AuthorisationPass(Pass):
     # -- sockets -----------------------------------------------------------------------------------------------------
 
     def _frame(self, operation: Operation) -> None:
-        trials = self._sockets.get(operation.connection or "")
-        ids = operation.ids.values()
+        trials = self._sockets.get(operation.connection or "") if self._sockets else None
         if trials:
+            ids = operation.ids.values()
             for target, trial in trials.items():
                 if target in ids or (not operation.ids and target in operation.payload):
                     frame = read_frame(operation.payload)
@@ -145,10 +145,10 @@ class _AuthorisationPass(Pass):
                     if not refused and not trial.after:
                         trial.after["frame"] = Reading(call=operation, done=operation)
             return
-        for target in ids:
-            known = self._roster.objects.get(target)
-            if known is not None and known[1] == operation.user:
-                self._granted.setdefault(target, operation.index)
+        objects, granted = self._roster.objects, self._granted
+        for target in operation.ids.values():
+            if target in objects and target not in granted and objects[target][1] == operation.user:
+                granted[target] = operation.index
 
     # -- judgement ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 
 from netra_probe.checkers.bodies import marked_deleted
 from netra_probe.checkers.trials import MOST_READINGS, READS, Reading, Trial
@@ -16,13 +17,17 @@ def named(call: Operation) -> list[str]:
     ...                 detail={"path": "/api/threads/t1/messages"}))
     ['t1']
     """
-    route = call.action.partition(" ")[2].split("/")
-    path = str(call.detail.get("path", "")).partition("?")[0].split("/")
-    found = [given for template, given in zip(route, path, strict=False) if template.startswith("{") and given]
+    found = list(_filled(call.action, str(call.detail.get("path", ""))))
     aim = call.detail.get("object")
     if isinstance(aim, dict) and "id" in aim:
         found.append(str(aim["id"]))
     return list(dict.fromkeys(found)) or [""]
+
+
+@lru_cache(maxsize=10_000)
+def _filled(action: str, path: str) -> tuple[str, ...]:
+    route, given = action.partition(" ")[2].split("/"), path.partition("?")[0].split("/")
+    return tuple(part for template, part in zip(route, given, strict=False) if template.startswith("{") and part)
 
 
 class Readings:
