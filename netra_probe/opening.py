@@ -86,6 +86,7 @@ async def investigate(
             "users": users,
             "mode": str(resolved.mode),
             "surfaces": sorted(resolved.surfaces),
+            "unlocks": resolved.unlocks,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"netra-probe": version("netra-probe"), "python": platform.python_version()},
         },

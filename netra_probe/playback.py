@@ -191,6 +191,9 @@ class ReplayWire:
         token: Secret | None,
         attempt: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: tuple[str, ...] = (),
+        origin: str | None = None,
         detour: Detour | None = None,
     ) -> Opened:
         if not self._connects[name]:

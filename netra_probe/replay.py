@@ -9,8 +9,9 @@ same act, in order; verdicts are judged on the recorded windows. An act that was
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from netra_probe.checkers.base import Checker
 from netra_probe.clients.replies import Timeouts
@@ -24,7 +25,8 @@ from netra_probe.investigation import Investigation
 from netra_probe.judging import judge_case, skipped_case
 from netra_probe.ledger import Ledger
 from netra_probe.playback import ReplayWire, Tape
-from netra_probe.target import Target
+from netra_probe.playbook.tokens import signed
+from netra_probe.target import Mode, Target
 from netra_probe.users import User, alias
 from netra_probe.verdict import CleanUp, Verdict
 
@@ -41,6 +43,12 @@ class Replay(Investigation):
         target = Target(
             auth_url="http://recorded.invalid",
             backend_urls=["http://recorded.invalid"] * max(1, _backends(tape)),
+            # Nothing is sent, so that everything may be; what had been given unlocks the same acts again.
+            mode=Mode.ATTACK,
+            authorised_by="whoever recorded it",
+            service_id="recorded",
+            service_secret=_stand_in("service_secret", opened),
+            jwt_secret=_stand_in("jwt_secret", opened),
         )
         super().__init__(
             scenario=scenario,
@@ -74,7 +82,8 @@ class Replay(Investigation):
                 backend=position,
             )
             user.id = principal.ids.get("user_id", "")
-            user.auth.access = user.auth.refreshing = Secret("recorded.recorded.recorded")
+            user.auth.access = user.auth.refreshing = _token(user.id)
+            user.rest.http.token = user.auth.access
             recruits.append(user)
         self._everybody += recruits
         return recruits
@@ -116,6 +125,15 @@ class Replay(Investigation):
             self.cleaned = CleanUp(verdict=Verdict(marker.detail["verdict"]), left=tuple(marker.detail["left"]))
         self._banner.update(self._cases, self.cleaned)
         return self.cleaned
+
+
+def _stand_in(name: str, opened: Mapping[str, Any]) -> Secret | None:
+    return Secret("recorded") if name in opened.get("unlocks", ()) else None
+
+
+def _token(user_id: str) -> Secret:
+    """Something with the form of the user's token: the real one was never kept."""
+    return signed({"alg": "HS256", "typ": "JWT"}, {"sub": user_id, "iat": 0, "exp": 0}, b"recorded")
 
 
 def _backends(tape: Tape) -> int:

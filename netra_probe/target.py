@@ -150,6 +150,11 @@ class Target(pydantic.BaseModel):
         )
 
     @property
+    def unlocks(self) -> list[str]:
+        """The credentials beyond a user's own that were given, by name: each allows further attempts."""
+        return [name for name in ("service_secret", "jwt_secret") if getattr(self, name) is not None]
+
+    @property
     def is_local(self) -> bool:
         """Whether everything is on this machine."""
         return all(urlsplit(url).hostname in LOOPBACK for url in (self.auth_url, *self.backend_urls))

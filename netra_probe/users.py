@@ -104,6 +104,19 @@ class User:
             self._adopt()
         return reply
 
+    async def another_session(self) -> AuthClient | None:
+        """Log in once more, beside the session that the clients use; ``None`` when the target lets nobody."""
+        self._probe.history.redactor.know(self._password.reveal(), "password")
+        auth = AuthClient(self._probe.wire.http(self._probe.target.auth_url, surface="auth", user=self.name))
+        if await auth.login(email=self.email, password=self._password):
+            return auth
+        await auth.http.close()
+        return None
+
+    def connection_name(self) -> str:
+        """A name for a further connection of this user: ``alice/ws-2``."""
+        return f"{self.name}/ws-{next(self._connections)}"
+
     def _adopt(self) -> None:
         self.rest.http.token = self.auth.access
         known = self.id
@@ -126,7 +139,7 @@ class User:
         ``query`` is what the URL says besides, such as where to resume.
         """
         opened = await self._probe.wire.socket(
-            name=f"{self.name}/ws-{next(self._connections)}",
+            name=self.connection_name(),
             user=self.name,
             backend=self.backend_number if backend is None else backend % len(self._probe.target.backend_urls),
             token=token or self.auth.access,

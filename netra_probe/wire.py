@@ -40,9 +40,12 @@ class Wire(Protocol):
         token: Secret | None,
         attempt: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: tuple[str, ...] = (),
+        origin: str | None = None,
         detour: Detour | None = None,
     ) -> Opened:
-        """Open a WebSocket at the backend with this number."""
+        """Open a WebSocket at the backend with this number; the token travels in a header, or as sub-protocols say."""
 
 
 class LiveWire:
@@ -85,6 +88,9 @@ class LiveWire:
         token: Secret | None,
         attempt: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: tuple[str, ...] = (),
+        origin: str | None = None,
         detour: Detour | None = None,
     ) -> Opened:
         return await open_socket(
@@ -94,7 +100,9 @@ class LiveWire:
             user=user,
             name=name,
             backend=f"backend-{backend + 1}",
-            headers=self._target.headers,
+            headers={**self._target.headers, **(headers or {})},
+            subprotocols=subprotocols,
+            origin=origin,
             timeouts=self._timeouts,
             attempt=attempt,
             detour=detour,

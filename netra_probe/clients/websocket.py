@@ -58,6 +58,7 @@ class Socket:
         self.welcome: Frame | None = None
         self.received: list[Received] = []
         self.closed: Closed | None = None
+        self._leaving = False
         self._connection = connection
         self._history = history
         self._news = asyncio.Event()
@@ -121,6 +122,7 @@ class Socket:
 
     async def close(self, code: int = 1000) -> Closed:
         """Close in order and wait until the reader has seen the end."""
+        self._leaving = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.timeouts.close):
                 await self._connection.close(code)
@@ -128,6 +130,7 @@ class Socket:
 
     async def abort(self) -> Closed:
         """Cut the connection without a closing handshake, as a dying client does."""
+        self._leaving = True
         self._connection.transport.abort()
         return await self._ended()
 
@@ -164,7 +167,8 @@ class Socket:
         last = next((seen.frame for seen in reversed(self.received[-3:]) if seen.frame.name == "error"), None)
         error = str(last.body.get("error_code") or last.body.get("code") or "") if last else reason
         error = self._history.redactor.clean(error)
-        operation = self._history.observe(actions.CLOSED, status=code, detail={"reason": error}, **self._process)
+        detail = {"reason": error, "by": "probe" if self._leaving else "target"}
+        operation = self._history.observe(actions.CLOSED, status=code, detail=detail, **self._process)
         self.closed = Closed(code=code, error=error, operation=operation.index)
         self._tell()
 

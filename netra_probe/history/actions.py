@@ -18,7 +18,7 @@ action         surface     detail
 ``connect``    websocket   ok: accepted; fail: refused with ``status`` (HTTP status or close code)
 ``send``       websocket   ok: one frame written
 ``receive``    websocket   observation: one frame, as it came
-``closed``     websocket   observation: the connection ended with ``status``
+``closed``     websocket   observation: the connection ended with ``status``; ``by``: the probe or the target
 ``attempt``    any         an unauthorised or forged act: ``attempt`` (its name), ``expect``; ok says who it became
 ``revoke``     probe       the user's credential ended, as seen from outside (also ``logout``, ``expire``, ``disable``,
                            ``delete``): ``credential`` (which one, where a user has several)

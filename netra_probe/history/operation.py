@@ -62,8 +62,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """One line for a witness: sequence number, who, what, and the beginning of the payload."""
         who = self.connection or self.user or "-"
         status = f" {self.status}" if self.status is not None else ""
-        text = excerpt(" ".join(self.payload.split()) or _said(self.detail))
-        return f"#{self.index} {who} {self.type} {self.action}{status} {text}".rstrip()
+        return f"#{self.index} {who} {self.type} {self.action}{status} {self.excerpt}".rstrip()
+
+    @property
+    def excerpt(self) -> str:
+        """The telling part of the payload, or of the detail where there is no payload."""
+        return excerpt(" ".join(self.payload.split()) or _said(self.detail))
 
 
 #: Characters of payload that a witness line shows.

@@ -15,7 +15,7 @@ import msgspec
 
 from netra_probe.history import actions
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.history.redaction import Redactor
+from netra_probe.history.redaction import Clean, Redactor
 
 if TYPE_CHECKING:
     import pandas
@@ -118,6 +118,15 @@ _COLUMNS = (
 )
 
 
+def _cleaned(value: Any, clean: Clean) -> Any:
+    """A detail without secrets, also inside of mappings such as a query."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {name: _cleaned(inner, clean) for name, inner in value.items()}
+    return value
+
+
 class Recorder(History):
     """A history that is being made: append, and it is on its way to disk before ``append`` returns.
 
@@ -159,9 +168,7 @@ class Recorder(History):
         if payload:
             payload = clean(payload)
         if detail := fields.get("detail"):
-            fields["detail"] = {
-                name: clean(value) if isinstance(value, str) else value for name, value in detail.items()
-            }
+            fields["detail"] = {name: _cleaned(value, clean) for name, value in detail.items()}
         with self._lock:
             operation = Operation(
                 index=len(self._operations),
