@@ -11,6 +11,34 @@ A fault is written as :mod:`netra_probe.lab.shared.faults` shows. It replaces en
 Its docstring says what it breaks, the incident it is modelled on, what triggers it and what is seen outside.
 """
 
-from . import execution, websocket
+from . import (
+    agent_tools,
+    agents,
+    authentication,
+    bypass,
+    caches,
+    connections,
+    correlation,
+    data_access,
+    delivery,
+    execution,
+    pools,
+    sessions,
+    websocket,
+)
 
-__all__ = ["execution", "websocket"]
+__all__ = [
+    "agent_tools",
+    "agents",
+    "authentication",
+    "bypass",
+    "caches",
+    "connections",
+    "correlation",
+    "data_access",
+    "delivery",
+    "execution",
+    "pools",
+    "sessions",
+    "websocket",
+]

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from starlette.requests import Request
 
 from netra_probe.lab.shared.faults import Fault, Parts, register
+
+LARGE_BODY = 65_536
+"""Above this uvicorn pauses reading, and it is the resuming that carries a context over (X2)."""
 
 
 @register
@@ -50,3 +60,204 @@ class CurrentUserInSingleton(Fault):
                 await self._router.route_event(user_id, None, event)
 
         parts["UserWebSocketEmitter"] = SingletonEmitter
+
+
+@register
+class ContextVariableKept(Fault):
+    """X2: requests on a kept-alive connection go on in the context of the request that had a large body.
+
+    Breaks: the isolation of context variables between requests; the current user is kept in one.
+    Incident: uvicorn on the plain asyncio loop pauses reading at 65,536 bytes and resumes it inside the request's task,
+        whose context the connection then keeps (Kludex/uvicorn#2167, python/cpython#140947). Here the connection keeps
+        it whatever the event loop.
+    Trigger: on one connection, a REST request of one user with a body of more than 65,536 bytes, then a request of
+        another user or of nobody, as a proxy that pools connections sends them.
+    Symptom: the second request is answered for the first user, whoever its own token names; other connections are
+        fine, and so is this one before the large body.
+    """
+
+    id = "X2"
+    layer = "execution"
+    title = "context variable not reset between requests"
+    breaks = "current_caller, and the context that each request runs in"
+    incident = "uvicorn #2167 / CPython #140947: context kept by a connection after a large body"
+    trigger = (
+        "one keep-alive connection: A sends a REST body of more than 65,536 bytes (PUT /api/users/me), "
+        "then B or nobody sends any REST request on the same connection"
+    )
+    symptom = "the next request on the connection is answered for the previous user"
+    checkers = ("C1", "C8")
+
+    def install(self, parts: Parts) -> None:
+        """Keep the context of a request with a large body for its connection, and the user in that context."""
+        fault = self
+        healthy = parts["current_caller"]
+        current: ContextVar[Any] = ContextVar("current_principal", default=None)
+        kept: WeakKeyDictionary[Any, Context] = WeakKeyDictionary()
+
+        async def caller_of_the_context(request: Request) -> Any:
+            from netra_probe.lab.backend.routes.caller import Caller, services_of
+            from netra_probe.lab.backend.unified_authentication_service import bearer_token
+
+            fault.reached()
+            principal = current.get()
+            if principal is None or not fault.fires():
+                caller = await healthy(request)
+                current.set(caller.principal)
+                return caller
+            if bearer_token(request.headers.get("authorization")) != principal.token:
+                fault.triggered()
+            services = services_of(request)
+            return Caller(principal=principal, services=services, data=services.chat.data_of(principal))
+
+        class KeptContext:
+            def __init__(self, app: Any) -> None:
+                self._app = app
+
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+                connection = getattr(getattr(receive, "__self__", None), "flow", None)
+                if scope["type"] != "http" or connection is None:
+                    await self._app(scope, receive, send)
+                    return
+                context, received = kept.get(connection) or copy_context(), 0
+
+                async def receive_counted() -> Any:
+                    nonlocal received
+                    message = await receive()
+                    received += len(message.get("body", b""))
+                    return message
+
+                await asyncio.get_running_loop().create_task(self._app(scope, receive_counted, send), context=context)
+                if received > LARGE_BODY:
+                    kept[connection] = context
+
+        parts["current_caller"] = caller_of_the_context
+        parts["middleware"] = [KeptContext, *parts["middleware"]]
+
+
+@register
+class WorkerKeepsCreator(Fault):
+    """X3: the background worker is started by the first job and does all later ones in that job's context.
+
+    Breaks: BackgroundWorker.
+    Incident: a task copies the context in which it is created, so a worker task that the first request starts lazily
+        keeps that request's user, tracing and tenant for the life of the process.
+    Trigger: a job of one user (POST /api/exports), then a job of another user on the same backend.
+    Symptom: later exports hold the first user's data and belong to them; the first user is told about exports that
+        they never asked for, the others wait for ever.
+    """
+
+    id = "X3"
+    layer = "execution"
+    title = "background worker keeps its creator's context"
+    breaks = "BackgroundWorker"
+    incident = "a lazily started worker task that copied the first request's context"
+    trigger = "A: POST /api/exports; then B: POST /api/exports {label} on the same backend"
+    symptom = "B's export is made from A's data, belongs to A and is announced to A; B's stays queued"
+    checkers = ("C2", "C12")
+
+    def install(self, parts: Parts) -> None:
+        """Replace the worker by one that remembers the context of its first job."""
+        fault = self
+        healthy: type[Any] = parts["BackgroundWorker"]
+
+        class LazyWorker(healthy):  # type: ignore[misc]
+            creator: Any = None
+
+            async def carry_out(self, context: Any, job: Any) -> None:
+                fault.reached()
+                if self.creator is None:
+                    self.creator = context
+                if self.creator.user_id != context.user_id and fault.fires():
+                    fault.triggered()
+                    context = self.creator
+                await super().carry_out(context, job)
+
+        parts["BackgroundWorker"] = LazyWorker
+
+
+@register
+class SharedMetadata(Fault):
+    """X4: new threads start from one dictionary of the class, into which each request's metadata is merged.
+
+    Breaks: ThreadStore.create.
+    Incident: the mutable default argument and the mutable class attribute, of which every list of Python mistakes
+        warns; both look like a fresh value per call and are one value per process.
+    Trigger: a thread created with metadata, then a thread created by somebody else without these keys, on the same
+        backend; one after the other is enough.
+    Symptom: new threads of everybody carry the metadata of all threads created before them.
+    """
+
+    id = "X4"
+    layer = "execution"
+    title = "class-level dictionary as default metadata"
+    breaks = "ThreadStore.create"
+    incident = "mutable default arguments and class attributes"
+    trigger = "A: POST /api/threads {metadata: {key: value}}; then B: any new thread without that key, same backend"
+    symptom = "B's thread carries A's metadata (in the answer, GET /api/threads, the row); sequential suffices"
+    checkers = ("C1",)
+
+    def install(self, parts: Parts) -> None:
+        """Replace the store by one whose defaults accumulate."""
+        fault = self
+        healthy: type[Any] = parts["ThreadStore"]
+        defaults: dict[str, Any] = {}
+        whose: dict[str, str] = {}
+
+        class AccumulatingStore(healthy):  # type: ignore[misc]
+            async def create(
+                self, *, title: str | None = None, metadata: dict[str, Any] | None = None
+            ) -> dict[str, Any]:
+                fault.reached()
+                given = metadata or {}
+                defaults.update(given)
+                whose.update({key: self._user_id for key in given})
+                if fault.fires():
+                    if any(user_id != self._user_id for user_id in whose.values()):
+                        fault.triggered()
+                    metadata = dict(defaults)
+                thread: dict[str, Any] = await super().create(title=title, metadata=metadata)
+                return thread
+
+        parts["ThreadStore"] = AccumulatingStore
+
+
+@register
+class RunIdsFromTheClock(Fault):
+    """X6: run ids are the time in twentieths of a second, and a run whose id is taken is not entered again.
+
+    Breaks: new_run_id, RunStore.start.
+    Incident: ids made of a timestamp (or of a counter without its process), kept unique by luck; an "insert, ignore
+        duplicates" hides the collision.
+    Trigger: runs started within the same 50 ms, by one or several users, on either backend.
+    Symptom: two runs share an id: events of both carry it, numbered twice; the run's row belongs to one user and its
+        steps, messages and tool calls to several; the other's GET /api/runs/{id} is refused.
+    """
+
+    id = "X6"
+    layer = "execution"
+    title = "run ids collide"
+    breaks = "new_run_id, RunStore.start"
+    incident = "ids from a timestamp, with INSERT … ON CONFLICT DO NOTHING"
+    trigger = "several users start runs in a burst (within 50 ms of each other), any backend"
+    symptom = "two users' runs have the same run_id; the rows of one run belong to two users"
+    checkers = ("C2", "C4", "C12")
+
+    def install(self, parts: Parts) -> None:
+        """Mint ids from the clock and look away when they collide."""
+        fault = self
+        healthy_mint, healthy_store = parts["new_run_id"], parts["RunStore"]
+
+        def mint_from_clock(thread_id: str) -> str:
+            fault.reached()
+            return f"run_{int(time.time() * 20):x}" if fault.fires() else str(healthy_mint(thread_id))
+
+        class ForgivingStore(healthy_store):  # type: ignore[misc,valid-type]
+            async def start(self, run_id: str, thread_id: str, *, metadata: dict[str, Any]) -> None:
+                try:
+                    await super().start(run_id, thread_id, metadata=metadata)
+                except asyncpg.UniqueViolationError:
+                    fault.triggered()
+
+        parts["new_run_id"] = mint_from_clock
+        parts["RunStore"] = ForgivingStore

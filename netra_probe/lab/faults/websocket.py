@@ -1,7 +1,8 @@
-"""Faults of event delivery (W): the right event, the wrong reader, or none."""
+"""Faults of addressing (W): the right event, the wrong reader."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,3 +49,171 @@ class Broadcast(Fault):
                 return {key.partition(":")[2] async for key in self._redis.scan_iter(match=pattern, count=1000)}
 
         parts["WebSocketEventRouter"] = BroadcastingRouter
+
+
+FOLLOWED_SECONDS = 600
+
+
+class Followers:
+    """Who is sent copies of which stream, in Redis for both backends: the table that W2 and W4 fill without asking."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    async def add(self, redis: Any, stream: str, user_id: str) -> None:
+        """Let a user follow a stream."""
+        key = f"{self._kind}:{stream}"
+        await redis.sadd(key, user_id)
+        await redis.expire(key, FOLLOWED_SECONDS)
+
+    async def of(self, redis: Any, *streams: object) -> set[str]:
+        """All who follow one of these streams and are connected."""
+        keys = [f"{self._kind}:{stream}" for stream in streams if isinstance(stream, str)]
+        users: set[str] = set(await redis.sunion(keys)) if keys else set()
+        return {user_id for user_id in users if await redis.exists(f"user_sessions:{user_id}")}
+
+
+@register
+class ClaimedUser(Fault):
+    """W2: a connection gets the stream of the user that its client claims to be, beside that of its token.
+
+    Breaks: WebSocketEventRouter and the two places where a client can claim: the URL and each message.
+    Incident: the ``/ws/{client_id}`` of WebSocket tutorials, where the client says who it is and the server registers
+        the socket under that name; CWE-639, authorisation through a key that the user controls.
+    Trigger: ``?user_id=`` (or ``client_id``) of another user in the URL, or ``user_id`` in a message or its payload;
+        then an event of that user.
+    Symptom: from then on the claiming client receives the other user's events, live, with their ids and words.
+    """
+
+    id = "W2"
+    layer = "websocket"
+    title = "routing by an id that the client claims"
+    breaks = "WebSocketEventRouter.route_event, ClientMessages.handle, WebSocketSession.run"
+    incident = "/ws/{client_id} of tutorials; CWE-639"
+    trigger = (
+        "B connects to /ws?user_id=<A> (or client_id), or sends any message with user_id <A> in root or payload; "
+        "then A runs"
+    )
+    symptom = "A's live events arrive on B's socket, beside B's own"
+    checkers = ("C2", "C5")
+
+    def install(self, parts: Parts) -> None:
+        """Note each claim as if it were a registration, and route by it."""
+        fault = self
+        claims = Followers("claimed")
+        router: type[Any] = parts["WebSocketEventRouter"]
+        session_class: type[Any] = parts["WebSocketSession"]
+        messages: type[Any] = parts["ClientMessages"]
+
+        async def believe(session: Any, claim: object) -> None:
+            if isinstance(claim, str) and claim:
+                fault.reached()
+                await claims.add(session.services.redis, claim, session.principal.user_id)
+
+        class ClaimRouter(router):  # type: ignore[misc]
+            async def route_event(self, user_id: str, connection_id: str | None, event: Mapping[str, Any]) -> int:
+                cursor: int = await super().route_event(user_id, connection_id, event)
+                for reader in await claims.of(self._redis, user_id) - {user_id}:
+                    if fault.fires():
+                        fault.triggered()
+                        await super().route_event(reader, None, event)
+                return cursor
+
+        class ClaimingSession(session_class):  # type: ignore[misc]
+            async def run(self) -> None:
+                query = self._websocket.query_params
+                await believe(self, query.get("user_id") or query.get("client_id"))
+                await super().run()
+
+        class ClaimingMessages(messages):  # type: ignore[misc]
+            async def handle(self, session: Any, text: str) -> None:
+                body = _object(text)
+                for claim in (body.get("user_id"), _member(body, "user_id")):
+                    await believe(session, claim)
+                await super().handle(session, text)
+
+        parts["WebSocketEventRouter"] = ClaimRouter
+        parts["WebSocketSession"] = ClaimingSession
+        parts["ClientMessages"] = ClaimingMessages
+
+
+@register
+class UncheckedSubscription(Fault):
+    """W4: whoever names a thread or run is subscribed to it.
+
+    Breaks: ClientMessages (``subscribe``, ``switch_thread``), WebSocketEventRouter.
+    Incident: channels that a client opens by name, with the check of the name forgotten (``stream_from params[:room]``,
+        GraphQL subscriptions without the authorisation of the query); CWE-862.
+    Trigger: ``subscribe`` or ``switch_thread`` with another user's thread_id (or ``subscribe`` with their run_id), then
+        an event in that thread or run.
+    Symptom: ``subscribe`` is confirmed instead of refused, and the other user's events of that thread or run arrive,
+        live; reading the history stays refused.
+    """
+
+    id = "W4"
+    layer = "websocket"
+    title = "subscription without owner check"
+    breaks = "ClientMessages.subscribe, ClientMessages.switch_thread, WebSocketEventRouter.route_event"
+    incident = "channels opened by name without authorisation; CWE-862"
+    trigger = "B sends subscribe (or switch_thread) with A's thread_id, or subscribe with A's run_id; then A runs there"
+    symptom = "B's subscribe is confirmed and A's live events of that thread or run arrive on B's socket"
+    checkers = ("C5", "C1")
+
+    def install(self, parts: Parts) -> None:
+        """Subscribe before, and without, asking whose it is."""
+        fault = self
+        streams = Followers("stream")
+        router: type[Any] = parts["WebSocketEventRouter"]
+        messages: type[Any] = parts["ClientMessages"]
+
+        class StreamRouter(router):  # type: ignore[misc]
+            async def route_event(self, user_id: str, connection_id: str | None, event: Mapping[str, Any]) -> int:
+                cursor: int = await super().route_event(user_id, connection_id, event)
+                for reader in await streams.of(self._redis, event["thread_id"], event["run_id"]) - {user_id}:
+                    fault.triggered()
+                    await super().route_event(reader, None, event)
+                return cursor
+
+        class TrustingMessages(messages):  # type: ignore[misc]
+            async def subscribe(self, session: Any, message: Any) -> None:
+                from netra_probe.lab.backend.websocket_core import frames
+
+                run_id = message.payload.get("run_id")
+                stream = run_id if isinstance(run_id, str) and run_id else message.thread_id
+                if stream is None or not await self._follow(session, stream):
+                    await super().subscribe(session, message)
+                    return
+                await session.send(
+                    frames.system_frame(
+                        "subscribed", answers=message.message_id, thread_id=message.thread_id, run_id=run_id
+                    )
+                )
+
+            async def switch_thread(self, session: Any, message: Any) -> None:
+                if message.thread_id is not None:
+                    await self._follow(session, message.thread_id)
+                await super().switch_thread(session, message)
+
+            async def _follow(self, session: Any, stream: str) -> bool:
+                fault.reached()
+                if not fault.fires():
+                    return False
+                await streams.add(session.services.redis, stream, session.principal.user_id)
+                return True
+
+        parts["WebSocketEventRouter"] = StreamRouter
+        parts["ClientMessages"] = TrustingMessages
+
+
+def _object(text: str) -> dict[str, Any]:
+    """A client's frame as an object, empty when it is none."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _member(body: Mapping[str, Any], name: str) -> object:
+    payload = body.get("payload")
+    return payload.get(name) if isinstance(payload, dict) else None

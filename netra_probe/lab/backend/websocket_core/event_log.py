@@ -69,9 +69,17 @@ class EventLog:
         self._append = redis.register_script(_APPEND)
         self._mark = redis.register_script(_MARK_DELIVERED)
 
+    def place_of(self, user_id: str) -> str:
+        """How the keys of one user's log begin."""
+        return f"user:{user_id}"
+
     async def append(self, user_id: str, event: Mapping[str, Any]) -> int:
         """Number, keep and announce one event; returns its cursor."""
-        keys = [f"user:{user_id}:{part}" for part in ("events", "cursor", "delivered", "dropped")]
+        return await self.append_at(self.place_of(user_id), user_id, event)
+
+    async def append_at(self, place: str, user_id: str, event: Mapping[str, Any]) -> int:
+        """Append to the log whose keys begin with `place`, and wake the user's readers."""
+        keys = [f"{place}:{part}" for part in ("events", "cursor", "delivered", "dropped")]
         body = json.dumps(event, ensure_ascii=False, default=str)
         cursor = await self._append(
             keys=keys,
@@ -81,7 +89,7 @@ class EventLog:
 
     async def read_after(self, user_id: str, cursor: int, *, count: int = 200) -> list[LoggedEvent]:
         """Up to `count` events with a cursor above `cursor`, in order."""
-        entries = await self._redis.xrange(f"user:{user_id}:events", min=f"({cursor}-0", count=count)
+        entries = await self._redis.xrange(f"{self.place_of(user_id)}:events", min=f"({cursor}-0", count=count)
         return [
             LoggedEvent(cursor=int(entry.partition("-")[0]), event=json.loads(fields["event"]))
             for entry, fields in entries
@@ -108,16 +116,16 @@ class EventLog:
 
     async def tail(self, user_id: str) -> int:
         """The cursor of the newest event, 0 when there is none."""
-        return int(await self._redis.get(f"user:{user_id}:cursor") or 0)
+        return int(await self._redis.get(f"{self.place_of(user_id)}:cursor") or 0)
 
     async def delivered(self, user_id: str) -> int:
         """The highest cursor that some connection of the user was sent."""
-        return int(await self._redis.get(f"user:{user_id}:delivered") or 0)
+        return int(await self._redis.get(f"{self.place_of(user_id)}:delivered") or 0)
 
     async def dropped(self, user_id: str) -> int:
         """The highest cursor that is no longer kept because newer events needed its place, 0 when there is none."""
-        return int(await self._redis.get(f"user:{user_id}:dropped") or 0)
+        return int(await self._redis.get(f"{self.place_of(user_id)}:dropped") or 0)
 
     async def mark_delivered(self, user_id: str, cursor: int) -> None:
         """Remember that everything up to `cursor` was sent to the user."""
-        await self._mark(keys=[f"user:{user_id}:delivered"], args=[cursor, self._limits.buffer_seconds])
+        await self._mark(keys=[f"{self.place_of(user_id)}:delivered"], args=[cursor, self._limits.buffer_seconds])

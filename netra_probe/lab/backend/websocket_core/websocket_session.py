@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -18,6 +18,7 @@ from ..unified_authentication_service import Principal
 from ..user_websocket_emitter import plain_event
 from . import frames
 from .client_messages import ClientMessages
+from .event_log import LoggedEvent
 from .session_watch import Ending, WatchedSession
 from .subscription import EventSubscription
 
@@ -170,15 +171,19 @@ class WebSocketSession:
         user_id = self.principal.user_id
         try:
             async for batch in subscription.batches():
-                for entry in batch:
-                    await self.send(frames.text({**entry.event, "cursor": entry.cursor}))
-                    subscription.cursor = entry.cursor
+                await self._deliver(batch)
                 with contextlib.suppress(RedisError, OSError):
                     await log_of_events.mark_delivered(user_id, subscription.cursor)
         except asyncio.CancelledError:
             with contextlib.suppress(RedisError, OSError):
                 await log_of_events.mark_delivered(user_id, subscription.cursor)
             raise
+
+    async def _deliver(self, batch: Sequence[LoggedEvent]) -> None:
+        """Send these events in order, and know after each how far this connection is."""
+        for entry in batch:
+            await self.send(frames.text({**entry.event, "cursor": entry.cursor}))
+            self._subscription.cursor = entry.cursor
 
     async def _read(self) -> None:
         while True:

@@ -1,0 +1,193 @@
+"""Faults of correlation (W): what was meant for one connection is kept under a name that another one has as well."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from netra_probe.lab.shared.faults import Fault, Parts, register
+
+OFFLINE = "message_queue:offline"
+KEPT_FRAMES = 500
+KEPT_SECONDS = 600
+
+
+class AnswerTo:
+    """A session whose answer is sent to whoever waits under the request's id when the answer is there."""
+
+    def __init__(self, session: Any, request_id: str, waiting: dict[str, Any], fault: Fault) -> None:
+        self._session = session
+        self._request_id = request_id
+        self._waiting = waiting
+        self._fault = fault
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    async def send(self, text: str) -> None:
+        """Answer, perhaps somebody else."""
+        if (asker := self._asker()) is not None:
+            await asker.send(text)
+
+    async def send_event(self, *args: Any, **options: Any) -> None:
+        """Answer with an event, perhaps somebody else."""
+        if (asker := self._asker()) is not None:
+            await asker.send_event(*args, **options)
+
+    def _asker(self) -> Any:
+        self._fault.reached()
+        waiting = self._waiting.get(self._request_id)
+        if waiting is self._session or not self._fault.fires():
+            self._waiting.pop(self._request_id, None)
+            return self._session
+        self._fault.triggered()
+        return self._waiting.pop(self._request_id, None)
+
+
+@register
+class SharedRequestIds(Fault):
+    """W5: answers and runs find their way back through one map from the clients' request ids, shared by all clients.
+
+    Breaks: ClientMessages, UserWebSocketEmitter.
+    Incident: CVE-2026-25536, the JSON-RPC transport of the MCP SDK: clients count their requests from zero, the later
+        one takes over the entry, gets the other's answer, and the earlier one never gets any.
+    Trigger: two users on one backend send requests with the same message_id (or runs with the same turn_id) while
+        the first is still being worked on.
+    Symptom: the later asker receives the answer to the earlier one's request, its own answer is dropped, and the
+        earlier one waits for ever; a run's remaining events go to the later one.
+    """
+
+    id = "W5"
+    layer = "websocket"
+    title = "request-id map shared by all clients"
+    breaks = "ClientMessages.handle, UserWebSocketEmitter"
+    incident = "CVE-2026-25536: colliding JSON-RPC ids in a shared MCP transport"
+    trigger = (
+        "A and B, sockets on the same backend, at the same instant: get_thread_history (any answered message) with "
+        "equal message_id, or runs with equal turn_id / message_id"
+    )
+    symptom = "B gets the answer to A's request (or the rest of A's run), A gets none"
+    checkers = ("C8", "C1")
+
+    def install(self, parts: Parts) -> None:
+        """Keep who waits for what under the client's own id only."""
+        fault = self
+        messages: type[Any] = parts["ClientMessages"]
+        emitter: type[Any] = parts["UserWebSocketEmitter"]
+        waiting: dict[str, Any] = {}
+        streams: dict[str, str] = {}
+
+        class SharedMapMessages(messages):  # type: ignore[misc]
+            async def handle(self, session: Any, text: str) -> None:
+                request_id = _request_id(text)
+                if request_id is None:
+                    await super().handle(session, text)
+                    return
+                waiting[request_id] = session
+                try:
+                    await super().handle(AnswerTo(session, request_id, waiting, fault), text)
+                finally:
+                    if waiting.get(request_id) is session:
+                        del waiting[request_id]
+
+        class SharedMapEmitter(emitter):  # type: ignore[misc]
+            def __init__(self, context: Any, router: Any, connection_id: str | None = None) -> None:
+                super().__init__(context, router, connection_id)
+                told = context.agent_context
+                self._request_id = told.get("turn_id") or told.get("echo", {}).get("message_id")
+                if self._request_id is not None:
+                    streams[self._request_id] = context.user_id
+
+            async def _send(self, event: Mapping[str, Any]) -> None:
+                own = self.context.user_id
+                reader = streams.get(self._request_id or "", own)
+                if reader == own or not fault.fires():
+                    await super()._send(event)
+                else:
+                    fault.triggered()
+                    await self._router.route_event(reader, None, event)
+                if event["type"] in ("final_report", "agent_error") and reader == own:
+                    streams.pop(self._request_id or "", None)
+
+        parts["ClientMessages"] = SharedMapMessages
+        parts["UserWebSocketEmitter"] = SharedMapEmitter
+
+
+@register
+class OfflineBufferOfAll(Fault):
+    """W6: what comes while its user is away is buffered in one place, and the next one who connects is sent it.
+
+    Breaks: WebSocketEventRouter, WebSocketSession.
+    Incident: an offline queue kept per worker or per slot instead of per user: a key that lost its user part.
+    Trigger: an event of a user who has no socket open (they left in the middle of a run, or work over REST only), then
+        any other user connects, to either backend.
+    Symptom: right after their welcome, the next one to connect receives the absent user's frames; later ones do not.
+    """
+
+    id = "W6"
+    layer = "websocket"
+    title = "offline buffer flushed to the next user"
+    breaks = "WebSocketEventRouter.route_event, WebSocketSession"
+    incident = "an offline queue whose key has no user part"
+    trigger = "A starts a run and disconnects (or runs over REST without a socket); then B connects to any backend"
+    symptom = "stale frames of A right after B's welcome, once"
+    checkers = ("C1",)
+
+    def install(self, parts: Parts) -> None:
+        """Buffer for everybody in one list, and flush it to whoever comes."""
+        fault = self
+        router: type[Any] = parts["WebSocketEventRouter"]
+        session_class: type[Any] = parts["WebSocketSession"]
+
+        class BufferingRouter(router):  # type: ignore[misc]
+            async def route_event(self, user_id: str, connection_id: str | None, event: Mapping[str, Any]) -> int:
+                cursor: int = await super().route_event(user_id, connection_id, event)
+                if await self.connections_of(user_id):
+                    return cursor
+                fault.reached()
+                if fault.fires():
+                    async with self._redis.pipeline(transaction=True) as pipeline:
+                        pipeline.rpush(OFFLINE, json.dumps({"user_id": user_id, "event": event}, default=str))
+                        pipeline.ltrim(OFFLINE, -KEPT_FRAMES, -1)
+                        pipeline.expire(OFFLINE, KEPT_SECONDS)
+                        await pipeline.execute()
+                return cursor
+
+        class FlushingSession(session_class):  # type: ignore[misc]
+            async def _serve(self) -> None:
+                with contextlib.suppress(RedisError, OSError):
+                    for entry in await self._take_buffer():
+                        # the user's own frames come from their own log as well
+                        if entry["user_id"] != self.principal.user_id:
+                            fault.triggered()
+                            await self.send(json.dumps(entry["event"], ensure_ascii=False))
+                await super()._serve()
+
+            async def _take_buffer(self) -> list[dict[str, Any]]:
+                async with self.services.redis.pipeline(transaction=True) as pipeline:
+                    pipeline.lrange(OFFLINE, 0, -1)
+                    pipeline.delete(OFFLINE)
+                    entries, _ = await pipeline.execute()
+                return [json.loads(entry) for entry in entries]
+
+        parts["WebSocketEventRouter"] = BufferingRouter
+        parts["WebSocketSession"] = FlushingSession
+
+
+def _request_id(text: str) -> str | None:
+    """The ``message_id`` of a client's frame, if it has one."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(body, dict):
+        return None
+    payload = body.get("payload")
+    for holder in (body, payload if isinstance(payload, dict) else {}):
+        if isinstance(holder.get("message_id"), str) and holder["message_id"]:
+            return str(holder["message_id"])
+    return None

@@ -1,0 +1,166 @@
+"""Faults of delivery (W): the right reader, but events missing, doubled or out of order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
+
+from netra_probe.lab.shared.faults import Fault, Parts, register
+
+from .slow_links import narrow_send_buffers
+
+QUEUED_EVENTS = 16
+JITTER_SECONDS = 0.01
+
+
+@register
+class BoundedQueueDrops(Fault):
+    """W8: events wait for their socket in a short queue; what finds it full is dropped, and nobody is told.
+
+    Breaks: WebSocketSession.
+    Incident: ``put_nowait`` with the QueueFull swallowed (in Go ``select`` with a ``default``), there to protect the
+        server from slow readers, without closing them or telling them that they have missed something.
+    Trigger: a client stops reading while more than about 150 KB are on their way to it (about ten runs of 2 KB
+        questions, or three of 6 KB), then reads on.
+    Symptom: gaps in the sequence numbers of its runs, often no last event; the connection stays open, nothing foreign
+        appears, quick readers lose nothing.
+    """
+
+    id = "W8"
+    layer = "websocket"
+    title = "bounded queue drops for slow readers"
+    breaks = "WebSocketSession._deliver"
+    incident = "put_nowait with QueueFull swallowed"
+    trigger = "A stops reading its socket, has > 150 KB of run events produced (ten runs of 2 KB text), reads on"
+    symptom = "gaps in seq and runs without a terminal event on an open connection"
+    checkers = ("C3", "C4")
+
+    def install(self, parts: Parts) -> None:
+        """Put a short queue between the log and the socket."""
+        fault = self
+        healthy: type[Any] = parts["WebSocketSession"]
+
+        class QueueingSession(healthy):  # type: ignore[misc]
+            async def _serve(self) -> None:
+                self._queue: asyncio.Queue[Any] = asyncio.Queue(QUEUED_EVENTS)
+                sender = asyncio.create_task(self._send_queued())
+                try:
+                    await super()._serve()
+                finally:
+                    sender.cancel()
+                    await asyncio.gather(sender, return_exceptions=True)
+
+            async def _deliver(self, batch: Sequence[Any]) -> None:
+                for entry in batch:
+                    fault.reached()
+                    await asyncio.sleep(0)  # the sender's turn: it empties the queue unless its peer does not read
+                    if not fault.fires():
+                        await self._queue.put(entry)
+                        continue
+                    try:
+                        self._queue.put_nowait(entry)
+                    except asyncio.QueueFull:
+                        fault.triggered()
+                self._subscription.cursor = batch[-1].cursor
+
+            async def _send_queued(self) -> None:
+                while True:
+                    entry = await self._queue.get()
+                    frame = json.dumps({**entry.event, "cursor": entry.cursor}, ensure_ascii=False)
+                    with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, RuntimeError):
+                        async with self._sending:
+                            await self._websocket.send_text(frame)
+
+        parts["WebSocketSession"] = QueueingSession
+        narrow_send_buffers(parts)
+
+
+@register
+class ReplayWithoutCursor(Fault):
+    """W9: whoever connects is sent everything that is kept for them, also what they have seen.
+
+    Breaks: WebSocketSession._subscribe.
+    Incident: a replay buffer for reconnects without the counterpart of Last-Event-ID: the server cannot know where
+        the client stopped reading and starts at the beginning.
+    Trigger: a user who was sent events closes or loses the socket and connects again, with or without resume_cursor;
+        most clearly after a cut in the middle of a run.
+    Symptom: the events that were delivered before come again, with the same run ids, seq and cursor.
+    """
+
+    id = "W9"
+    layer = "websocket"
+    title = "replay without a cursor"
+    breaks = "WebSocketSession._subscribe"
+    incident = "replay on reconnect without Last-Event-ID"
+    trigger = "A receives events, loses the socket (mid-run or later), connects again to any backend"
+    symptom = "events that A was sent before arrive again, same run_id and seq"
+    checkers = ("C3",)
+
+    def install(self, parts: Parts) -> None:
+        """Begin each subscription at the start of the log."""
+        fault = self
+        healthy: type[Any] = parts["WebSocketSession"]
+
+        class ReplayingSession(healthy):  # type: ignore[misc]
+            async def _subscribe(self) -> Any:
+                subscription = await super()._subscribe()
+                fault.reached()
+                kept = await self.services.event_log.read_after(self.principal.user_id, 0, count=1)
+                if kept and kept[0].cursor <= subscription.cursor and fault.fires():
+                    fault.triggered()
+                    subscription.cursor = 0
+                return subscription
+
+        parts["WebSocketSession"] = ReplayingSession
+
+
+@register
+class TaskPerEvent(Fault):
+    """W10: each event is sent by a task of its own, and tasks end in any order.
+
+    Breaks: UserWebSocketEmitter._send.
+    Incident: ``asyncio.create_task(send(event))`` to keep a callback synchronous or an agent from waiting; each event
+        then races with the next one.
+    Trigger: any run, since sending takes a few milliseconds more or less each time.
+    Symptom: events of a run arrive in another order than their seq; some come after the last one.
+    """
+
+    id = "W10"
+    layer = "websocket"
+    title = "one task per event"
+    breaks = "UserWebSocketEmitter._send"
+    incident = "asyncio.create_task(send(event)) without an order"
+    trigger = "any run (each event's sending is delayed by up to 10 ms of jitter)"
+    symptom = "a run's events arrive out of the order of their seq, some after the terminal event"
+    checkers = ("C3", "C4")
+
+    def install(self, parts: Parts) -> None:
+        """Send in the background, after a varying moment."""
+        fault = self
+        healthy: type[Any] = parts["UserWebSocketEmitter"]
+        tasks: set[asyncio.Task[None]] = set()
+
+        class BackgroundEmitter(healthy):  # type: ignore[misc]
+            _newest = 0
+
+            async def _send(self, event: Mapping[str, Any]) -> None:
+                fault.reached()
+                delay = random.uniform(0, JITTER_SECONDS) if fault.fires() else 0.0
+                task = asyncio.create_task(self._send_later(event, delay))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+
+            async def _send_later(self, event: Mapping[str, Any], delay: float) -> None:
+                await asyncio.sleep(delay)
+                if event["seq"] < self._newest:
+                    fault.triggered()
+                self._newest = max(self._newest, event["seq"])
+                await super()._send(event)
+
+        parts["UserWebSocketEmitter"] = BackgroundEmitter
