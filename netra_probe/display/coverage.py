@@ -16,7 +16,7 @@ from netra_probe.requirements import SCENARIOS
 _CASE = re.compile(r"^## (?P<id>[A-Z]\d+[a-j]?\.\d+) (?P<title>.+)$", re.MULTILINE)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Coverage(View):
     """One row a case: its id, what it does, what it claims."""
 
