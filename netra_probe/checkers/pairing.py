@@ -170,11 +170,14 @@ class PairingPass(Pass):
 
     def _compare_objects(self, operation: Operation, request: Operation) -> None:
         """The object in the answer is the one in the path; a protocol out of step gives the one before."""
+        thread, last = _named(request)
+        if last and operation.payload.startswith(f'{{"id":"{last}"'):
+            self._objects += 1
+            return
         try:
             body = _decode(operation.payload)
         except UNDECODABLE:
             return
-        thread, last = _named(request)
         for thing in body if isinstance(body, list) else (body,):
             if not isinstance(thing, _Named):
                 continue

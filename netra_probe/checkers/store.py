@@ -57,7 +57,8 @@ class _StorePass(Pass):
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
             return action in (actions.PRINCIPAL, actions.MINT, actions.OWN)
-        return action in _STORE_ACTIONS or type == "invoke" or action == actions.ASK
+        # What an ``ask`` says is in the frame that sends it; its end names the run that became the user's.
+        return action in _STORE_ACTIONS or (type == "invoke") != (action == actions.ASK)
 
     def feed(self, operation: Operation) -> None:
         if operation.action in _STORE_ACTIONS:
