@@ -67,7 +67,7 @@ class Http:
         self.connection = pinned or f"{user or 'nobody'}/{surface}"
         self.token: Secret | None = None
         self.detour: Detour | None = None
-        self._base_url = base_url
+        self.base_url = base_url
         #: Our end of the TCP connection of the last response, where all are to share one.
         self._pinned, self._line = pinned is not None, ""
         self.timeouts = timeouts or Timeouts()
@@ -178,10 +178,10 @@ class Http:
 
     def _way(self, url: str, extensions: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
         """Where to send: straight, or to the address of the detour with the names that the service goes by."""
-        address = self.detour.address(self._base_url) if self.detour is not None else None
+        address = self.detour.address(self.base_url) if self.detour is not None else None
         if address is None:
             return url, {}, dict(extensions)
-        parts = urlsplit(self._base_url)
+        parts = urlsplit(self.base_url)
         dialled = urlunsplit((parts.scheme, f"{address[0]}:{address[1]}", parts.path.rstrip("/") + url, "", ""))
         return dialled, {"Host": parts.netloc}, {"sni_hostname": parts.hostname, **extensions}
 
