@@ -103,7 +103,6 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
 #: Counts that follow from what the probe did; the others depend on the moment at which a disturbance struck.
 UNDISTURBED = frozenset(
     {
-        "canaries planted",
         "users looking",
         "cycles",
         "gauges",
@@ -114,9 +113,17 @@ UNDISTURBED = frozenset(
 )
 
 
+#: Counts that back a pass but tell a reader nothing.
+UNTOLD = frozenset({"canaries planted", "own ids seen"})
+
+
 def _evidence(evidence: dict[str, int], disturbances: int) -> str:
     """What a pass rests on, in numbers that are the same in every healthy run."""
-    shown = {name: count for name, count in evidence.items() if count and (not disturbances or name in UNDISTURBED)}
+    shown = {
+        name: count
+        for name, count in evidence.items()
+        if count and name not in UNTOLD and (not disturbances or name in UNDISTURBED)
+    }
     if disturbances:
         shown["disturbances"] = disturbances
     return " · ".join(f"{name} {count}" for name, count in shown.items())

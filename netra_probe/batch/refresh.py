@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def _execute(path: Path) -> nbformat.NotebookNode:
     notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}})
     try:
-        client.execute()
+        # What the kernel prints of itself is of no interest; what a cell prints is in the notebook.
+        client.execute(stderr=subprocess.DEVNULL)
     except Exception as error:
         raise TargetError(f"{path.name} does not run: {str(error).strip().splitlines()[-1]}") from None
     return normalise(notebook)
