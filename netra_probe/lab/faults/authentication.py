@@ -1,0 +1,254 @@
+"""Faults of token verification (A1 to A5): what a token says is believed where it has to be proved."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+
+from netra_probe.lab.faults.unproved_claims import (
+    claimed_type,
+    header,
+    right_but_for_signature,
+    signed_claims,
+    signed_with_brought_key,
+)
+from netra_probe.lab.shared.faults import Fault, Parts, register
+
+PREFIX = 250
+"""How many characters some caches take for a key (memcached's limit)."""
+
+
+@register
+class SignatureNotChecked(Fault):
+    """A1: a token counts without a signature, or with any: claims are decoded and not verified.
+
+    Breaks: TokenVerifier.
+    Incident: CVE-2015-9235 and its kin (``alg: none``), and gateways that decode a token "for the user id" with
+        verification switched off because "the edge has checked it".
+    Trigger: a token whose ``sub`` was changed, with alg none or an old or made-up signature.
+    Symptom: whoever writes a user id into a token is that user, on REST and on sockets.
+    """
+
+    id = "A1"
+    layer = "authentication"
+    service = "auth_service"
+    title = "alg none accepted, signature not checked"
+    breaks = "TokenVerifier"
+    incident = "CVE-2015-9235; decode with verify=False behind a gateway"
+    trigger = "send a token whose sub is another user's id, with alg none and no signature or with a wrong signature"
+    symptom = "the forged sub is accepted everywhere"
+    checkers = ("C6",)
+
+    def install(self, parts: Parts) -> None:
+        """Replace the verifier by one that accepts claims on their word when the signature fails."""
+        fault = self
+        healthy: type[Any] = parts["TokenVerifier"]
+
+        class UnsignedVerifier(healthy):  # type: ignore[misc]
+            def _decode(self, token: str, type_: str) -> dict[str, Any]:
+                fault.reached()
+                try:
+                    payload: dict[str, Any] = super()._decode(token, type_)
+                    return payload
+                except Exception:
+                    claims = right_but_for_signature(token, type_)
+                    if claims is None or not {"alg", "typ"}.issuperset(header(token)) or not fault.fires():
+                        raise
+                    fault.triggered()
+                    return claims
+
+        parts["TokenVerifier"] = UnsignedVerifier
+
+
+@register
+class KeyFromToken(Fault):
+    """A2: the key that verifies a token comes from the token: ``jwk``, ``x5c``, a path in ``kid``, or an empty key.
+
+    Breaks: TokenVerifier.
+    Incident: CVE-2018-0114 (embedded ``jwk`` trusted), CVE-2016-10555 (algorithm taken from the token), directory
+        traversal through ``kid``, CVE-2019-20933 (empty shared secret).
+    Trigger: a token for another user, signed with a key of one's own that its header carries, or with an empty key.
+    Symptom: a token that the tester signed is accepted for anybody, on REST and on sockets.
+    """
+
+    id = "A2"
+    layer = "authentication"
+    service = "auth_service"
+    title = "key confusion: the token brings its own key"
+    breaks = "TokenVerifier"
+    incident = "CVE-2018-0114, CVE-2016-10555, CVE-2019-20933; kid as a path"
+    trigger = (
+        "send a token whose sub is another user's id, signed with your own key and that key as header jwk (RSA, EC, "
+        "oct) or x5c, or HS256 with an empty key (with kid empty, kid ../../dev/null, or without kid)"
+    )
+    symptom = "a token signed by the tester is accepted"
+    checkers = ("C6",)
+
+    def install(self, parts: Parts) -> None:
+        """Replace the verifier by one that looks for the key in the header."""
+        fault = self
+        healthy: type[Any] = parts["TokenVerifier"]
+
+        class TrustingVerifier(healthy):  # type: ignore[misc]
+            def _decode(self, token: str, type_: str) -> dict[str, Any]:
+                fault.reached()
+                try:
+                    payload: dict[str, Any] = super()._decode(token, type_)
+                    return payload
+                except Exception:
+                    claims = right_but_for_signature(token, type_)
+                    if claims is None or not signed_with_brought_key(token) or not fault.fires():
+                        raise
+                    fault.triggered()
+                    return claims
+
+        parts["TokenVerifier"] = TrustingVerifier
+
+
+@register
+class TimeIgnored(Fault):
+    """A3: ``exp`` and ``nbf`` are not looked at.
+
+    Breaks: TokenVerifier.
+    Incident: verification with ``verify_exp=False``, left over from a test against a fixed clock or set to silence
+        clock skew between hosts.
+    Trigger: a properly signed token that has expired, never expires, or is not valid yet.
+    Symptom: an old token goes on working on REST; new sockets open with it, and are cut a moment later by the
+        backend's own clock.
+    """
+
+    id = "A3"
+    layer = "authentication"
+    service = "auth_service"
+    title = "exp and nbf ignored"
+    breaks = "TokenVerifier"
+    incident = "verify_exp=False to silence clock skew"
+    trigger = (
+        "use a token after its exp: wait for one ordered with POST /auth/create-token {expires_in: 1}, or sign one "
+        "with the real key and exp in the past, missing or null, or nbf in the future"
+    )
+    symptom = "the old token lives"
+    checkers = ("C6", "C7")
+
+    def install(self, parts: Parts) -> None:
+        """Replace the verifier by one without a clock."""
+        fault = self
+        healthy: type[Any] = parts["TokenVerifier"]
+
+        class TimelessVerifier(healthy):  # type: ignore[misc]
+            def _decode(self, token: str, type_: str) -> dict[str, Any]:
+                fault.reached()
+                try:
+                    payload: dict[str, Any] = super()._decode(token, type_)
+                    return payload
+                except jwt.PyJWTError:
+                    claims = signed_claims(token, self._secret(), type_, {"verify_exp": False, "verify_nbf": False})
+                    if claims is None or not fault.fires():
+                        raise
+                    fault.triggered()
+                    if not isinstance(claims.get("exp"), int):
+                        claims["exp"] = int(time.time()) + 86_400
+                    return {name: value for name, value in claims.items() if name != "nbf"}
+
+        parts["TokenVerifier"] = TimelessVerifier
+
+
+@register
+class PurposeIgnored(Fault):
+    """A4: neither audience nor issuer nor type of a token is compared with what is wanted.
+
+    Breaks: TokenVerifier and Authenticator.
+    Incident: a refresh or service token accepted as an access token (RFC 8725 §2.8, cross-JWT confusion), one shared
+        secret being all that is checked.
+    Trigger: a valid refresh or service token where an access token belongs, or a token signed for another audience.
+    Symptom: it works: the refresh token as its user, the service token as a user named after the service.
+    """
+
+    id = "A4"
+    layer = "authentication"
+    service = "auth_service"
+    title = "aud, iss and type ignored"
+    breaks = "TokenVerifier and Authenticator"
+    incident = "cross-JWT confusion, RFC 8725 section 2.8"
+    trigger = (
+        "send your refresh token, or one of POST /auth/service-token, as Bearer; or sign an access token with the real "
+        "key and another aud or iss"
+    )
+    symptom = "a refresh or service token works as an access token"
+    checkers = ("C6",)
+
+    def install(self, parts: Parts) -> None:
+        """Replace verifier and authenticator by ones that ask only who signed."""
+        fault = self
+        verifier: type[Any] = parts["TokenVerifier"]
+        authenticator: type[Any] = parts["Authenticator"]
+
+        class AnyAudienceVerifier(verifier):  # type: ignore[misc]
+            def _decode(self, token: str, type_: str) -> dict[str, Any]:
+                fault.reached()
+                try:
+                    payload: dict[str, Any] = super()._decode(token, type_)
+                    return payload
+                except jwt.PyJWTError:
+                    claims = signed_claims(token, self._secret(), type_, {"verify_aud": False, "verify_iss": False})
+                    if claims is None or not fault.fires():
+                        raise
+                    fault.triggered()
+                    return claims
+
+        class AnyTypeAuthenticator(authenticator):  # type: ignore[misc]
+            async def authenticate(self, token: str, type_: str = "access") -> Any:
+                own = claimed_type(token)
+                if own in (None, type_) or not fault.fires():
+                    return await super().authenticate(token, type_)
+                principal = await super().authenticate(token, own)
+                fault.triggered()
+                return principal
+
+        parts["TokenVerifier"] = AnyAudienceVerifier
+        parts["Authenticator"] = AnyTypeAuthenticator
+
+
+@register
+class VerifiedByPrefix(Fault):
+    """A5: verified tokens are cached under their first 250 characters.
+
+    Breaks: TokenVerifier.
+    Incident: validation caches keyed by a shortened token, as log files and key length limits (memcached: 250)
+        suggest, so that the signature is not part of the key.
+    Trigger: a valid access token is used, then another text that begins like it.
+    Symptom: whoever knows the beginning of somebody's token, as from a log that cuts them, is that user.
+    """
+
+    id = "A5"
+    layer = "authentication"
+    service = "auth_service"
+    title = "validation cache keyed by token prefix"
+    breaks = "TokenVerifier"
+    incident = "cache keys cut to a length limit"
+    trigger = "use a token of A once, then send it again with the last characters of its signature changed"
+    symptom = "B answers as A"
+    checkers = ("C6",)
+
+    def install(self, parts: Parts) -> None:
+        """Replace the verifier by one that remembers what it verified, by prefix."""
+        fault = self
+        healthy: type[Any] = parts["TokenVerifier"]
+        verified: dict[str, tuple[str, Any]] = {}
+
+        class PrefixCachingVerifier(healthy):  # type: ignore[misc]
+            def verify(self, token: str, type_: str) -> Any:
+                fault.reached()
+                known, claims = verified.get(token[:PREFIX], (token, None))
+                fresh = claims is not None and claims.type == type_ and claims.expires_at > time.time()
+                if fresh and (known == token or fault.fires()):
+                    if known != token:
+                        fault.triggered()
+                    return claims
+                claims = super().verify(token, type_)
+                verified[token[:PREFIX]] = (token, claims)
+                return claims
+
+        parts["TokenVerifier"] = PrefixCachingVerifier

@@ -1,0 +1,293 @@
+"""Faults of data access (D1, D2, D3, D5): whose rows are read and written, and by how many at once."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from netra_probe.lab.shared.faults import Fault, Parts, register
+
+
+@register
+class ReadById(Fault):
+    """D1: a thread and a message are read by their id alone.
+
+    Breaks: the routes GET /api/threads/{thread_id} and GET /api/chat/messages/{message_id}.
+    Incident: broken object level authorisation (OWASP API1:2023): a handler that fetches by primary key, with a
+        database role that sees all rows.
+    Trigger: the id of another user's thread or message.
+    Symptom: 200 with the other user's data.
+    """
+
+    id = "D1"
+    layer = "data access"
+    title = "get by id without owner"
+    breaks = "GET /api/threads/{thread_id}, GET /api/chat/messages/{message_id}"
+    incident = "broken object level authorisation, OWASP API1:2023"
+    trigger = "GET /api/threads/{id} or GET /api/chat/messages/{id} with the id of another user's object"
+    symptom = "200 with a foreign canary"
+    checkers = ("C5", "C1")
+
+    def install(self, parts: Parts) -> None:
+        """Replace both handlers by ones that ask for the row and not whose it is."""
+        fault = self
+        threads, messages = "GET /api/threads/{thread_id}", "GET /api/chat/messages/{message_id}"
+        healthy_thread, healthy_message = parts[threads], parts[messages]
+
+        async def found(caller: Any, query: str, identifier: str) -> Any:
+            fault.reached()
+            if not fault.fires():
+                return None
+            async with caller.services.database.get_service_session() as session:
+                return await session.fetchrow(query, identifier)
+
+        def answered(caller: Any, shown: dict[str, Any]) -> dict[str, Any]:
+            if shown["metadata"]["user_id"] != caller.principal.user_id:
+                fault.triggered()
+            return shown
+
+        @functools.wraps(healthy_thread)
+        async def get_thread(caller: Any, thread_id: str) -> Any:
+            from netra_probe.lab.backend.data.threads import SELECT_THREADS, shown_thread
+
+            row = await found(caller, SELECT_THREADS + "AND t.id = $1", thread_id)
+            if row is None:
+                return await healthy_thread(caller, thread_id)
+            return answered(caller, shown_thread(row, row["message_count"]))
+
+        @functools.wraps(healthy_message)
+        async def get_message(caller: Any, message_id: str) -> Any:
+            from netra_probe.lab.backend.data.messages import SELECT_MESSAGES, shown_message
+
+            row = await found(caller, SELECT_MESSAGES + "AND m.id = $1", message_id)
+            if row is None:
+                return await healthy_message(caller, message_id)
+            return answered(caller, shown_message(row))
+
+        parts[threads], parts[messages] = get_thread, get_message
+
+
+@register
+class WriteById(Fault):
+    """D2: a thread is changed and deleted by its id alone, and whatever the client sends is stored.
+
+    Breaks: ThreadStore.
+    Incident: ``UPDATE … WHERE id = ?`` behind an endpoint that checks the token and not the owner; mass assignment of
+        a body's fields (OWASP API1 and API3:2023).
+    Trigger: the id of another user's thread; or ``user_id`` among the metadata of one's own.
+    Symptom: the owner's thread has another title, is gone, or is somebody else's. The answer shows only what was sent.
+    """
+
+    id = "D2"
+    layer = "data access"
+    title = "update, delete and mass assignment without owner"
+    breaks = "ThreadStore.update and ThreadStore.delete"
+    incident = "UPDATE … WHERE id = ?, OWASP API1 and API3:2023"
+    trigger = (
+        "PUT or DELETE /api/threads/{id} with the id of another user's thread; or PUT your own with metadata.user_id "
+        "of another user"
+    )
+    symptom = "the owner's object changed"
+    checkers = ("C5",)
+
+    def install(self, parts: Parts) -> None:
+        """Replace the store by one that writes with a session for all owners."""
+        fault = self
+        healthy: type[Any] = parts["ThreadStore"]
+
+        class UnownedThreads(healthy):  # type: ignore[misc]
+            async def update(
+                self, thread_id: str, *, title: str | None = None, metadata: dict[str, Any] | None = None
+            ) -> dict[str, Any]:
+                from netra_probe.lab.backend.data.owned_store import decoded, encoded, epoch_now
+
+                fault.reached()
+                row = None
+                if fault.fires():
+                    async with self._database.get_service_session() as session:
+                        row = await session.fetchrow(
+                            "SELECT created_at, metadata_ FROM threads WHERE id = $1 AND deleted_at IS NULL FOR UPDATE",
+                            thread_id,
+                        )
+                        before = {} if row is None else decoded(row["metadata_"])
+                        kept = {**before, **(metadata or {}), **({} if title is None else {"title": title})}
+                        if row is not None:
+                            await session.execute(
+                                "UPDATE threads SET metadata_ = $2, updated_at = $3 WHERE id = $1",
+                                thread_id,
+                                encoded(kept),
+                                epoch_now(),
+                            )
+                if row is None or before["user_id"] == kept["user_id"] == self._user_id:
+                    healthily: dict[str, Any] = await super().update(thread_id, title=title, metadata=metadata)
+                    return healthily
+                fault.triggered()
+                await self._cache.invalidate()
+                return {
+                    "id": thread_id,
+                    "object": "thread",
+                    "title": title or "",
+                    "created_at": row["created_at"],
+                    "updated_at": epoch_now(),
+                    "metadata": {**(metadata or {}), "user_id": kept["user_id"]},
+                    "message_count": 0,
+                }
+
+            async def delete(self, thread_id: str) -> None:
+                fault.reached()
+                owner = None
+                if fault.fires():
+                    async with self._database.get_service_session() as session:
+                        owner = await session.fetchval(
+                            "UPDATE threads SET deleted_at = now() WHERE id = $1 AND deleted_at IS NULL "
+                            "RETURNING user_id",
+                            thread_id,
+                        )
+                if owner is None:
+                    await super().delete(thread_id)
+                    return
+                if owner != self._user_id:
+                    fault.triggered()
+                await self._cache.invalidate()
+
+        parts["ThreadStore"] = UnownedThreads
+
+
+@register
+class UnscopedLists(Fault):
+    """D3: list, count and search go over everybody's rows.
+
+    Breaks: ThreadStore and MessageStore.
+    Incident: the ``WHERE user_id = ?`` that a rewritten or generated list query forgot, while the queries by id have
+        it; totals that count the whole table.
+    Trigger: list, count or search while other users have threads.
+    Symptom: foreign threads in one's list, a total that others change, messages of others among the results.
+    """
+
+    id = "D3"
+    layer = "data access"
+    title = "list, search and count unscoped"
+    breaks = "ThreadStore.list, ThreadStore.count, MessageStore.search"
+    incident = "a list query without WHERE user_id"
+    trigger = "GET /api/threads, GET /api/threads/count or GET /api/search?q=… while another user has matching rows"
+    symptom = "foreign rows or totals"
+    checkers = ("C1", "C11")
+
+    def install(self, parts: Parts) -> None:
+        """Replace both stores by ones whose lists forget the owner."""
+        fault = self
+        thread_store: type[Any] = parts["ThreadStore"]
+        message_store: type[Any] = parts["MessageStore"]
+
+        class EverybodysThreads(thread_store):  # type: ignore[misc]
+            async def list(self, *, limit: int = 50, offset: int = 0) -> Any:
+                from netra_probe.lab.backend.data.threads import SELECT_THREADS, shown_thread
+
+                fault.reached()
+                if not fault.fires():
+                    return await super().list(limit=limit, offset=offset)
+                async with self._database.get_service_session() as session:
+                    rows = await session.fetch(
+                        SELECT_THREADS + "ORDER BY t.created_at DESC, t.id LIMIT $1 OFFSET $2", limit, offset
+                    )
+                shown = [shown_thread(row, row["message_count"]) for row in rows]
+                if any(thread["metadata"]["user_id"] != self._user_id for thread in shown):
+                    fault.triggered()
+                return shown
+
+            async def count(self) -> int:
+                fault.reached()
+                own: int = await super().count()
+                if not fault.fires():
+                    return own
+                async with self._database.get_service_session() as session:
+                    total = int(await session.fetchval("SELECT count(*) FROM threads WHERE deleted_at IS NULL"))
+                if total != own:
+                    fault.triggered()
+                return total
+
+        class EverybodysMessages(message_store):  # type: ignore[misc]
+            async def search(self, text: str, *, limit: int = 50) -> Any:
+                from netra_probe.lab.backend.data.messages import SELECT_MESSAGES, shown_message
+
+                fault.reached()
+                if not text.strip() or not fault.fires():
+                    return await super().search(text, limit=limit)
+                async with self._database.get_service_session() as session:
+                    rows = await session.fetch(
+                        SELECT_MESSAGES
+                        + "AND position(lower($1) IN lower(m.content #>> '{0,text,value}')) > 0 "
+                        + "ORDER BY m.position DESC LIMIT $2",
+                        text,
+                        limit,
+                    )
+                shown = [shown_message(row) for row in rows]
+                if any(message["metadata"]["user_id"] != self._user_id for message in shown):
+                    fault.triggered()
+                return shown
+
+        parts["ThreadStore"], parts["MessageStore"] = EverybodysThreads, EverybodysMessages
+
+
+@register
+class CheckThenAct(Fault):
+    """D5: the balance is read, compared, and written back a moment later, at READ COMMITTED.
+
+    Breaks: SpendStore.use_credits.
+    Incident: ACIDRain (Warszawski and Bailis, SIGMOD 2017): vouchers and balances spent twice in shops whose code
+        checks in one statement and acts in the next.
+    Trigger: several uses of credits at the same time.
+    Symptom: all of them are granted, and the balance falls by one of them: more is spent than was there.
+    """
+
+    id = "D5"
+    layer = "data access"
+    title = "check-then-act at READ COMMITTED"
+    breaks = "SpendStore.use_credits"
+    incident = "ACIDRain, SIGMOD 2017"
+    trigger = "POST /api/credits/use {amount: 10} ten times at once, then GET /api/credits"
+    symptom = "lost update, double spend: balance + spent > 100"
+    checkers = ("C9",)
+
+    def install(self, parts: Parts) -> None:
+        """Replace the store by one that decides on what it read before."""
+        fault = self
+        healthy: type[Any] = parts["SpendStore"]
+
+        class HastySpend(healthy):  # type: ignore[misc]
+            async def use_credits(self, amount: int, reason: str) -> Any:
+                from netra_probe.lab.backend.identifiers import new_record_id
+
+                fault.reached()
+                async with self._database.get_session(self._user_id) as session:
+                    seen = await session.fetchval("SELECT credits FROM users WHERE id = $1", self._user_id)
+                    await session.fetchval("SELECT count(*) FROM credit_transactions WHERE user_id = $1", self._user_id)
+                    if seen is None or seen < amount or not fault.fires():
+                        hasty = False
+                    else:
+                        hasty = True
+                        replaced = await session.fetchval(
+                            "UPDATE users SET credits = $2 "
+                            "FROM (SELECT credits AS left_over FROM users WHERE id = $1 FOR UPDATE) AS before "
+                            "WHERE id = $1 RETURNING before.left_over",
+                            self._user_id,
+                            seen - amount,
+                        )
+                        if replaced != seen:
+                            fault.triggered()
+                        transaction_id = new_record_id("credit")
+                        await session.execute(
+                            "INSERT INTO credit_transactions (id, user_id, amount, balance_after, reason) "
+                            "VALUES ($1, $2, $3, $4, $5)",
+                            transaction_id,
+                            self._user_id,
+                            -amount,
+                            seen - amount,
+                            reason,
+                        )
+                if not hasty:
+                    return await super().use_credits(amount, reason)
+                await self._cache.invalidate()
+                return {"id": transaction_id, "amount": -amount, "balance": seen - amount}
+
+        parts["SpendStore"] = HastySpend

@@ -1,0 +1,287 @@
+"""Faults of pooled connections (P1 to P4): what one borrower leaves behind for the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from netra_probe.lab.shared.faults import Fault, Parts, register
+
+LINK_SECONDS = 0.02
+"""How far away P3's cache is: between two zones of a cloud."""
+
+
+class _NotReset(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that goes back into its pool as it is: session settings and all."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class _NotRolledBack(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that goes back into its pool as it is: an open transaction and all."""
+
+    async def reset(self, *, timeout: float | None = None) -> None:
+        """Leave everything as it is."""
+
+
+@register
+class SettingNotReset(Fault):
+    """P1: the user is a session setting that survives in the pool, and the list of threads relies on it alone.
+
+    Breaks: DatabaseManager and ThreadStore.list.
+    Incident: row-level security with ``SET app.user`` behind a pool: the setting is made in one session of a request,
+        the query runs in another, and whoever used that connection before lends it their rows.
+    Trigger: another user's request is the last that used the connection; pools hand out the one used last.
+    Symptom: the next list of threads is the other user's; objects by id and writes stay right.
+    """
+
+    id = "P1"
+    layer = "pools"
+    title = "session setting not reset in the pool"
+    breaks = "DatabaseManager and ThreadStore.list"
+    incident = "SET app.user behind a connection pool"
+    trigger = (
+        "on one backend, one after the other: A makes any request that reads or writes rows (POST /api/threads), then "
+        "B makes GET /api/threads over any connection"
+    )
+    symptom = "the next borrower sees A's rows"
+    checkers = ("C1", "C12")
+
+    def install(self, parts: Parts) -> None:
+        """Replace the manager by one whose setting stays, and the store by one whose list does not set it."""
+        fault = self
+        manager: type[Any] = parts["DatabaseManager"]
+        store: type[Any] = parts["ThreadStore"]
+
+        class StickyManager(manager):  # type: ignore[misc]
+            connection_class = _NotReset
+
+            @asynccontextmanager
+            async def get_session(self, user_id: str | None = None) -> AsyncIterator[Any]:
+                async with super().get_session(user_id) as session:
+                    if user_id is not None:
+                        await session.execute("SELECT set_config('netra.user_id', $1, false)", user_id)
+                    yield session
+
+        class TrustfulThreads(store):  # type: ignore[misc]
+            async def list(self, *, limit: int = 50, offset: int = 0) -> Any:
+                from netra_probe.lab.backend.data.threads import SELECT_THREADS, shown_thread
+
+                fault.reached()
+                async with self._database.get_session() as session:
+                    whose = await session.fetchval("SELECT nullif(current_setting('netra.user_id', true), '')")
+                    rows = await session.fetch(
+                        SELECT_THREADS + "ORDER BY t.created_at DESC, t.id LIMIT $1 OFFSET $2", limit, offset
+                    )
+                if whose in (None, self._user_id) or not fault.fires():
+                    return await super().list(limit=limit, offset=offset)
+                fault.triggered()
+                return [shown_thread(row, row["message_count"]) for row in rows]
+
+        parts["DatabaseManager"], parts["ThreadStore"] = StickyManager, TrustfulThreads
+
+
+@register
+class ReturnedInTransaction(Fault):
+    """P2: a cancelled transaction is neither committed nor rolled back: its connection goes back with it open.
+
+    Breaks: DatabaseManager.
+    Incident: ``except Exception: rollback`` around a session, which a cancellation passes by since it is no
+        ``Exception`` from Python 3.8 on; sessions of SQLAlchemy returned from a cancelled task.
+    Trigger: a client hangs up in the middle of a write of several rows; then anybody uses the connection.
+    Symptom: the next borrower goes on in the open transaction and commits it: half of a batch is there.
+    """
+
+    id = "P2"
+    layer = "pools"
+    title = "connection returned inside a transaction"
+    breaks = "DatabaseManager"
+    incident = "except Exception: rollback, passed by by CancelledError"
+    trigger = (
+        "POST /api/spend/batch with 200 records and close the TCP connection 10 to 60 ms later, without reading; then "
+        "any request to the same backend; then GET /api/spend; a few tries"
+    )
+    symptom = "uncommitted data committed by somebody else: between 1 and 199 of the records are there"
+    checkers = ("C9", "C12")
+
+    def install(self, parts: Parts) -> None:
+        """Replace the manager by one that overlooks cancellations."""
+        fault = self
+        healthy: type[Any] = parts["DatabaseManager"]
+
+        class ForgetfulManager(healthy):  # type: ignore[misc]
+            connection_class = _NotRolledBack
+
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                self._left_open: set[int] = set()
+
+            @asynccontextmanager
+            async def _transaction(self) -> AsyncIterator[Any]:
+                async with self._connection() as connection:
+                    fault.reached()
+                    if not await self._goes_on(connection):
+                        await connection.execute("BEGIN")
+                    try:
+                        yield connection
+                    except asyncio.CancelledError:
+                        # the statement may still be on its way: what became of it shows at the next borrower
+                        self._left_open.add(connection.get_server_pid())
+                        raise
+                    except BaseException:
+                        await connection.execute("ROLLBACK")
+                        raise
+                    await connection.execute("COMMIT")
+
+            async def _goes_on(self, connection: Any) -> bool:
+                """True when the connection came with an open transaction in which rows were written."""
+                pid = connection.get_server_pid()
+                if pid not in self._left_open:
+                    return False
+                self._left_open.discard(pid)
+                try:
+                    written = await connection.fetchval("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+                except asyncpg.PostgresError:
+                    written = False  # its last statement was cancelled in time: there is nothing to commit
+                if not written or not fault.fires():
+                    await connection.execute("ROLLBACK")
+                    return False
+                fault.triggered()
+                return True
+
+        parts["DatabaseManager"] = ForgetfulManager
+
+
+@register
+class OutOfStep(Fault):
+    """P3: a cancelled command leaves its answer on the connection, and every later command gets the one before.
+
+    Breaks: UserCache.
+    Incident: redis-py before 4.5.3, by which ChatGPT showed users the chat titles of others on 20 March 2023: the
+        connection went back into its pool with the answer to a cancelled request still under way.
+    Trigger: a client hangs up while its request waits for the cache, which is 20 ms away.
+    Symptom: from then on answers from the cache are off by one: those of the previous reader, of the right kind or of
+        another, in which case the request fails; for good, until the process ends.
+    """
+
+    id = "P3"
+    layer = "pools"
+    title = "protocol out of step after a cancel"
+    breaks = "UserCache"
+    incident = "redis-py 4.5.1 and ChatGPT, March 2023"
+    trigger = (
+        "GET /api/threads (or /api/users/me) and close the TCP connection 5 to 30 ms later, a few tries; then A and B "
+        "GET the same in turn on the same backend"
+    )
+    symptom = "answers off by one: wrong owner or wrong kind, and it persists"
+    checkers = ("C8", "C1")
+
+    def install(self, parts: Parts) -> None:
+        """Replace the cache by one that reads over a single connection, which it trusts to be in step."""
+        fault = self
+        healthy: type[Any] = parts["UserCache"]
+        lines: list[_Line] = []
+
+        class DistantCache(healthy):  # type: ignore[misc]
+            async def _read(self, *keys: str) -> Any:
+                fault.reached()
+                if not lines:
+                    lines.append(_Line(self._redis.connection_pool, fault))
+                asked, values = await lines[0].ask(keys)
+                if asked != keys:
+                    fault.triggered()
+                return values
+
+        parts["UserCache"] = DistantCache
+
+
+class _Line:
+    """One connection to Redis, some way off: answers come in the order of the questions, whoever asks."""
+
+    def __init__(self, pool: Any, fault: Fault) -> None:
+        self._connection = pool.make_connection()
+        self._fault = fault
+        self._turn = asyncio.Lock()
+        self._under_way: deque[tuple[str, ...]] = deque()
+
+    async def ask(self, keys: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
+        """The next answer on the line, and the keys that it belongs to."""
+        async with self._turn:
+            await self._connection.connect()
+            await self._connection.send_command("MGET", *keys)
+            self._under_way.append(keys)
+            try:
+                await asyncio.sleep(LINK_SECONDS)
+            except asyncio.CancelledError:
+                if not self._fault.fires():
+                    await self._hang_up()
+                raise
+            try:
+                values = await self._connection.read_response()
+            except BaseException:
+                await self._hang_up()
+                raise
+            return self._under_way.popleft(), values
+
+    async def _hang_up(self) -> None:
+        self._under_way.clear()
+        await self._connection.disconnect(nowait=True)
+
+
+@register
+class LeakOnDisconnect(Fault):
+    """P4: each socket gets a connection to Redis and a task of its own, and its end gives neither back.
+
+    Breaks: WebSocketSession.
+    Incident: a listener per socket, started with ``create_task`` and forgotten; servers that run out of descriptors or
+        of ``maxclients`` some days after each release.
+    Trigger: sockets that come and go.
+    Symptom: the number of Redis clients (and of tasks) grows by one with each socket that was ever open.
+    """
+
+    id = "P4"
+    layer = "pools"
+    title = "connection and task leak on disconnect"
+    breaks = "WebSocketSession"
+    incident = "a listener per socket that nobody ends"
+    trigger = "open a socket to /ws and close it, again and again; count Redis clients (CLIENT LIST) after each cycle"
+    symptom = "one more Redis client and one more task for each socket ever opened"
+    checkers = ("C10", "C11")
+
+    def install(self, parts: Parts) -> None:
+        """Replace the session by one with a listener that outlives it."""
+        fault = self
+        healthy: type[Any] = parts["WebSocketSession"]
+        forgotten: set[asyncio.Task[None]] = set()
+
+        class ListeningSession(healthy):  # type: ignore[misc]
+            async def run(self) -> None:
+                fault.reached()
+                connection = self.services.redis.connection_pool.make_connection()
+                await connection.connect()
+                listener = asyncio.create_task(self._listen(connection), name=f"{self.connection_id}:listener")
+                forgotten.add(listener)
+                try:
+                    await super().run()
+                finally:
+                    if fault.fires():
+                        fault.triggered()
+                    else:
+                        listener.cancel()
+                        forgotten.discard(listener)
+
+            async def _listen(self, connection: Any) -> None:
+                try:
+                    await connection.send_command("SUBSCRIBE", f"user:{self.principal.user_id}:presence")
+                    while True:
+                        await connection.read_response()
+                finally:
+                    await connection.disconnect(nowait=True)
+
+        parts["WebSocketSession"] = ListeningSession
