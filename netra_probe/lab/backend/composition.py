@@ -35,6 +35,7 @@ from .data.thread_memory import ThreadMemory
 from .data.threads import ThreadStore
 from .data.user_cache import UserCache
 from .data_access_factory import DataAccessFactory, StoreClasses
+from .database_breaker import DatabaseBreaker
 from .database_manager import DatabaseManager
 from .export_service import ExportService
 from .identifiers import new_run_id
@@ -85,6 +86,7 @@ def healthy_parts() -> Parts:
             "UserWebSocketEmitter": UserWebSocketEmitter,
             "WebSocketEventRouter": WebSocketEventRouter,
             "DatabaseManager": DatabaseManager,
+            "DatabaseBreaker": DatabaseBreaker,
             "connect_redis": connect_redis,
             "ThreadStore": ThreadStore,
             "MessageStore": MessageStore,
@@ -137,14 +139,19 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
     authentication = parts["UnifiedAuthenticationService"](
         auth_client, service_id=settings.service_id, service_secret=settings.service_secret
     )
-    database = parts["DatabaseManager"](settings.database_url, name=settings.name, limits=limits)
+    watch = parts["SessionWatch"](authentication, limits=limits)
+    database = parts["DatabaseManager"](
+        settings.database_url,
+        name=settings.name,
+        limits=limits,
+        breaker=parts["DatabaseBreaker"](lambda event: watch.announce(frames.system_frame(event, service="database"))),
+    )
     data_access = parts["DataAccessFactory"](
         database=database, redis=redis, limits=limits, stores=_store_classes(parts)
     )
     hub = parts["ConnectionHub"]()
     event_log = parts["EventLog"](redis, limits=limits)
     router = parts["WebSocketEventRouter"](redis=redis, log=event_log, hub=hub, backend=settings.name)
-    watch = parts["SessionWatch"](authentication, limits=limits)
     control = parts["ControlChannel"](redis=redis)
     breaker = parts["ModelBreaker"](lambda event: watch.announce(frames.system_frame(event, service="language_model")))
     factory = _agent_factory(

@@ -5,7 +5,7 @@
 
 A session is one transaction: committed when the block ends, rolled back when it raises or is cancelled. The user's
 right is a transaction-local setting, and the pool resets each connection when it comes back, so the next borrower
-starts from nothing.
+starts from nothing. A connection that cannot be had is tried for again for a moment, behind a circuit breaker.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from typing import Any
 
 import asyncpg
 
+from .database_breaker import AWAY, DatabaseBreaker
 from .errors import BackendError, Conflict, DependencyDown, InvalidRequest
 from .migrations import ADVISORY_LOCK, MIGRATIONS
 from .settings import Limits
 
 log = logging.getLogger(__name__)
+
+RETRY_PAUSE_SECONDS = 0.05
 
 _UNREACHABLE = (
     OSError,
@@ -54,10 +57,11 @@ class DatabaseManager:
 
     connection_class: type[asyncpg.Connection] = asyncpg.Connection
 
-    def __init__(self, url: str, *, name: str, limits: Limits) -> None:
+    def __init__(self, url: str, *, name: str, limits: Limits, breaker: DatabaseBreaker | None = None) -> None:
         self._url = url
         self._name = name
         self._limits = limits
+        self._breaker = breaker or DatabaseBreaker(lambda event: None)
         self._pool: Any = None
 
     # Lifecycle
@@ -142,10 +146,7 @@ class DatabaseManager:
         """A connection of the pool; its failures become refusals, and it goes back whatever happens."""
         if self._pool is None:
             raise DependencyDown("The database is not connected; try again in a moment.")
-        try:
-            connection = await self._pool.acquire(timeout=self._limits.acquire_seconds)
-        except (*_UNREACHABLE, TimeoutError) as error:
-            raise DependencyDown("The database cannot be reached; try again in a moment.") from error
+        connection = await self._acquire()
         try:
             yield connection
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
@@ -156,6 +157,30 @@ class DatabaseManager:
         finally:
             # asyncpg shields this from cancellation, resets the session and replaces a connection in doubt
             await self._pool.release(connection)
+
+    async def _acquire(self) -> Any:
+        """A connection; one that cannot be made is tried for again until the retry time is over."""
+        deadline = time.monotonic() + self._limits.database_retry_seconds
+        while True:
+            failure: Exception | None = None
+            if self._breaker.may_ask():
+                try:
+                    connection = await self._pool.acquire(timeout=self._limits.acquire_seconds)
+                except TimeoutError as error:
+                    raise DependencyDown("The database is too busy; try again in a moment.") from error
+                except AWAY as error:
+                    failure = error
+                    log.warning("PostgreSQL cannot be reached (%s)", type(error).__name__)
+                    self._breaker.unreachable()
+                except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    raise DependencyDown("The database cannot be reached; try again in a moment.") from error
+                else:
+                    self._breaker.reached()
+                    return connection
+            if time.monotonic() + RETRY_PAUSE_SECONDS > deadline:
+                code = None if self._breaker.state == "closed" else "DATABASE_CIRCUIT_OPEN"
+                raise DependencyDown("The database cannot be reached; try again in a moment.", code=code) from failure
+            await asyncio.sleep(RETRY_PAUSE_SECONDS)
 
     # Health
 

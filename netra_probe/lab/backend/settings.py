@@ -43,6 +43,7 @@ class Limits:
     pool_minimum: int = 2
     pool_maximum: int = 12
     acquire_seconds: float = 10.0
+    database_retry_seconds: float = 0.5
     statement_milliseconds: int = 5000
 
 

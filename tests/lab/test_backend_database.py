@@ -1,0 +1,90 @@
+"""A database that goes away is tried for again, then left alone, announced, and found again when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from backend_client import Socket, register_in, rest
+
+from netra_probe.lab import Lab, start_lab
+from netra_probe.lab.backend.database_breaker import DatabaseBreaker
+from netra_probe.lab.backend.database_manager import DatabaseManager
+from netra_probe.lab.backend.errors import DependencyDown
+from netra_probe.lab.backend.settings import Limits
+
+
+class CountingBreaker(DatabaseBreaker):
+    """Keeps what it announced and how often nobody was there."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.misses = 0
+        super().__init__(self.told.append)
+
+    def unreachable(self) -> None:
+        self.misses += 1
+        super().unreachable()
+
+
+@asynccontextmanager
+async def managed(url: str, breaker: DatabaseBreaker, **limits: Any) -> AsyncIterator[DatabaseManager]:
+    """A connected manager."""
+    manager = DatabaseManager(url, name="test", limits=Limits(pool_minimum=0, **limits), breaker=breaker)
+    await manager.connect()
+    try:
+        yield manager
+    finally:
+        await manager.close()
+
+
+async def test_who_is_away_is_left_alone_and_the_refusal_says_so() -> None:
+    breaker = CountingBreaker()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # held and not listened on: connections are refused
+        url = f"postgresql://somebody@127.0.0.1:{nobody.getsockname()[1]}/netra"
+        async with managed(url, breaker, database_retry_seconds=0.3) as manager:
+            for code in ("DATABASE_CIRCUIT_OPEN", "DATABASE_CIRCUIT_OPEN"):
+                with pytest.raises(DependencyDown) as refused:
+                    async with manager.get_session():
+                        pass
+                assert refused.value.code == code
+            assert (await manager.health())["status"] == "unhealthy"
+    assert breaker.misses >= breaker.failures_to_open, "it was tried for again"
+    assert breaker.told == ["service_degraded"]
+
+
+async def test_a_busy_pool_opens_no_circuit(lab: Lab) -> None:
+    breaker = CountingBreaker()
+    url = lab.parameters["database_url"]
+    async with (
+        managed(url, breaker, pool_maximum=1, acquire_seconds=0.05) as manager,
+        manager.get_session() as session,
+    ):
+        for _ in range(breaker.failures_to_open + 1):
+            with pytest.raises(DependencyDown, match="too busy"):
+                async with manager.get_session():
+                    pass
+        assert await session.fetchval("SELECT 1") == 1
+    assert (breaker.misses, breaker.told) == (0, [])
+
+
+async def test_an_outage_is_announced_and_over_with_the_first_request_that_finds_the_database_again() -> None:
+    with start_lab(without=("oidc",)) as lab:
+        alice = await register_in(lab)
+        async with rest(lab, alice) as client, Socket(lab, alice) as listening:
+            assert (await client.post("/api/threads")).status_code == 200
+            await asyncio.to_thread(lab.kill_service, "postgres")
+            # without PostgreSQL nobody can sign in either, so health, which needs no user, finds it gone
+            assert (await client.get("/health")).status_code == 503
+            degraded = await listening.until_type("system_message")
+            assert (degraded["data"]["event"], degraded["data"]["service"]) == ("service_degraded", "database")
+            await asyncio.to_thread(lab.start_service, "postgres")
+            answers = await asyncio.gather(*(client.get("/api/threads/count") for _ in range(10)))
+            assert [answer.json() for answer in answers] == [{"count": 1}] * 10
+            recovered = await listening.until(lambda frame: frame.get("data", {}).get("event") == "service_recovered")
+            assert recovered["data"]["service"] == "database"
