@@ -43,15 +43,6 @@ async def core_of(connection: HTTPConnection) -> Core:
     return cast(Core, connection.app.state.core)
 
 
-async def caller_of(connection: HTTPConnection) -> Caller:
-    """Where a request comes from. Forwarding headers are not believed: anybody can write them."""
-    agent = connection.headers.get("user-agent", "")[:200]
-    return Caller(
-        address=connection.client.host if connection.client else "",
-        user_agent="".join(character for character in agent if character.isprintable()),
-    )
-
-
 async def bearer_token(connection: HTTPConnection) -> str:
     """The bearer token of a request."""
     values = connection.headers.getlist("authorization")
@@ -72,6 +63,18 @@ async def service_caller(connection: HTTPConnection, core: Annotated[Core, Depen
     if not core.credentials.match(service_id, service_secret):
         raise NotAuthenticated("Invalid service credentials", reason="invalid_service_credentials")
     return True
+
+
+async def caller_of(connection: HTTPConnection, is_service: Annotated[bool, Depends(service_caller)]) -> Caller:
+    """Where a request comes from. A forwarded address is believed of a service that proves itself, of nobody else."""
+    address = connection.client.host if connection.client else ""
+    if is_service:
+        address = _printable(connection.headers.get("x-client-address", "")[:64]) or address
+    return Caller(address=address, user_agent=_printable(connection.headers.get("user-agent", "")[:200]))
+
+
+def _printable(text: str) -> str:
+    return "".join(character for character in text if character.isprintable())
 
 
 CoreOf = Annotated[Core, Depends(core_of)]

@@ -23,6 +23,7 @@ from .agents.recovery import RunRecovery
 from .agents.specialist import CostSpecialist, PerformanceSpecialist, SpecialistAgent
 from .agents.triage import TriageAgent
 from .application import build_application
+from .auth_proxy import AuthProxy
 from .background_worker import BackgroundWorker
 from .chat_service import ChatService
 from .control_channel import ControlChannel
@@ -49,6 +50,7 @@ from .routes.internal import auth_event
 from .routes.table import AUTH_EVENTS, ROUTES
 from .services import Services
 from .settings import BackendSettings
+from .socket_tickets import SocketTickets
 from .tool_execution_engine import ToolExecutionEngine
 from .tools import TOOLS
 from .unified_authentication_service import UnifiedAuthenticationService
@@ -74,6 +76,8 @@ def healthy_parts() -> Parts:
         {
             "UnifiedAuthenticationService": UnifiedAuthenticationService,
             "UnifiedWebSocketAuth": UnifiedWebSocketAuth,
+            "SocketTickets": SocketTickets,
+            "AuthProxy": AuthProxy,
             "UserExecutionContext": UserExecutionContext,
             "new_run_id": new_run_id,
             "UnifiedToolDispatcher": UnifiedToolDispatcher,
@@ -177,6 +181,7 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
         make_emitter=factory.make_emitter,
         backend=settings.name,
     )
+    tickets = parts["SocketTickets"](redis)
     worker = parts["BackgroundWorker"](limits=limits)
     exports = parts["ExportService"](
         database=database, data_access=data_access, worker=worker, router=router, backend=settings.name
@@ -186,7 +191,13 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
         redis=redis,
         clients=(redis, auth_client, model_client),
         authentication=authentication,
-        websocket_auth=parts["UnifiedWebSocketAuth"](authentication, frontend_url=settings.frontend_url),
+        auth_proxy=parts["AuthProxy"](
+            auth_client, service_id=settings.service_id, service_secret=settings.service_secret
+        ),
+        tickets=tickets,
+        websocket_auth=parts["UnifiedWebSocketAuth"](
+            authentication, frontend_url=settings.frontend_url, tickets=tickets
+        ),
         database=database,
         data_access=data_access,
         event_log=event_log,

@@ -9,6 +9,7 @@ from typing import Any
 from .agent_instance_factory import AgentInstanceFactory
 from .agent_registry import AgentRegistry
 from .agents.recovery import RunRecovery
+from .auth_proxy import AuthProxy
 from .background_worker import BackgroundWorker
 from .chat_service import ChatService
 from .control_channel import ControlChannel
@@ -17,6 +18,7 @@ from .database_manager import DatabaseManager
 from .export_service import ExportService
 from .rate_limiter import RateLimiter
 from .settings import BackendSettings
+from .socket_tickets import SocketTickets
 from .unified_authentication_service import UnifiedAuthenticationService
 from .unified_websocket_auth import UnifiedWebSocketAuth
 from .websocket_core.event_log import EventLog
@@ -33,6 +35,8 @@ class Services:
     redis: Any
     clients: tuple[Any, ...]
     authentication: UnifiedAuthenticationService
+    auth_proxy: AuthProxy
+    tickets: SocketTickets
     websocket_auth: UnifiedWebSocketAuth
     database: DatabaseManager
     data_access: DataAccessFactory

@@ -6,22 +6,37 @@ does not answer). A browser page of a foreign origin does not even get its hands
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.datastructures import Headers
 from starlette.websockets import WebSocket
 
 from .errors import BackendError, DependencyDown
-from .unified_authentication_service import Principal, TokenRefused, UnifiedAuthenticationService
+from .socket_tickets import SocketTickets
+from .unified_authentication_service import (
+    Principal,
+    TokenRefused,
+    UnifiedAuthenticationService,
+    token_of_handshake,
+)
 from .websocket_core.frames import error_frame
 
 SUBPROTOCOL = "jwt-auth"
 
 
 class UnifiedWebSocketAuth:
-    """Origin, token, subprotocol; the only gate in front of a socket."""
+    """Origin, token or ticket, subprotocol; the only gate in front of a socket."""
 
-    def __init__(self, authentication: UnifiedAuthenticationService, *, frontend_url: str) -> None:
+    def __init__(
+        self,
+        authentication: UnifiedAuthenticationService,
+        *,
+        frontend_url: str,
+        tickets: SocketTickets | None = None,
+    ) -> None:
         self._authentication = authentication
         self._frontend_url = frontend_url
+        self._tickets = tickets
 
     async def authenticate(self, websocket: WebSocket) -> Principal | None:
         """Accept the socket and return its user, or refuse it and return None."""
@@ -31,12 +46,20 @@ class UnifiedWebSocketAuth:
         offered: list[str] = list(websocket.scope.get("subprotocols", ()))
         await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
         try:
-            return await self._authentication.authenticate_websocket(websocket.headers, offered, websocket.query_params)
+            return await self._identify(websocket, offered)
         except BackendError as refusal:
             details = {"reason": refusal.reason} if isinstance(refusal, TokenRefused) else {}
             await websocket.send_text(error_frame(refusal.code, refusal.message, details))
             await websocket.close(1011 if isinstance(refusal, DependencyDown) else 1008, refusal.code)
             return None
+
+    async def _identify(self, websocket: WebSocket, offered: Sequence[str]) -> Principal:
+        """The user of a token, wherever it is; failing that, of a ticket."""
+        headers, query = websocket.headers, websocket.query_params
+        ticket = query.get("ticket")
+        if ticket and self._tickets is not None and token_of_handshake(headers, offered, query) is None:
+            return await self._authentication.authenticate_token(await self._tickets.redeem(ticket))
+        return await self._authentication.authenticate_websocket(headers, offered, query)
 
     def origin_allowed(self, headers: Headers) -> bool:
         """True for the front end and for clients that are no browser (no Origin header)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from . import chat, exports, health, threads, users
+from . import auth_proxy, chat, exports, health, sockets, threads, users
 
 AUTH_EVENTS: Final = "/internal/auth-events"
 """Where the auth service posts ``{"event", "user_id"}``; not in the published interface."""
@@ -14,6 +14,8 @@ ROUTES: Final[dict[str, Callable[..., Any]]] = {
     "GET /health": health.health,
     "GET /health/ready": health.health,
     "GET /health/live": health.live,
+    "POST /api/websocket/ticket": sockets.issue_ticket,
+    **auth_proxy.ROUTES,
     "GET /api/threads": threads.list_threads,
     "POST /api/threads": threads.create_thread,
     "GET /api/threads/count": threads.count_threads,

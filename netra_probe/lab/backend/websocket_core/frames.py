@@ -10,14 +10,22 @@ from typing import Any
 
 from ..settings import Limits
 
+MODES = ("main", "factory", "isolated", "legacy")
+"""What clients of different ages ask for with ``?mode=``."""
+
 
 def text(frame: Mapping[str, Any]) -> str:
     """A frame as it goes over the wire."""
     return json.dumps(frame, ensure_ascii=False, default=str)
 
 
+def mode_of(asked: str | None) -> str:
+    """The mode of a socket. All of them are isolated and behave alike; whoever asks for another gets the first."""
+    return asked if asked in MODES else MODES[0]
+
+
 def welcome_frame(
-    *, connection_id: str, user_id: str, environment: str, backend: str, cursor: int, limits: Limits
+    *, connection_id: str, user_id: str, environment: str, backend: str, cursor: int, limits: Limits, mode: str
 ) -> str:
     """``system_message`` / ``connection_established``: who the server thinks this is, and what it will put up with."""
     return text(
@@ -29,6 +37,7 @@ def welcome_frame(
                 "user_id": user_id,
                 "server_time": datetime.now(UTC).isoformat(),
                 "connection_ready": True,
+                "mode": mode,
                 "environment": environment,
                 "server_id": backend,
                 "resume_cursor": cursor,

@@ -86,6 +86,7 @@ class WebSocketSession:
                     backend=services.settings.name,
                     cursor=self._subscription.cursor,
                     limits=self._limits,
+                    mode=frames.mode_of(self._websocket.query_params.get("mode")),
                 )
             )
             if self._lost_events:
