@@ -1,0 +1,253 @@
+"""Coming, going and coming back: what people do with their connections, and what must not get lost in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from netra_probe import nemesis
+from netra_probe.acts.asking import RUN_ROUTES, ask_over_rest
+from netra_probe.acts.offers import backend_client, offered
+from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.tabs import (
+    QUESTION,
+    answered,
+    everybody_asks,
+    open_tab,
+    tab,
+    tabs,
+    until_run_begins,
+    until_run_ends,
+)
+from netra_probe.clients.agent import Run
+from netra_probe.clients.websocket import Received, Socket
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+    from netra_probe.users import User
+
+
+async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, backend: int | None = None) -> Outcome:
+    """Connect and close quickly, many at once, and the new one before the old one goes; then ask, on what is left.
+
+    A registry that keeps one connection per user forgets a living one here (W3); one that replays without asking where
+    the reader stopped repeats itself (W9).
+    """
+    connected = 0
+    runs = []
+    async with tabs(_others(probe, user), backend=backend) as watching:
+        for _ in range(rounds):
+            socket = await open_tab(user, backend=backend)
+            connected += socket is not None
+            if socket is not None:
+                await socket.close()
+        crowd = [await open_tab(user, backend=backend) for _ in range(rounds)]
+        connected += sum(socket is not None for socket in crowd)
+        await asyncio.gather(*(socket.close() for socket in crowd if socket is not None))
+        old = await open_tab(user, backend=backend)
+        for _ in range(rounds):
+            async with tab(user, backend=backend) as new:
+                connected += new is not None
+                if old is not None:
+                    await old.close()
+                if new is None:
+                    continue
+                runs.append(await user.ask(QUESTION, socket=new))
+                # Before this one closes, the next one is there.
+                old = await open_tab(user, backend=backend)
+        if old is not None:
+            await old.close()
+        runs += await everybody_asks(_others(probe, user), watching)
+    return Outcome(
+        act="reconnect storm", users=(user.name,), counts={"connected": connected, "answered": answered(runs)}
+    )
+
+
+async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backend: int | None = None) -> Outcome:
+    """Lose a connection without the target's noticing, come back, and only then let it notice.
+
+    What the late news of the old one's end takes away from the new one shows in the runs that follow (W3).
+    """
+    runs: list[Run] = []
+    async with nemesis.between(probe, user) as link, tabs(_others(probe, user), backend=backend) as watching:
+        for _ in range(rounds):
+            old = await open_tab(user, backend=backend)
+            if old is None:
+                continue
+            await link.freeze(old)
+            await old.abort()
+            async with tab(user, backend=backend) as new:
+                if new is None:
+                    continue
+                await link.resume(old)
+                runs += [await user.ask(QUESTION, socket=new), await user.ask(QUESTION, socket=new)]
+        runs += await everybody_asks(_others(probe, user), watching)
+    return Outcome(act="late close", users=(user.name,), counts={"answered": answered(runs)})
+
+
+async def two_tabs(
+    probe: Investigation, user: User, *, backends: tuple[int | None, int | None] = (None, None)
+) -> Outcome:
+    """Keep two connections open at once, ask on each and on both together; close one and ask on the other.
+
+    ``copies`` counts the runs that were seen to their end on a tab: on a target that serves all tabs alike, two for
+    each run. Tabs at two backends show what a registry in each process misses (F4).
+    """
+    runs: list[Run] = []
+    copies = 0
+    async with tabs(_others(probe, user)) as watching, tab(user, backend=backends[0]) as first:
+        async with tab(user, backend=backends[1]) as second:
+            if first is None or second is None:
+                return Outcome(act="two tabs", users=(user.name,), missing="two connections of one user")
+            both = (first, second)
+            runs += [await user.ask(QUESTION, socket=socket) for socket in both]
+            runs += await asyncio.gather(*(user.ask(QUESTION, socket=socket, new_thread=True) for socket in both))
+            for run in runs:
+                copies += sum([await _saw(probe, socket, run) for socket in both])
+        runs.append(await user.ask(QUESTION, socket=first))
+        runs += await everybody_asks(_others(probe, user), watching)
+    return Outcome(act="two tabs", users=(user.name,), counts={"answered": answered(runs), "copies": copies})
+
+
+async def leave_and_join(
+    probe: Investigation, leaver: User, joiners: Sequence[User] = (), *, backend: int | None = None
+) -> Outcome:
+    """Leave while one's run goes on, let others connect to the same backend, and come back for the rest.
+
+    What was kept for the one who is away must wait for them, and for nobody else (W6).
+    """
+    joiners = list(joiners) or _others(probe, leaver)
+    socket = await open_tab(leaver, backend=backend)
+    if socket is None:
+        return Outcome(act="leave and join", users=(leaver.name,), missing="a connection")
+    asking = probe.start([leaver.ask(QUESTION, socket=socket)])
+    await until_run_begins(probe, socket)
+    point = resume_point(socket)
+    await socket.close()
+    (run,) = await asking
+    async with tabs(joiners, backend=backend) as joined:
+        others = await everybody_asks(joiners, joined)
+        ended = await _come_back(probe, leaver, run, point, backend=backend)
+    counts = {"joined": len(joined), "answered": answered(others), "ended": int(ended)}
+    return Outcome(act="leave and join", users=(leaver.name, *names(joiners)), counts=counts)
+
+
+async def cut_and_resume(
+    probe: Investigation,
+    user: User,
+    *,
+    rounds: int = 2,
+    by: str = "cursor",
+    backends: tuple[int | None, int | None] = (None, None),
+) -> Outcome:
+    """Lose the connection in the middle of a run and come back, saying where one stopped reading.
+
+    Arguments:
+        by: ``cursor`` (``?resume_cursor=``), ``sequence`` (``?resume_run=&resume_seq=``) or ``nothing``; a target that
+            numbers neither is not told anything.
+        backends: where the connection was, and where to come back.
+
+    Nothing may come twice (W9), and nothing be missing.
+    """
+    ended = resumed = 0
+    async with tabs(_others(probe, user)) as watching, nemesis.between(probe, user) as link:
+        for _ in range(rounds):
+            socket = await open_tab(user, backend=backends[0])
+            if socket is None:
+                continue
+            asking = probe.start([user.ask(QUESTION, socket=socket)])
+            await until_run_begins(probe, socket)
+            await link.cut(socket)
+            (run,) = await asking
+            point = resume_point(socket, by=by)
+            resumed += bool(point)
+            ended += await _come_back(probe, user, run, point, backend=backends[1])
+        others = await everybody_asks(_others(probe, user), watching)
+    counts = {"cut": rounds, "resumed": resumed, "ended": ended, "answered": answered(others)}
+    return Outcome(act="cut and resume", users=(user.name,), counts=counts)
+
+
+async def across_backends(probe: Investigation, user: User, *, rounds: int = 2) -> Outcome:
+    """Listen at one backend while one's runs work on the other, with a tab there and without.
+
+    A registry in each process loses about 1 − 1/n of what n backends do (F4).
+    """
+    backends = range(len(probe.target.backend_urls))
+    if len(backends) < 2:
+        return Outcome(act="across backends", users=(user.name,), missing="a second backend")
+    route = offered(probe, "POST", *RUN_ROUTES)
+    runs: list[Run] = []
+    async with tabs(_others(probe, user)) as watching:
+        for listening in backends:
+            working = (listening + 1) % len(backends)
+            async with tab(user, backend=listening) as ear:
+                if ear is None:
+                    continue
+                client = backend_client(probe, user, working)
+                try:
+                    for _ in range(rounds if route else 0):
+                        runs.append(await ask_over_rest(probe, user, ear, client.http, route))
+                finally:
+                    await client.http.close()
+                async with tab(user, backend=working) as mouth:
+                    if mouth is not None:
+                        run = await user.ask(QUESTION, socket=mouth)
+                        runs.append(run)
+                        await _saw(probe, ear, run)
+        runs += await everybody_asks(_others(probe, user), watching)
+    return Outcome(act="across backends", users=(user.name,), counts={"answered": answered(runs)})
+
+
+def resume_point(socket: Socket, *, by: str = "cursor") -> Mapping[str, str]:
+    """What to say in the URL in order to go on where this connection stopped; empty where the target numbers nothing.
+
+    Arguments:
+        by: ``cursor``, ``sequence`` or ``nothing``.
+    """
+    for seen in reversed(socket.received):
+        frame = seen.frame
+        if by == "cursor" and (cursor := _cursor(frame.text)) is not None:
+            return {"resume_cursor": str(cursor)}
+        if by == "sequence" and frame.sequence is not None and "run_id" in frame.ids:
+            return {"resume_run": frame.ids["run_id"], "resume_seq": str(frame.sequence)}
+    return {}
+
+
+class _Numbered(msgspec.Struct):
+    cursor: Any = None
+
+
+def _cursor(text: str | bytes) -> int | None:
+    """The place of a frame in its user's stream, where the target tells it."""
+    try:
+        cursor = msgspec.json.decode(text, type=_Numbered).cursor
+    except msgspec.DecodeError:
+        return None
+    return cursor if isinstance(cursor, int) else None
+
+
+async def _come_back(
+    probe: Investigation, user: User, run: Run, point: Mapping[str, str], *, backend: int | None
+) -> bool:
+    """Connect again and wait for the end of a run, unless it had come before."""
+    async with tab(user, backend=backend, query=point or None) as socket:
+        if run or socket is None or not run.run_id:
+            return bool(run)
+        return await until_run_ends(probe, socket, run.run_id)
+
+
+async def _saw(probe: Investigation, socket: Socket, run: Run) -> bool:
+    """Whether a tab gets to see a run to its end; it is given a moment, since another tab may be ahead of it."""
+    end = run.names[-1] if run and run.names else ""
+    seen = await socket.until(
+        lambda frame: frame.name == end and run.run_id in (frame.run, frame.ids.get("turn_id")),
+        within=probe.timeouts.grace if end else 0.0,
+    )
+    return isinstance(seen, Received)
+
+
+def _others(probe: Investigation, *users: User) -> list[User]:
+    return [other for other in probe.users if other not in users]

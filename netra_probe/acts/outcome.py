@@ -1,0 +1,43 @@
+"""What an act says of itself: what was done, by whom, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netra_probe.users import User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of an act; true when it could be done at all.
+
+    Its repr is the same in every healthy run: aliases and counts, and nothing that a clock or a target makes up.
+
+    Arguments:
+        act: its name.
+        users: aliases of those who acted.
+        counts: how often what came about.
+        missing: what the target does not offer, so that the act was not done.
+        seconds: how long each answer took, for a look at latencies; not part of the repr.
+    """
+
+    act: str
+    users: tuple[str, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    missing: str = ""
+    seconds: tuple[float, ...] = field(default=(), repr=False, compare=False)
+
+    def __bool__(self) -> bool:
+        return not self.missing
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name} {count}" for name, count in self.counts.items())
+        return f"<{self.act} of {', '.join(self.users)}: {f'not offered ({self.missing})' if self.missing else said}>"
+
+
+def names(users: Iterable[User]) -> tuple[str, ...]:
+    """The aliases of users."""
+    return tuple(user.name for user in users)

@@ -1,0 +1,90 @@
+"""Tabs: further connections of a user for the length of a block, whatever other connections the user has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from netra_probe.clients.agent import TERMINAL, Run
+from netra_probe.clients.replies import Closed, Silent
+from netra_probe.clients.websocket import Received, Socket
+from netra_probe.history.frames import Frame
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+    from netra_probe.users import User
+
+#: What the acts ask, where it does not matter.
+QUESTION = "Where do I overspend?"
+
+
+async def open_tab(user: User, *, backend: int | None = None, query: Mapping[str, str] | None = None) -> Socket | None:
+    """Open one more connection; the user's ``socket`` stays what it was. ``None`` when the target did not let us."""
+    before = user.socket
+    opened = await user.connect(backend=backend, query=query)
+    user.socket = before
+    return opened if isinstance(opened, Socket) else None
+
+
+@asynccontextmanager
+async def tab(
+    user: User, *, backend: int | None = None, query: Mapping[str, str] | None = None
+) -> AsyncIterator[Socket | None]:
+    """One more connection of a user; on the way out it is fenced (shown to have been alive) and closed."""
+    socket = await open_tab(user, backend=backend, query=query)
+    try:
+        yield socket
+        if socket is not None and socket.closed is None:
+            await socket.fence()
+    finally:
+        if socket is not None:
+            await socket.close()
+
+
+@asynccontextmanager
+async def tabs(users: Iterable[User], *, backend: int | None = None) -> AsyncIterator[dict[str, Socket]]:
+    """One more connection for each of these users, by alias; those that the target does not let in are left out."""
+    opened: dict[str, Socket] = {}
+    async with AsyncExitStack() as stack:
+        for user in users:
+            socket = await stack.enter_async_context(tab(user, backend=backend))
+            if socket is not None:
+                opened[user.name] = socket
+        yield opened
+        # Together, because a young connection has to be waited for: the fences on the way out then cost nothing more.
+        await asyncio.gather(*(socket.fence() for socket in opened.values() if socket.closed is None))
+
+
+async def everybody_asks(users: Iterable[User], sockets: Mapping[str, Socket], question: str = QUESTION) -> list[Run]:
+    """Each of the users who have a tab puts a question over it, all at once."""
+    return list(
+        await asyncio.gather(*(user.ask(question, socket=sockets[user.name]) for user in users if user.name in sockets))
+    )
+
+
+def answered(runs: Iterable[Run]) -> int:
+    """How many runs came to their end."""
+    return sum(1 for run in runs if run)
+
+
+async def until_run_begins(probe: Investigation, socket: Socket, *, start: int = 0) -> Received | Silent | Closed:
+    """Wait for the first event of a run that comes after position ``start`` of what the socket has received."""
+    return await socket.until(lambda frame: bool(frame.run), within=probe.timeouts.run, start=start)
+
+
+async def until_run_ends(probe: Investigation, socket: Socket, run: str, *, start: int = 0) -> bool:
+    """Wait for the end of a run, and a moment longer for the report that may follow; whether it came."""
+
+    def ends(frame: Frame) -> bool:
+        return frame.name in TERMINAL and run in (frame.run, frame.ids.get("turn_id"))
+
+    end = await socket.until(ends, within=probe.patience.seconds, start=start)
+    if isinstance(end, Received) and end.frame.name == "agent_completed":
+        await socket.until(
+            lambda frame: frame.name == "final_report" and run in (frame.run, frame.ids.get("turn_id")),
+            within=probe.timeouts.grace,
+            start=start,
+        )
+    return isinstance(end, Received)
