@@ -134,9 +134,7 @@ class CanaryPass(Pass):
             self._sent(user, operation.index, operation.payload)
         detail = operation.detail
         if "path" in detail:
-            self._sent(
-                user, operation.index, f"{detail['path']} {detail['query']}" if "query" in detail else detail["path"]
-            )
+            self._sent(user, operation.index, f"{detail['path']} {detail.get('query', '')}")
 
     def _sent(self, user: str, index: int, text: str) -> None:
         for sighting in self._search.find(text):
