@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.roster import times, witness
 from netra_probe.checkers.runs import (
@@ -24,7 +25,7 @@ from netra_probe.checkers.runs import (
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Judgement
 
 #: Client messages and routes by which a user ends a run of their own.
 _STOPS = ("stop", "cancel", "abort", "interrupt")
@@ -89,6 +90,19 @@ class Violation:
     witness: tuple[int, ...]
     explanation: str
     thread: str
+
+
+_SUMMARIES = {
+    "no start": "a run of {recipient} began without agent_started",
+    "second start": "a run of {recipient} started twice",
+    "tool without start": "a run of {recipient} completed a tool that was not executing",
+    "tool without end": "a run of {recipient} completed with a tool still executing",
+    "second end": "a run of {recipient} ended twice",
+    "second report": "a run of {recipient} had two final reports",
+    "event after the end": "a run of {recipient} went on after its end",
+    "cancelled by nobody": "a run of {recipient} was cancelled, and not by {recipient}",
+    "never ended": "a run of {recipient} started and never ended",
+}
 
 
 class AutomatonPass(Pass):
@@ -284,27 +298,16 @@ class AutomatonPass(Pass):
             doubts.append(f"{times(still_open, 'run')} had not ended when the window closed")
         if self._untied:
             doubts.append(f"{times(self._untied, 'event')} of concurrent runs carried no run id: not to be told apart")
-        findings = []
-        for (kind, user), runs in sorted(self._violations.items(), key=lambda item: item[0]):
+        found = Groups("C4", _SUMMARIES)
+        for (kind, user), runs in self._violations.items():
             own = [
                 violation for run, violation in runs.items() if not self._claims.foreign(user, run, violation.thread)
             ]
             if own:
                 count = sum(violation.count for violation in own)
-                findings.append(
-                    Finding(
-                        checker="C4",
-                        kind=kind,
-                        summary=f"{_SUMMARIES[kind].format(user=user)} ({times(count, 'time')})",
-                        victims=(user,),
-                        recipients=(user,),
-                        surface="websocket",
-                        witness=own[0].witness,
-                        explanation=own[0].explanation,
-                    )
-                )
+                found.first(kind, user, user, "websocket", own[0].witness, own[0].explanation, count=count)
         evidence = {"run events": self._events, "runs ended": self._ends}
-        return Judgement(checker="C4", findings=tuple(findings), doubts=tuple(doubts), evidence=evidence)
+        return Judgement(checker="C4", findings=found.findings(), doubts=tuple(doubts), evidence=evidence)
 
     def _unended(self) -> int:
         """Accuse the runs that fell silent until their deadline; count those of which nothing can be said yet."""
@@ -335,16 +338,3 @@ class AutomatonPass(Pass):
         last = max(track.last for track in run.tracks.values())
         self._add("never ended", run, [ask.index, run.first, ask.done, alive, last], explanation)
         return True
-
-
-_SUMMARIES = {
-    "no start": "a run of {user} began without agent_started",
-    "second start": "a run of {user} started twice",
-    "tool without start": "a run of {user} completed a tool that was not executing",
-    "tool without end": "a run of {user} completed with a tool still executing",
-    "second end": "a run of {user} ended twice",
-    "second report": "a run of {user} had two final reports",
-    "event after the end": "a run of {user} went on after its end",
-    "cancelled by nobody": "a run of {user} was cancelled, and not by {user}",
-    "never ended": "a run of {user} started and never ended",
-}

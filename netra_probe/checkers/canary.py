@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.recipients import ANONYMOUS, Recipients
-from netra_probe.checkers.roster import times
+from netra_probe.checkers.roster import witness
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch, Sighting
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Judgement
 
 #: Rows and keys have no recipient: whose they are is the business of C12.
 STORES = frozenset({"database", "cache"})
@@ -48,14 +47,8 @@ class CanaryChecker(Checker):
         return CanaryPass(window.start)
 
 
-@dataclass(slots=True)
-class Leak:
-    """One group of equal leaks: how often, and the operations that show the first."""
-
-    count: int
-    forms: set[str]
-    witness: tuple[int, ...]
-    explanation: str
+_SUMMARY = "{recipient} received the secret of {victim} over {surface}"
+_SUMMARIES = {"foreign canary": _SUMMARY, "control canary": _SUMMARY}
 
 
 class CanaryPass(Pass):
@@ -78,7 +71,7 @@ class CanaryPass(Pass):
         self._observers: set[str] = set()
         self._deliveries = 0
         self._frames = 0
-        self._leaks: dict[tuple[str, str, str, str], Leak] = {}
+        self._leaks = Groups("C1", _SUMMARIES)
         self._partial: dict[tuple[str, str], int] = {}
         self._controls: dict[str, int] = {}
         self._strange: dict[str, int] = {}
@@ -178,11 +171,8 @@ class CanaryPass(Pass):
 
     def _leak(self, operation: Operation, recipient: str, canary: Canary, form: str) -> None:
         kind = "control canary" if canary.control else "foreign canary"
-        key = (kind, canary.user, recipient, operation.surface)
-        leak = self._leaks.get(key)
-        if leak is not None:
-            leak.count += 1
-            leak.forms.add(form)
+        note = "" if form == "raw" else form
+        if self._leaks.again(kind, canary.user, recipient, operation.surface, note):
             return
         minted, planted = self._minted[canary.token], self._planted.get(canary.token)
         own = self._own.get(canary.user)
@@ -196,33 +186,15 @@ class CanaryPass(Pass):
             f"{', '.join(steps)}. {recipient} never sent it before r, so r can only have it from {canary.user}'s data, "
             "although only its owner may see a secret: a contradiction."
         )
-        witness = {
-            minted,
-            operation.index,
-            *(index for index in (planted, own, operation.call) if index is not None),
-        }
-        self._leaks[key] = Leak(1, {form}, tuple(sorted(witness)), explanation)
+        shown = witness(minted, operation.index, planted, own, operation.call)
+        self._leaks.first(kind, canary.user, recipient, operation.surface, shown, explanation, note)
 
     def finish(self) -> Judgement:
         self._deliveries += self._frames
         self._observers |= self._life.observers()
-        findings = tuple(
-            Finding(
-                checker="C1",
-                kind=kind,
-                summary=f"{recipient} received the secret of {victim} over {surface} ({times(leak.count, 'time')}"
-                + (f", {', '.join(sorted(leak.forms))})" if leak.forms != {"raw"} else ")"),
-                victims=(victim,),
-                recipients=(recipient,),
-                surface=surface,
-                witness=leak.witness,
-                explanation=leak.explanation,
-            )
-            for (kind, victim, recipient, surface), leak in sorted(self._leaks.items())
-        )
         return Judgement(
             checker="C1",
-            findings=findings,
+            findings=self._leaks.findings(),
             doubts=tuple(self._doubts()),
             evidence={
                 "canaries planted": len(self._search),

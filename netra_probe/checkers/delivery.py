@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from netra_probe.checkers.arrivals import Run, Stream, delivered_before, is_late, mark, uneven
 from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.roster import times, witness
 from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, STARTED, Ask, Asks, Claims
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Judgement
 
 #: Client messages and routes that start a run.
 _STARTERS = frozenset({"start_agent", "user_message", "chat", "agent_request"})
@@ -53,13 +53,14 @@ class DeliveryChecker(Checker):
         return DeliveryPass(window.start)
 
 
-@dataclass(slots=True)
-class Fault:
-    """One group of equal findings."""
-
-    count: int
-    witness: tuple[int, ...]
-    explanation: str
+_SUMMARIES = {
+    "lost": "a run that {recipient} asked for was lost",
+    "cut short": "a run of {recipient} broke off",
+    "gap": "a run of {recipient} arrived with events missing",
+    "duplicate": "{recipient} received an event of a run again",
+    "reordered": "{recipient} received events of a run out of order",
+    "unexpected": "{recipient} received events of a run that nobody asked for",
+}
 
 
 class DeliveryPass(Pass):
@@ -82,7 +83,7 @@ class DeliveryPass(Pass):
         #: The first question of the window that was answered, and the longest such run, in nanoseconds.
         self._answered: Ask | None = None
         self._longest = 0
-        self._faults: dict[tuple[str, str], Fault] = {}
+        self._found = Groups("C3", _SUMMARIES)
         self._doubts: list[str] = []
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
@@ -211,11 +212,9 @@ class DeliveryPass(Pass):
     def _fault(self, kind: str, user: str, index: int, shown: tuple[int, ...], explanation: str) -> None:
         if index < self._start:
             return
-        known = self._faults.get((kind, user))
-        if known is None:
-            self._faults[kind, user] = Fault(1, shown, explanation)
-        else:
-            known.count += 1
+        place = (kind, "" if kind == "unexpected" else user, user, "websocket")
+        if not self._found.again(*place):
+            self._found.first(*place, shown, explanation)
 
     def _complete(self, run: Run) -> None:
         """Judge a run of which nothing more is expected."""
@@ -249,19 +248,6 @@ class DeliveryPass(Pass):
             self._complete(run)
         self._look_for_strays()
         self._look_for_losses()
-        findings = tuple(
-            Finding(
-                checker="C3",
-                kind=kind,
-                summary=f"{_SUMMARIES[kind].format(user=user)} ({times(fault.count, 'time')})",
-                victims=() if kind == "unexpected" else (user,),
-                recipients=(user,),
-                surface="websocket",
-                witness=fault.witness,
-                explanation=fault.explanation,
-            )
-            for (kind, user), fault in sorted(self._faults.items(), key=lambda item: item[0])
-        )
         if not self._events:
             self._doubts.append("no event of a run was seen")
         elif not self._ends:
@@ -269,7 +255,7 @@ class DeliveryPass(Pass):
         if self._asks.open:
             self._doubts.append(f"{times(len(self._asks.open), 'question')} had not ended when the window closed")
         evidence = {"run events": self._events, "runs ended": self._ends}
-        return Judgement(checker="C3", findings=findings, doubts=tuple(self._doubts), evidence=evidence)
+        return Judgement(checker="C3", findings=self._found.findings(), doubts=tuple(self._doubts), evidence=evidence)
 
     def _look_for_strays(self) -> None:
         """More unknown runs than questions of unknown run: somebody gets events that nobody asked for."""
@@ -330,13 +316,3 @@ class DeliveryPass(Pass):
         )
         shown = witness(ask.index, ask.done, connection.last, control.index, control.done, run.first if run else None)
         self._fault(kind, ask.user, ask.done, shown, explanation)
-
-
-_SUMMARIES = {
-    "lost": "a run that {user} asked for was lost",
-    "cut short": "a run of {user} broke off",
-    "gap": "a run of {user} arrived with events missing",
-    "duplicate": "{user} received an event of a run again",
-    "reordered": "{user} received events of a run out of order",
-    "unexpected": "{user} received events of a run that nobody asked for",
-}

@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass
 
 from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.recipients import Recipients
-from netra_probe.checkers.roster import times
+from netra_probe.checkers.roster import witness
 from netra_probe.checkers.runs import KEPT_IDS, remember
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Judgement
 
 #: Ids of nested objects (``"thread_id": "…"``, ``"id":"…"``) and ids inside longer texts (``user:<uuid>:inbox``).
 _NESTED = re.compile(r'id": ?"([^"\\]{4,})"')
@@ -59,13 +60,10 @@ class Owned:
     index: int
 
 
-@dataclass(slots=True)
-class Mismatch:
-    """One group of equal findings."""
-
-    count: int
-    witness: tuple[int, ...]
-    explanation: str
+_SUMMARIES = {
+    "": "{recipient} was sent the {what} of {victim} over {surface}",
+    "identity not bound": "{recipient}'s connection was welcomed as somebody else",
+}
 
 
 class EnvelopePass(Pass):
@@ -87,7 +85,7 @@ class EnvelopePass(Pass):
         self._deliveries = 0
         self._frames = 0
         self._observers: set[str] = set()
-        self._found: dict[tuple[str, str, str, str], Mismatch] = {}
+        self._found = Groups("C2", _SUMMARIES)
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
@@ -273,43 +271,37 @@ class EnvelopePass(Pass):
         account, said = self._account.get(user), frame.ids.get("user_id", "").rstrip(".…*")
         if not account or not said or said in self._owned:
             return
-        if not (account == said or (len(said) >= 8 and account.startswith(said))):
+        if account == said or (len(said) >= 8 and account.startswith(said)):
+            return
+        place = ("identity not bound", user, user, operation.surface)
+        if not self._found.again(*place):
             explanation = (
                 f"Let c = #{operation.index} welcome {user}'s connection under an id that is not {user}'s. Whoever "
                 f"else is welcomed so shares {user}'s identity, so the connection is not bound to its token: "
                 "a contradiction."
             )
-            self._count("identity not bound", user, user, operation.surface, (operation.index,), explanation)
+            self._found.first(*place, (operation.index,), explanation)
 
     def _mismatch(self, operation: Operation, recipient: str, owned: Owned) -> None:
         self._record(owned, recipient, operation.surface, operation.index, operation.call)
 
     def _record(self, owned: Owned, recipient: str, surface: str, index: int, call: int | None) -> None:
+        kind = f"foreign {owned.kind} id"
+        if self._found.again(kind, owned.user, recipient, surface):
+            return
         explanation = (
             f"Let o = #{owned.index} by which {owned.kind} t is {owned.user}'s, and r = #{index} in which {recipient} "
             f"is sent the id of t. {recipient} never named t before r, so r carries what is {owned.user}'s: "
             "a contradiction."
         )
-        witness = tuple(sorted({owned.index, index} if call is None else {owned.index, index, call}))
-        self._count(f"foreign {owned.kind} id", owned.user, recipient, surface, witness, explanation)
-
-    def _count(
-        self, kind: str, victim: str, recipient: str, surface: str, witness: tuple[int, ...], explanation: str
-    ) -> None:
-        found = self._found.get((kind, victim, recipient, surface))
-        if found is None:
-            self._found[kind, victim, recipient, surface] = Mismatch(1, witness, explanation)
-        else:
-            found.count += 1
+        self._found.first(kind, owned.user, recipient, surface, witness(owned.index, index, call), explanation)
 
     def finish(self) -> Judgement:
         self._deliveries += self._frames
         self._observers |= self._life.observers()
         return Judgement(
             checker="C2",
-            findings=tuple(
-                _finding(*key, mismatch) for key, mismatch in sorted(self._found.items(), key=lambda f: f[0])
-            ),
+            findings=self._found.findings(),
             doubts=tuple(self._doubts()),
             evidence={
                 "deliveries": self._deliveries,
@@ -336,21 +328,3 @@ class EnvelopePass(Pass):
 def _accounts(text: str) -> list[str]:
     """Every UUID in a text; user ids look like that wherever they are put."""
     return [text[max(match.start() - 8, 0) : match.end() + 12] for match in _UUID.finditer(text)]
-
-
-def _finding(kind: str, victim: str, recipient: str, surface: str, mismatch: Mismatch) -> Finding:
-    if kind == "identity not bound":
-        summary = f"{recipient}'s connection was welcomed as somebody else ({times(mismatch.count, 'time')})"
-    else:
-        what = kind.removeprefix("foreign ")
-        summary = f"{recipient} was sent the {what} of {victim} over {surface} ({times(mismatch.count, 'time')})"
-    return Finding(
-        checker="C2",
-        kind=kind,
-        summary=summary,
-        victims=(victim,),
-        recipients=(recipient,),
-        surface=surface,
-        witness=mismatch.witness,
-        explanation=mismatch.explanation,
-    )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.recipients import ANONYMOUS
 from netra_probe.checkers.roster import times, witness
 from netra_probe.checkers.runs import remember
 from netra_probe.history import actions
 from netra_probe.history.frames import UNDECODABLE, Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Judgement
 
 #: Where frames carry the mark of the request that they answer.
 _MARKS = ("turn_id", "request_id", "message_id")
@@ -85,13 +85,11 @@ def _named(request: Operation) -> tuple[str, str]:
     return named[0], named[1]
 
 
-@dataclass(slots=True)
-class Swap:
-    """One group of equal findings."""
-
-    count: int
-    witness: tuple[int, ...]
-    explanation: str
+_SUMMARIES = {
+    "swapped": "{recipient} received the response to a request of {victim} over {surface}",
+    "wrong object": "{recipient} asked for one object and received another over {surface}",
+    "mixed": "{recipient} received one run for two questions over {surface}",
+}
 
 
 class PairingPass(Pass):
@@ -109,7 +107,7 @@ class PairingPass(Pass):
         self._paired = 0
         self._objects = 0
         self._unpaired_records = 0
-        self._swaps: dict[tuple[str, str, str, str], Swap] = {}
+        self._found = Groups("C8", _SUMMARIES)
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == "websocket":
@@ -225,28 +223,11 @@ class PairingPass(Pass):
     def _add(self, kind: str, victim: str, operation: Operation, shown: tuple[int, ...], explanation: str) -> None:
         if operation.index < self._start:
             return
-        key = (kind, victim, operation.user or ANONYMOUS, operation.surface)
-        known = self._swaps.get(key)
-        if known is None:
-            self._swaps[key] = Swap(1, shown, explanation)
-        else:
-            known.count += 1
+        place = (kind, victim, operation.user or ANONYMOUS, operation.surface)
+        if not self._found.again(*place):
+            self._found.first(*place, shown, explanation)
 
     def finish(self) -> Judgement:
-        findings = tuple(
-            Finding(
-                checker="C8",
-                kind=kind,
-                summary=_SUMMARIES[kind].format(victim=victim, user=user, surface=surface)
-                + f" ({times(swap.count, 'time')})",
-                victims=(victim,),
-                recipients=(user,),
-                surface=surface,
-                witness=swap.witness,
-                explanation=swap.explanation,
-            )
-            for (kind, victim, user, surface), swap in sorted(self._swaps.items(), key=lambda item: item[0])
-        )
         doubts = []
         if not self._answered:
             doubts.append("nothing was answered")
@@ -255,11 +236,4 @@ class PairingPass(Pass):
         if self._unpaired_records:
             doubts.append(f"{times(self._unpaired_records, 'response')} recorded without a request, or twice")
         evidence = {"answers": self._answered, "nonces back": self._paired, "objects compared": self._objects}
-        return Judgement(checker="C8", findings=findings, doubts=tuple(doubts), evidence=evidence)
-
-
-_SUMMARIES = {
-    "swapped": "{user} received the response to a request of {victim} over {surface}",
-    "wrong object": "{user} asked for one object and received another over {surface}",
-    "mixed": "{user} received one run for two questions over {surface}",
-}
+        return Judgement(checker="C8", findings=self._found.findings(), doubts=tuple(doubts), evidence=evidence)

@@ -1,4 +1,4 @@
-"""Feeds the frame reader and every checker with inputs that no sane target sends, and stops at the first that breaks one.
+"""Feeds frame reader and checkers with what no sane target sends; stops at the first input that breaks one.
 
 python tests/benchmarks/fuzz.py --frames 1000000 --operations 1000000
 """

@@ -89,7 +89,7 @@ def test_runs_of_one_connection_do_not_disturb_each_other() -> None:
 
 def test_two_tabs_with_a_copy_each() -> None:
     told = Story("alice")
-    for word in "start tool:a done:a end".split():
+    for word in ("start", "tool:a", "done:a", "end"):
         for tab in ("ws-1", "ws-2"):
             story(word, told=told, tab=tab)
     assert judged(told).verdict == "pass"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import quote
 
 import pytest
@@ -36,11 +37,8 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "url, every character": lambda token: "".join(f"%{ord(character):02x}" for character in token),
     "url, one character": lambda token: f"%{ord(token[0]):X}{token[1:]}",
     "escaped": lambda token: "".join(f"\\u{ord(character):04x}" for character in token),
-    **{f"base64, {lead} before": lambda token, lead=lead: encode64(token, lead) for lead in range(3)},  # type: ignore[misc]
-    **{
-        f"base64, {lead} before, more after": lambda token, lead=lead: encode64(token, lead, "~?~?")
-        for lead in range(3)
-    },  # type: ignore[misc]
+    **{f"base64, {lead} before": partial(encode64, lead=lead) for lead in range(3)},
+    **{f"base64, {lead} before, more after": partial(encode64, lead=lead, tail="~?~?") for lead in range(3)},
     "base64 for urls": lambda token: base64.urlsafe_b64encode(b"\xfb\xef" + token.encode() + b"\xfb\xef\xff").decode(),
     "base64 in a url": lambda token: quote(encode64(token, 1, "??>"), safe=""),
 }
