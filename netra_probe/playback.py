@@ -182,6 +182,9 @@ class ReplayWire:
         connection = pinned or f"{user or 'nobody'}/{surface}"
         return ReplayHttp(self._tape, self._outcomes, connection, surface=surface, user=user, backend=backend)
 
+    async def pause(self, seconds: float) -> None:
+        pass
+
     async def socket(
         self,
         *,

@@ -50,7 +50,8 @@ class User:
         target = probe.target
         #: Position of the user's backend in ``target.backend_urls``.
         self.backend_number = backend % len(target.backend_urls)
-        self.auth = AuthClient(probe.wire.http(target.auth_url, surface="auth", user=name))
+        self._sessions = itertools.count(1)
+        self.auth = self._session()
         self.rest = BackendClient(probe.wire.http(self.backend_url, surface="rest", user=name, backend=self.backend))
         self._epochs: dict[str, itertools.count[int]] = {}
         self._connections = itertools.count(1)
@@ -107,11 +108,15 @@ class User:
     async def another_session(self) -> AuthClient | None:
         """Log in once more, beside the session that the clients use; ``None`` when the target lets nobody."""
         self._probe.history.redactor.know(self._password.reveal(), "password")
-        auth = AuthClient(self._probe.wire.http(self._probe.target.auth_url, surface="auth", user=self.name))
+        auth = self._session()
         if await auth.login(email=self.email, password=self._password):
             return auth
         await auth.http.close()
         return None
+
+    def _session(self) -> AuthClient:
+        http = self._probe.wire.http(self._probe.target.auth_url, surface="auth", user=self.name)
+        return AuthClient(http, credential=f"{self.name}-{next(self._sessions)}")
 
     def connection_name(self) -> str:
         """A name for a further connection of this user: ``alice/ws-2``."""
@@ -143,7 +148,7 @@ class User:
             user=self.name,
             backend=self.backend_number if backend is None else backend % len(self._probe.target.backend_urls),
             token=token or self.auth.access,
-            attempt=attempt,
+            attempt={**(self.auth.mark if token is None else {}), **(attempt or {})},
             query=query,
             detour=self._detour,
         )

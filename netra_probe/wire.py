@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -48,6 +49,10 @@ class Wire(Protocol):
         """Open a WebSocket at the backend with this number; the token travels in a header, or as sub-protocols say."""
 
 
+    async def pause(self, seconds: float) -> None:
+        """Let a time pass that the target's protocol states, such as a token's lifetime."""
+
+
 class LiveWire:
     """The real thing."""
 
@@ -78,6 +83,9 @@ class LiveWire:
             timeouts=self._timeouts,
             pinned=pinned,
         )
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
 
     async def socket(
         self,

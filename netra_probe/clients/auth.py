@@ -13,10 +13,14 @@ class AuthClient:
     """Register, log in, refresh, log out and ask who one is, keeping the user's tokens.
 
     >>> reply = await auth.register(email="a@example.org", password=Secret("…"), name="Alice")   # doctest: +SKIP
+
+    Arguments:
+        credential: what the history calls this session, where its user has several: ``alice-2``.
     """
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, http: Http, *, credential: str | None = None) -> None:
         self.http = http
+        self.credential = credential
         self.access: Secret | None = None
         self.refreshing: Secret | None = None
         self.user_id: str | None = None
@@ -38,7 +42,7 @@ class AuthClient:
 
     async def logout(self) -> Reply:
         """End the session; the tokens are kept, so that a case can show that they no longer work."""
-        return await self.http.request("POST", "/auth/logout")
+        return await self.http.request("POST", "/auth/logout", attempt=self.mark)
 
     async def me(self, *, token: Secret | None = None) -> Reply:
         """Who the service says one is."""
@@ -51,6 +55,11 @@ class AuthClient:
     async def validate(self, token: Secret) -> Reply:
         """What another service is told about a token."""
         return await self.http.request("POST", "/auth/validate", json={"token": token.reveal()}, anonymous=True)
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """What an operation says in its detail of the credential that it uses."""
+        return {} if self.credential is None else {"credential": self.credential}
 
     def _keep(self, reply: Reply) -> Reply:
         if isinstance(reply, Answered) and isinstance(reply.body, dict):

@@ -1,0 +1,52 @@
+"""Asking each service of a target what it offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netra_probe.clients.replies import Answered
+from netra_probe.discovery.interface import Interface, Route, read_interface
+from netra_probe.discovery.usual import usual
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+
+DESCRIPTION = "/openapi.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What the auth service and the backends of a target offer."""
+
+    auth: Interface
+    backend: Interface
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        return (*self.backend.routes, *self.auth.routes)
+
+    def of(self, service: str) -> Interface:
+        """The interface of ``auth`` or ``backend``."""
+        return self.auth if service == "auth" else self.backend
+
+    def __repr__(self) -> str:
+        sources = {"described" if one.described else "usual" for one in (self.auth, self.backend)}
+        return (
+            f"<Survey: {len(self.auth.routes)} operations of auth, {len(self.backend.routes)} of backend, "
+            f"{' and '.join(sorted(sources))}>"
+        )
+
+
+async def survey(probe: Investigation) -> Survey:
+    """Read the services' own descriptions; where there is none, the usual operations stand in."""
+    found = []
+    for service, url in (("auth", probe.target.auth_url), ("backend", probe.target.backend_urls[0])):
+        http = probe.wire.http(url, surface="probe")
+        try:
+            reply = await http.request("GET", DESCRIPTION, anonymous=True)
+        finally:
+            await http.close()
+        described = read_interface(service, reply.body) if isinstance(reply, Answered) else None
+        found.append(described or usual(service))
+    return Survey(auth=found[0], backend=found[1])
