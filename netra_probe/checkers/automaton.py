@@ -22,13 +22,11 @@ from netra_probe.checkers.runs import (
     Asks,
     Claims,
 )
+from netra_probe.checkers.stops import Stops, stops
 from netra_probe.history import actions
-from netra_probe.history.frames import Frame, read_frame
+from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Judgement
-
-#: Client messages and routes by which a user ends a run of their own.
-_STOPS = ("stop", "cancel", "abort", "interrupt")
 
 
 class AutomatonChecker(Checker):
@@ -115,7 +113,7 @@ class AutomatonPass(Pass):
         self._runs: dict[tuple[str, str], Run] = {}
         self._over: deque[tuple[str, str]] = deque()
         self._claims = Claims()
-        self._stops: dict[str, list[str]] = {}
+        self._stops = Stops()
         self._disturbed = False
         self._events = 0
         self._ends = 0
@@ -128,7 +126,7 @@ class AutomatonPass(Pass):
             return action in (actions.DISTURB, actions.OWN)
         if surface == "websocket":
             return action in (actions.RECEIVE, actions.ASK, actions.CONNECT, actions.CLOSED, actions.SEND)
-        return type == "invoke" and any(stop in action for stop in _STOPS)
+        return type == "invoke" and stops(action)
 
     def feed(self, operation: Operation) -> None:
         action = operation.action
@@ -138,17 +136,14 @@ class AutomatonPass(Pass):
                 self._claims.own(operation)
             elif ask.run:
                 self._claims.claim(ask.run, ask.user)
-        elif action == actions.SEND:
-            if operation.type != "ok" or operation.call is None:
-                self._sent(operation)
         elif action in (actions.CONNECT, actions.CLOSED):
             self._life.feed(operation)
         elif action == actions.OWN:
             self._claims.own(operation)
         elif action == actions.DISTURB:
             self._disturbed = True
-        elif operation.user is not None:
-            self._stops.setdefault(operation.user, []).append(f"{operation.payload} {operation.detail.get('path', '')}")
+        else:
+            self._stops.feed(operation)
 
     def frame(self, operation: Operation, frame: Frame) -> None:
         connection, name, user = operation.connection, frame.name, operation.user
@@ -187,13 +182,6 @@ class AutomatonPass(Pass):
             if track.report >= 0:
                 self._violate("second report", run, operation, "has two final reports", track.report, index)
             track.report = index
-
-    def _sent(self, operation: Operation) -> None:
-        text = operation.payload
-        if operation.user is not None and any(stop in text for stop in _STOPS):
-            kind = read_frame(text).name
-            if any(stop in kind for stop in _STOPS):
-                self._stops.setdefault(operation.user, []).append(text)
 
     def _nameless(self, connection: str | None, user: str, name: str) -> str:
         """What to call a run without ids: only one at a time can be followed on a connection."""
@@ -237,7 +225,7 @@ class AutomatonPass(Pass):
                 executing,
                 index,
             )
-        if wanted and not self._disturbed and not self._stopped(run):
+        if wanted and not self._disturbed and not self._stops.asked(run.user, run.id, run.thread):
             self._violate(
                 "cancelled by nobody", run, operation, "was cancelled although its user cancelled nothing of the kind",
                 track.started, index,
@@ -259,15 +247,6 @@ class AutomatonPass(Pass):
                 track.ended,
                 operation.index,
             )
-
-    def _stopped(self, run: Run) -> bool:
-        """Whether the run's user asked for its end: by its id, by its thread, or by no id at all."""
-        for text in self._stops.get(run.user, ()):
-            ids = read_frame(text).ids
-            named = [ids[name] for name in ("run_id", "turn_id", "thread_id") if name in ids]
-            if run.id in text or (run.thread and run.thread in text) or not named:
-                return True
-        return False
 
     def _violate(self, kind: str, run: Run, operation: Operation, what: str, *shown: int) -> None:
         if operation.index < self._start:

@@ -132,6 +132,18 @@ def test_a_cancel_by_rest() -> None:
     assert kinds(story("start cancel", told=told)) == []
 
 
+def test_a_cancel_of_another_run_by_rest() -> None:
+    told = Story("alice")
+    told.write(
+        "invoke",
+        "POST /api/agents/{id}/cancel",
+        user="alice",
+        surface="rest",
+        detail={"path": "/api/agents/run_2/cancel"},
+    )
+    assert kinds(story("start cancel", told=told)) == ["cancelled by nobody"]
+
+
 def test_after_a_disturbance_anything_may_be_cancelled() -> None:
     told = Story("alice")
     told.write("ok", "disturb", detail={"what": "restart", "target": "backend-1"})

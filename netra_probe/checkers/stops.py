@@ -1,0 +1,48 @@
+"""Which runs their users asked to be stopped."""
+
+from __future__ import annotations
+
+from netra_probe.history import actions
+from netra_probe.history.frames import read_frame
+from netra_probe.history.operation import Operation
+
+#: Client messages and routes by which a user ends a run of their own.
+_WORDS = ("stop", "cancel", "abort", "interrupt")
+_NAMES = ("run_id", "turn_id", "thread_id")
+#: What a stop without any id is taken to mean.
+_EVERYTHING = ""
+
+
+def stops(action: str) -> bool:
+    """Whether a request of this route may end a run; for ``Pass.wants``.
+
+    >>> stops("POST /api/agents/{id}/cancel"), stops("GET /api/threads")
+    (True, False)
+    """
+    return any(word in action for word in _WORDS)
+
+
+class Stops:
+    """Remembers stops by user; memory is one entry per id that was ever to be stopped."""
+
+    def __init__(self) -> None:
+        self._asked: set[tuple[str, str]] = set()
+
+    def feed(self, operation: Operation) -> None:
+        """Take in a request that may end a run, or a frame that a user sends."""
+        user, text = operation.user, operation.payload
+        if user is None:
+            return
+        if operation.action == actions.SEND:
+            if not stops(text) or not stops(read_frame(text).name):
+                return
+            named = set()
+        else:
+            named = set(str(operation.detail.get("path")).split("/")) - {""} if "{" in operation.action else set()
+        ids = read_frame(text).ids
+        named.update(ids[name] for name in _NAMES if name in ids)
+        self._asked.update((user, id) for id in named or {_EVERYTHING})
+
+    def asked(self, user: str, run: str, thread: str) -> bool:
+        """Whether the user asked for the end of the run: by its id, by its thread, or by no id at all."""
+        return not self._asked.isdisjoint(((user, run), (user, thread or run), (user, _EVERYTHING)))
