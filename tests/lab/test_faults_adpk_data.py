@@ -1,0 +1,169 @@
+"""The faults of data access, pools and caches: triggered over the wire and seen there, and not on a healthy lab."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis.asyncio
+from backend_client import Socket, register_in, rest
+from faulty_labs import Drive, FaultyLabs, check
+from wire_acts import enrol, hang_up, text_of, thread_of
+
+from netra_probe.lab import Lab
+
+BATCH = 150
+PARTS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.4)
+"""When to hang up: parts of the time that the whole answer takes."""
+
+
+async def d1(lab: Lab) -> list[bool]:
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    thread_id = await thread_of(lab, alice, "only alice's")
+    async with rest(lab, alice) as client:
+        messages = (await client.get(f"/api/threads/{thread_id}/messages")).json()["messages"]
+    read = [
+        await text_of(lab, bob, path)
+        for path in (f"/api/threads/{thread_id}", f"/api/chat/messages/{messages[0]['id']}")
+    ]
+    return ["only alice's" in text for text in read]
+
+
+async def d2(lab: Lab) -> list[bool]:
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    thread_id = await thread_of(lab, alice, "as alice wrote it")
+    own = await thread_of(lab, bob, "a present")
+    async with rest(lab, bob) as client:
+        await client.put(f"/api/threads/{thread_id}", json={"title": "as bob likes it"})
+        changed = "as bob likes it" in await text_of(lab, alice, f"/api/threads/{thread_id}")
+        await client.put(f"/api/threads/{own}", json={"metadata": {"user_id": alice.id}})
+        given = "a present" in await text_of(lab, alice, f"/api/threads/{own}")
+        await client.delete(f"/api/threads/{thread_id}")
+    gone = not await text_of(lab, alice, f"/api/threads/{thread_id}")
+    return [changed, given, gone]
+
+
+async def d3(lab: Lab) -> list[bool]:
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    word = f"word{uuid.uuid4().hex}"
+    await thread_of(lab, alice, word)
+    seen = [word in await text_of(lab, bob, path) for path in ("/api/threads?limit=500", f"/api/search?q={word}")]
+    return [*seen, '"count":0' not in await text_of(lab, bob, "/api/threads/count")]
+
+
+async def d5(lab: Lab) -> list[bool]:
+    alice = await register_in(lab)
+    async with rest(lab, alice) as client:
+        before = (await client.post("/api/credits/use", json={"amount": 1})).json()["balance"]
+        uses = await asyncio.gather(*(client.post("/api/credits/use", json={"amount": 10}) for _ in range(8)))
+        spent = sum(10 for answer in uses if answer.status_code == 200)
+        return [before - spent != (await client.get("/api/credits")).json()["balance"]]
+
+
+async def p1(lab: Lab) -> list[bool]:
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    await thread_of(lab, bob, "bob's own")
+    await thread_of(lab, alice, "alice was here")
+    return ["alice was here" in await text_of(lab, bob)]
+
+
+async def p2(lab: Lab) -> list[bool]:
+    bob = await register_in(lab, "bob")
+    batch = {"records": [{"service": "batch", "amount_usd": "1.00"} for _ in range(BATCH)]}
+    whole = await hang_up(lab, bob, "POST", "/api/spend/batch", batch)
+    for part in PARTS:
+        alice = await register_in(lab, "alice")
+        await hang_up(lab, alice, "POST", "/api/spend/batch", batch, after=part * whole)
+        await text_of(lab, bob, "/api/spend")
+        if 0 < (await text_of(lab, alice, "/api/spend")).count('"batch"') < BATCH:
+            return [True]
+    return [False]
+
+
+async def p3(lab: Lab) -> list[bool]:
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    await thread_of(lab, alice, "alice's secret")
+    await thread_of(lab, bob, "bob's secret")
+    for part in PARTS:
+        await text_of(lab, bob)
+        whole = await hang_up(lab, alice, "GET", "/api/threads")
+        await hang_up(lab, alice, "GET", "/api/threads", after=part * whole)
+        if "alice's secret" in await text_of(lab, bob):
+            return [True]
+    return [False]
+
+
+async def p4(lab: Lab) -> list[bool]:
+    alice, cycles = await register_in(lab), 8
+    url: str = lab.parameters["redis_url"]
+    async with redis.asyncio.Redis.from_url(url) as store:
+
+        async def clients() -> int:
+            listed: list[Any] = await store.client_list()
+            return len(listed)
+
+        async with Socket(lab, alice):
+            before = await clients()
+        for _ in range(cycles):
+            async with Socket(lab, alice):
+                pass
+        return [await clients() - before >= cycles - 1]
+
+
+async def k1(lab: Lab) -> list[bool]:
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    async with rest(lab, bob) as client:
+        await client.put("/api/users/me", json={"name": "Bob himself"})
+    await thread_of(lab, alice, "alice's title")
+    async with rest(lab, alice) as client:
+        await client.put("/api/users/me", json={"name": "Alice herself"})
+    for path in ("/api/threads", "/api/users/me"):
+        await text_of(lab, alice, path)
+    return ["alice's title" in await text_of(lab, bob), "Alice herself" in await text_of(lab, bob, "/api/users/me")]
+
+
+async def k2(lab: Lab) -> list[bool]:
+    run = uuid.uuid4().hex
+    anna, ann, other = [
+        await enrol(lab, f"probe+{run}.{name}@netra-probe.example") for name in ("anna", "ann", "other")
+    ]
+    async with rest(lab, anna) as client:
+        await client.put("/api/users/me", json={"name": "Anna herself"})
+    seen = {who.email: await text_of(lab, who, "/api/users/me") for who in (anna, other, ann)}
+    assert "Anna herself" in seen[anna.email] and "Anna herself" not in seen[other.email]
+    return ["Anna herself" in seen[ann.email]]
+
+
+async def k3(lab: Lab) -> list[bool]:
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    await thread_of(lab, alice, "alice's title")
+    seen = [await text_of(lab, who) for who in (alice, bob, None)]
+    assert "alice's title" in seen[0]
+    return ["alice's title" in text for text in seen[1:]]
+
+
+DRIVES: dict[str, Drive] = {
+    "D1": d1, "D2": d2, "D3": d3, "D5": d5, "P1": p1, "P2": p2, "P3": p3, "P4": p4, "K1": k1, "K2": k2, "K3": k3,
+}  # fmt: skip
+GROUPS = (("D1", "D5", "P4", "K2"), ("D2", "K1"), ("D3", "P2"), ("P1",), ("P3",), ("K3",))
+
+
+@pytest.fixture(scope="module")
+def labs() -> Iterator[FaultyLabs]:
+    """Labs with a few faults each."""
+    running = FaultyLabs(GROUPS)
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])
+async def test_a_fault_is_triggered_and_seen(labs: FaultyLabs, fault: str) -> None:
+    await check(DRIVES[fault], labs.with_fault(fault), fault)
+
+
+@pytest.mark.parametrize("fault", DRIVES)
+async def test_a_healthy_lab_shows_no_symptom(lab: Lab, fault: str) -> None:
+    assert not any(await DRIVES[fault](lab))
