@@ -6,12 +6,13 @@ import re
 import unicodedata
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import asyncpg
 
 from netra_probe.lab.auth_service.errors import BadInput, Conflict
 from netra_probe.lab.auth_service.stores import Database
+from netra_probe.lab.shared.clock import clock
 
 _LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -44,7 +45,7 @@ class Account:
 
     @property
     def is_locked(self) -> bool:
-        return self.locked_until is not None and self.locked_until > datetime.now(UTC)
+        return self.locked_until is not None and self.locked_until > clock.utc()
 
     def why_not_usable(self) -> str | None:
         """Why tokens of this account are not accepted, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netra_probe.lab.auth_service.accounts import Account, AccountStore
@@ -67,12 +68,13 @@ class Authenticator:
 class ServiceCredentials:
     """Checks ``X-Service-ID`` and ``X-Service-Secret``, or the same pair in a body."""
 
-    def __init__(self, *, service_id: str, service_secret: str) -> None:
+    def __init__(self, *, service_id: str, service_secrets: Callable[[], Sequence[str]]) -> None:
         self._id = service_id.encode()
-        self._secret = service_secret.encode()
+        self._secrets = service_secrets
 
     def match(self, service_id: str | None, service_secret: str | None) -> bool:
-        """True for the right pair; the comparison takes the same time for every wrong one."""
+        """True for the right pair, also shortly after a rotation; comparing takes the same time for every wrong one."""
         right_id = hmac.compare_digest((service_id or "").encode("utf-8", "replace"), self._id)
-        right_secret = hmac.compare_digest((service_secret or "").encode("utf-8", "replace"), self._secret)
-        return right_id and right_secret
+        given = (service_secret or "").encode("utf-8", "replace")
+        right_secret = [hmac.compare_digest(given, secret.encode()) for secret in self._secrets()]
+        return right_id and any(right_secret)

@@ -36,7 +36,7 @@ from netra_probe.lab.auth_service.tokens import TokenIssuer, TokenVerifier
 from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
-from netra_probe.lab.shared.operator import state_route
+from netra_probe.lab.shared.operator import reload_route, state_route
 
 COMPONENTS: Mapping[str, Any] = {
     "Database": Database,
@@ -70,7 +70,8 @@ def healthy_parts() -> Parts:
 
 def create_app() -> FastAPI:
     """The application, with the faults that the environment selects."""
-    configuration = read_configuration()
+    live = read_configuration()
+    configuration = live.manager
     parts = healthy_parts()
     faults = install_faults(parts, SERVICE)
 
@@ -100,16 +101,21 @@ def create_app() -> FastAPI:
     for endpoint in ENDPOINTS:
         app.add_api_route(endpoint.path, parts[endpoint.name], methods=[endpoint.method], response_model=None)
     app.router.routes.append(state_route(SERVICE, faults, lambda: {"pool": app.state.core.database.numbers()}))
+    app.router.routes.append(reload_route(live))
     return app
 
 
 def _build(parts: Parts, configuration: UnifiedConfigurationManager, client: httpx.AsyncClient) -> Core:
     seconds = configuration.number("STORE_SECONDS")
     environment = configuration.environment
-    service_id, service_secret = configuration.text("SERVICE_ID"), configuration.text("SERVICE_SECRET")
+    service_id = configuration.text("SERVICE_ID")
 
-    def secret() -> str:  # asked each time, so that a rotated secret counts at once
+    # secrets are asked for each time, so that a rotated one counts at once
+    def secret() -> str:
         return configuration.text("JWT_SECRET_KEY")
+
+    def service_secret() -> str:
+        return configuration.text("SERVICE_SECRET")
 
     database = parts["Database"](
         url=configuration.text("DATABASE_URL"), size=configuration.integer("DATABASE_POOL_SIZE"), seconds=seconds
@@ -120,7 +126,11 @@ def _build(parts: Parts, configuration: UnifiedConfigurationManager, client: htt
     sessions = parts["SessionStore"](
         database, cache, reuse_grace_seconds=configuration.number("REFRESH_REUSE_GRACE_SECONDS")
     )
-    verifier = parts["TokenVerifier"](secret=secret, environment=environment)
+    verifier = parts["TokenVerifier"](
+        secret=secret,
+        environment=environment,
+        former_secrets=lambda: configuration.accepted("JWT_SECRET_KEY")[1:],
+    )
     issuer = parts["TokenIssuer"](
         secret=secret,
         environment=environment,
@@ -169,7 +179,9 @@ def _build(parts: Parts, configuration: UnifiedConfigurationManager, client: htt
         authenticator=parts["Authenticator"](
             verifier=verifier, blacklist=blacklist, sessions=sessions, accounts=accounts
         ),
-        credentials=parts["ServiceCredentials"](service_id=service_id, service_secret=service_secret),
+        credentials=parts["ServiceCredentials"](
+            service_id=service_id, service_secrets=lambda: configuration.accepted("SERVICE_SECRET")
+        ),
         logins=logins,
         providers=providers,
         oauth=parts["OAuthFlow"](

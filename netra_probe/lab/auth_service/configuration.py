@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
+from netra_probe.lab.shared.live_configuration import SECRET_OVERLAP, LiveConfiguration
 from netra_probe.lab.shared.settings import Setting
 
 VERSION = "1.0.0"
@@ -12,9 +12,16 @@ MINUTE, DAY = 60, 86_400
 SETTINGS = (
     Setting(name="DATABASE_URL", kind="url", schemes=("postgresql", "postgres"), secret=True, required=True),
     Setting(name="REDIS_URL", kind="url", schemes=("redis", "rediss"), secret=True, required=True),
-    Setting(name="JWT_SECRET_KEY", aliases=("JWT_SECRET_{ENV}",), secret=True, required=True, minimum=32),
+    Setting(
+        name="JWT_SECRET_KEY",
+        aliases=("JWT_SECRET_{ENV}",),
+        secret=True,
+        required=True,
+        minimum=32,
+        overlap=SECRET_OVERLAP,
+    ),
     Setting(name="SERVICE_ID", required=True),
-    Setting(name="SERVICE_SECRET", secret=True, required=True, minimum=16),
+    Setting(name="SERVICE_SECRET", secret=True, required=True, minimum=16, overlap=SECRET_OVERLAP),
     Setting(name="FRONTEND_URL", kind="url", schemes=("http", "https"), required=True),
     # Tokens: seconds
     Setting(
@@ -52,8 +59,6 @@ SETTINGS = (
 )
 
 
-def read_configuration() -> UnifiedConfigurationManager:
+def read_configuration() -> LiveConfiguration:
     """The validated configuration; ConfigurationProblem lists everything that is wrong with it."""
-    configuration = UnifiedConfigurationManager(service_name="auth_service", settings=SETTINGS)
-    configuration.validate()
-    return configuration
+    return LiveConfiguration("auth_service", SETTINGS)

@@ -6,11 +6,11 @@ all the time: ``auth:session:{id}``, ``auth:user_sessions:{user}`` and ``auth:bl
 
 from __future__ import annotations
 
-import time
 import uuid
 from datetime import UTC, datetime
 
 from netra_probe.lab.auth_service.stores import Cache, Database
+from netra_probe.lab.shared.clock import clock
 
 
 class Blacklist:
@@ -29,7 +29,7 @@ class Blacklist:
         )
         with self._cache.guarded() as redis:
             await redis.zadd(self.KEY, {token_id: expires_at})
-            await redis.zremrangebyscore(self.KEY, "-inf", time.time() - 1)
+            await redis.zremrangebyscore(self.KEY, "-inf", clock.now() - 1)
 
     async def contains(self, token_id: str) -> bool:
         """True when the token was revoked. `Unavailable` when that cannot be known: nobody is let in on a guess."""

@@ -7,7 +7,6 @@ every claim is required and compared (``nbf`` where it is given), and keys that 
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import jwt
 
 from netra_probe.lab.auth_service.errors import NotAuthenticated
+from netra_probe.lab.shared.clock import clock
 
 TokenType = Literal["access", "refresh", "service"]
 
@@ -71,7 +71,7 @@ class TokenIssuer:
         self, type_: TokenType, subject: str, *, lifetime: int | None = None, extra: Mapping[str, Any] | None = None
     ) -> IssuedToken:
         """A token of a type for a subject; `extra` claims go on top of the common ones."""
-        now = int(time.time())
+        now = int(clock.now())
         seconds = lifetime if lifetime is not None else self._lifetimes(type_)
         token_id = str(uuid.uuid4())
         claims: dict[str, Any] = {
@@ -110,8 +110,11 @@ class TokenIssuer:
 class TokenVerifier:
     """Reads tokens, strictly. Signature and claims only: revocation and accounts are the authenticator's."""
 
-    def __init__(self, *, secret: Callable[[], str], environment: str) -> None:
+    def __init__(
+        self, *, secret: Callable[[], str], environment: str, former_secrets: Callable[[], Sequence[str]] = tuple
+    ) -> None:
         self._secret = secret
+        self._former_secrets = former_secrets
         self._environment = environment
 
     def verify(self, token: str, type_: TokenType) -> Claims:
@@ -135,15 +138,46 @@ class TokenVerifier:
         header = jwt.get_unverified_header(token)
         if header.get("alg") != ALGORITHM or not _ALLOWED_HEADERS.issuperset(header):
             raise NotAuthenticated("Invalid token", reason="invalid_token")
-        payload: dict[str, Any] = jwt.decode(
-            token,
-            self._secret(),
-            algorithms=[ALGORITHM],
-            audience=AUDIENCES[type_],
-            issuer=ISSUER,
-            options={"require": list(_REQUIRED), "strict_aud": True, "verify_signature": True},
-        )
+        payload = self._verified(token, type_, self._secret(), *self._former_secrets())
+        _check_times(payload)
         return payload
+
+    def _verified(self, token: str, type_: TokenType, secret: str, *former: str) -> dict[str, Any]:
+        """The payload, if it was signed with the secret, or with one that was replaced a short while ago."""
+        try:
+            payload: dict[str, Any] = jwt.decode(
+                token,
+                secret,
+                algorithms=[ALGORITHM],
+                audience=AUDIENCES[type_],
+                issuer=ISSUER,
+                options={
+                    "require": list(_REQUIRED),
+                    "strict_aud": True,
+                    "verify_signature": True,
+                    # times are compared with the clock of the service, below
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        except jwt.InvalidSignatureError:
+            if not former:
+                raise
+            return self._verified(token, type_, *former)
+        return payload
+
+
+def _check_times(payload: Mapping[str, Any]) -> None:
+    """Compare expiry and beginning with the clock of this service."""
+    now = clock.now()
+    moments = {name: payload[name] for name in ("exp", "nbf", "iat") if name in payload}
+    if not all(isinstance(moment, int) and not isinstance(moment, bool) for moment in moments.values()):
+        raise jwt.DecodeError("times are whole numbers")
+    if moments["exp"] <= now:
+        raise jwt.ExpiredSignatureError("expired")
+    if max(moments["iat"], moments.get("nbf", 0)) > now:
+        raise jwt.ImmatureSignatureError("not valid yet")
 
 
 def _claims(payload: Mapping[str, Any], type_: TokenType) -> Claims:

@@ -20,6 +20,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from netra_probe.lab.shared.backups import ConfigurationBackup
+from netra_probe.lab.shared.former_values import FormerValues
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment, get_env
 from netra_probe.lab.shared.settings import ConfigurationProblem, Setting, Value, convert, in_dependency_order
 
@@ -49,25 +51,37 @@ class UnifiedConfigurationManager:
         self._values: dict[str, Value | None] = {}
         self._listeners: list[SettingCallback] = []
         self._rejected: dict[str, str] = {}
+        self._former = FormerValues()
         self._lock = threading.RLock()
         self._variables.add_change_callback(self._on_variable)
 
     def __repr__(self) -> str:
         return f"UnifiedConfigurationManager(service={self.service_name!r}, environment={self.environment!r})"
 
-    def validate(self) -> None:
-        """Load every setting, or raise one ConfigurationProblem that lists all that is wrong."""
-        problems: list[str] = []
+    def validate(self, backup: ConfigurationBackup | None = None) -> None:
+        """Load every setting, or raise one ConfigurationProblem that lists all that is wrong.
+
+        With a `backup`, settings that cannot be used are taken from the last good configuration, and are among the
+        `rejected_changes`; secrets never are, since no backup has them.
+        """
+        problems: dict[str, str] = {}
         if self.environment not in ENVIRONMENTS:
-            problems.append(f"ENVIRONMENT must be one of {', '.join(ENVIRONMENTS)}")
+            problems["ENVIRONMENT"] = f"ENVIRONMENT must be one of {', '.join(ENVIRONMENTS)}"
+        kept = backup.read() if backup is not None else {}
         with self._lock:
             for name, setting in self._settings.items():
                 try:
                     self._values[name] = self._load(setting)
                 except ConfigurationProblem as problem:
-                    problems.append(str(problem))
+                    problems[name] = str(problem)
+                    if name in kept and not setting.secret:
+                        value = kept[name]
+                        self._values[name] = tuple(value) if isinstance(value, list) else value
+                        self._rejected[name] = problems.pop(name)
         if problems:
-            raise ConfigurationProblem(f"{self.service_name} ({self.environment}): " + "; ".join(problems))
+            raise ConfigurationProblem(f"{self.service_name} ({self.environment}): " + "; ".join(problems.values()))
+        if backup is not None and not self._rejected:
+            backup.save({name: self.get(name) for name, setting in self._settings.items() if not setting.secret})
 
     # Reading
 
@@ -98,6 +112,10 @@ class UnifiedConfigurationManager:
         """A yes-or-no setting; absent means no."""
         return bool(self.get(name, False))
 
+    def accepted(self, name: str) -> tuple[str, ...]:
+        """The value of a secret, then its former values that are still accepted since it was rotated."""
+        return (self.text(name), *self._former.of(name))
+
     def as_mapping(self) -> dict[str, Any]:
         """All values for display; secrets are masked."""
         return {
@@ -118,13 +136,23 @@ class UnifiedConfigurationManager:
 
     def reload(self) -> None:
         """Read every setting again (rotated secrets, edited files); a bad value leaves the good one in place."""
-        for name in self._settings:
-            self._refresh(name)
+        # one that was refused because of another can be right once that other one has changed
+        for _ in self._settings:
+            before = dict(self._values)
+            for name in self._settings:
+                self._refresh(name)
+            if self._values == before:
+                return
 
     def on_change(self, listener: SettingCallback) -> None:
         """Call ``listener(name)`` after a setting got another valid value; read the new one with `get`."""
         with self._lock:
             self._listeners.append(listener)
+
+    def off_change(self, listener: SettingCallback) -> None:
+        """Stop calling `listener`."""
+        with self._lock:
+            self._listeners.remove(listener)
 
     def rejected_changes(self) -> dict[str, str]:
         """Settings whose latest change was refused, and why."""
@@ -166,11 +194,26 @@ class UnifiedConfigurationManager:
         for variable in setting.variables(self.environment):
             text = self._variables.namespaced(self.service_name, variable)
             if text is not None and text != "":
-                return convert(setting, text, variable=variable)
-        value = setting.default_for(self.environment)
+                value: Value | None = convert(setting, text, variable=variable)
+                break
+        else:
+            value = setting.default_for(self.environment)
         if value is None and setting.required:
             raise ConfigurationProblem(f"{setting.name} is not set; {setting.remedy(self.environment)}")
+        self._check_relations(setting, value)
         return value
+
+    def _check_relations(self, setting: Setting, value: Any) -> None:
+        """A value must fit to those of the settings that it depends on, and to those that depend on it."""
+        others = [(setting.name, value, setting.at_least, self._values.get(setting.at_least or ""))]
+        others += [
+            (other.name, self._values.get(other.name), setting.name, value)
+            for other in self._settings.values()
+            if other.at_least == setting.name
+        ]
+        for upper_name, upper, lower_name, lower in others:
+            if upper is not None and lower is not None and upper < lower:
+                raise ConfigurationProblem(f"{upper_name} must be at least {lower_name}")
 
     def _on_variable(self, variable: str, _old: str | None, _new: str | None) -> None:
         for name, setting in self._settings.items():
@@ -189,6 +232,9 @@ class UnifiedConfigurationManager:
                 return
             self._rejected.pop(name, None)
             changed = self._values[name] != before
+            overlap = self._settings[name].overlap
+            if changed and overlap is not None and isinstance(before, str):
+                self._former.keep(name, before, self.number(overlap))
         if changed:
             self._notify(name)
 

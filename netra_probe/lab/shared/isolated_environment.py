@@ -19,13 +19,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from netra_probe.lab.shared.env_file import NAME, EnvFileProblem, read_env_file
+
 ChangeCallback = Callable[[str, str | None, str | None], None]
 
 PRIORITIES: dict[str, int] = {"default": 0, "file": 10, "process": 20, "runtime": 30, "secret": 40, "override": 50}
 """Known sources, weakest first. An unknown source ranks as ``runtime``."""
 
 _REFERENCE = re.compile(r"(\$?)\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class EnvironmentProblem(ValueError):
@@ -124,10 +125,7 @@ class IsolatedEnvironment:
 
     def set(self, key: str, value: str, source: str = "runtime") -> bool:
         """Store a value under a source; True when it now wins, False when a stronger source covers it."""
-        if not _NAME.fullmatch(key):
-            raise EnvironmentProblem(f"{key!r} is no environment variable name; use letters, digits and underscores")
-        if not isinstance(value, str) or "\0" in value:
-            raise EnvironmentProblem(f"the value of {key} must be text without NUL characters")
+        _check(key, value)
         with self._lock:
             before = self._plain(key)
             self._layers.setdefault(source, {})[key] = value
@@ -154,20 +152,27 @@ class IsolatedEnvironment:
 
     def load_from_file(self, path: str | Path, source: str = "file") -> int:
         """Read ``NAME=value`` lines (comments, ``export`` and quotes allowed) into a source; how many were read."""
-        count = 0
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-            text = line.strip().removeprefix("export ").strip()
-            if not text or text.startswith("#"):
-                continue
-            name, separator, value = text.partition("=")
-            if not separator or not _NAME.fullmatch(name.strip()):
-                raise EnvironmentProblem(f"{path}, line {number}: expected NAME=value")
-            value = value.strip()
-            if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-                value = value[1:-1]
-            self.set(name.strip(), value, source)
-            count += 1
-        return count
+        try:
+            values = read_env_file(Path(path))
+        except EnvFileProblem as problem:
+            raise EnvironmentProblem(str(problem)) from None
+        for name, value in values.items():
+            self.set(name, value, source)
+        return len(values)
+
+    def replace(self, source: str, values: Mapping[str, str]) -> None:
+        """Make a source hold exactly `values`; changes are announced once all of them are in place."""
+        for key, value in values.items():
+            _check(key, value)
+        with self._lock:
+            keys = sorted({*values, *self._layers.get(source, {})})
+            before = {key: self._plain(key) for key in keys}
+            self._layers[source] = dict(values)
+            for key in keys:
+                self._write_through(key)
+            after = {key: self._plain(key) for key in keys}
+        for key in keys:
+            self._announce(key, before[key], after[key])
 
     # Changes
 
@@ -263,6 +268,13 @@ class IsolatedEnvironment:
             except Exception as error:  # a listener must not undo a change, nor hide it from the others
                 with self._lock:
                     self._failures.append((key, type(error).__name__))
+
+
+def _check(key: str, value: object) -> None:
+    if not NAME.fullmatch(key):
+        raise EnvironmentProblem(f"{key!r} is no environment variable name; use letters, digits and underscores")
+    if not isinstance(value, str) or "\0" in value:
+        raise EnvironmentProblem(f"the value of {key} must be text without NUL characters")
 
 
 def _priority(source: str) -> int:

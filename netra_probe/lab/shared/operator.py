@@ -1,4 +1,7 @@
-"""The operator's view of one service process: ``GET /lab/state``, for the owner of the lab and nobody else."""
+"""The operator's view of one service process, for the owner of the lab and nobody else.
+
+``GET /lab/state`` shows it, ``POST /lab/reload`` makes it read its configuration again.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,10 @@ from starlette.routing import Route
 
 from netra_probe.lab.shared.faults import Fault
 from netra_probe.lab.shared.isolated_environment import get_env
+from netra_probe.lab.shared.live_configuration import LiveConfiguration
 
 STATE_PATH = "/lab/state"
+RELOAD_PATH = "/lab/reload"
 OPERATOR_HEADER = "X-Lab-Operator"
 
 Inspection = Mapping[str, Any]
@@ -33,9 +38,7 @@ def state_route(service: str, faults: Sequence[Fault] = (), inspector: Inspector
     started = time.monotonic()
 
     async def state(request: Request) -> Response:
-        token = get_env().get("LAB_OPERATOR_TOKEN") or ""
-        given = request.headers.get(OPERATOR_HEADER, "")
-        if not token or not hmac.compare_digest(token.encode(), given.encode()):
+        if not _is_operator(request):
             return JSONResponse({"detail": "Not Found"}, status_code=404)
         body: dict[str, Any] = {
             "service": service,
@@ -52,3 +55,19 @@ def state_route(service: str, faults: Sequence[Fault] = (), inspector: Inspector
         return JSONResponse(body)
 
     return Route(STATE_PATH, state, methods=["GET"], include_in_schema=False)
+
+
+def reload_route(configuration: LiveConfiguration) -> Route:
+    """A route that reads the configuration again and names what changed; 404 without the operator's token."""
+
+    async def reload(request: Request) -> Response:
+        if not _is_operator(request):
+            return JSONResponse({"detail": "Not Found"}, status_code=404)
+        return JSONResponse(configuration.reload())
+
+    return Route(RELOAD_PATH, reload, methods=["POST"], include_in_schema=False)
+
+
+def _is_operator(request: Request) -> bool:
+    token = get_env().get("LAB_OPERATOR_TOKEN") or ""
+    return bool(token) and hmac.compare_digest(token.encode(), request.headers.get(OPERATOR_HEADER, "").encode())

@@ -37,6 +37,15 @@ class Setting:
     choices: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = field(default=())
+    at_least: str | None = None
+    """Another setting that this one must not fall below."""
+    overlap: str | None = None
+    """For a secret: the setting that says for how many seconds its former value is still accepted."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The settings that must be there before this one."""
+        return (*self.depends_on, *filter(None, (self.at_least, self.overlap)))
 
     def variables(self, environment: str) -> tuple[str, ...]:
         """The environment variables that can hold the value, first hit wins."""
@@ -105,7 +114,7 @@ def in_dependency_order(settings: Sequence[Setting]) -> list[Setting]:
             )
         if setting.name in done:
             return
-        for name in setting.depends_on:
+        for name in setting.needs:
             if name not in by_name:
                 raise ConfigurationProblem(f"{setting.name} depends on {name}, which is not declared")
             visit(by_name[name], (*trail, setting.name))
