@@ -23,6 +23,7 @@ from netra_probe.acts.tabs import (
     until_run_ends,
 )
 from netra_probe.clients.agent import Run
+from netra_probe.clients.replies import Silent
 from netra_probe.clients.websocket import Received, Socket
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, 
     the reader stopped repeats itself (W9).
     """
     connected = 0
-    runs = []
+    runs: list[Run] = []
     async with tabs(_others(probe, user), backend=backend) as watching:
         for _ in range(rounds):
             socket = await open_tab(user, backend=backend)
@@ -47,19 +48,16 @@ async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, 
         crowd = [await open_tab(user, backend=backend) for _ in range(rounds)]
         connected += sum(socket is not None for socket in crowd)
         await asyncio.gather(*(socket.close() for socket in crowd if socket is not None))
-        old = await open_tab(user, backend=backend)
         for _ in range(rounds):
+            old = await open_tab(user, backend=backend)
             async with tab(user, backend=backend) as new:
                 connected += new is not None
                 if old is not None:
                     await old.close()
-                if new is None:
-                    continue
-                runs.append(await user.ask(QUESTION, socket=new))
-                # Before this one closes, the next one is there.
-                old = await open_tab(user, backend=backend)
-        if old is not None:
-            await old.close()
+                if new is not None:
+                    runs.append(await user.ask(QUESTION, socket=new))
+            if _fell_silent(runs):
+                break
         runs += await everybody_asks(_others(probe, user), watching)
     return Outcome(
         act="reconnect storm", users=(user.name,), counts={"connected": connected, "answered": answered(runs)}
@@ -83,7 +81,12 @@ async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backe
                 if new is None:
                     continue
                 await link.resume(old)
-                runs += [await user.ask(QUESTION, socket=new), await user.ask(QUESTION, socket=new)]
+                for _ in range(2):
+                    runs.append(await user.ask(QUESTION, socket=new))
+                    if _fell_silent(runs):
+                        break
+            if _fell_silent(runs):
+                break
         runs += await everybody_asks(_others(probe, user), watching)
     return Outcome(act="late close", users=(user.name,), counts={"answered": answered(runs)})
 
@@ -129,8 +132,11 @@ async def leave_and_join(
     await socket.close()
     (run,) = await asking
     async with tabs(joiners, backend=backend) as joined:
+        # Their runs began after the one that goes on without its user: when they are over, so is that.
         others = await everybody_asks(joiners, joined)
-        ended = await _come_back(probe, leaver, run, point, backend=backend)
+    async with tabs(joiners, backend=backend):
+        pass  # Whoever connects now is the next one, and has asked for nothing.
+    ended = await _come_back(probe, leaver, run, point, backend=backend)
     counts = {"joined": len(joined), "answered": answered(others), "ended": int(ended)}
     return Outcome(act="leave and join", users=(leaver.name, *names(joiners)), counts=counts)
 
@@ -187,16 +193,18 @@ async def across_backends(probe: Investigation, user: User, *, rounds: int = 2) 
                 if ear is None:
                     continue
                 client = backend_client(probe, user, working)
-                try:
-                    for _ in range(rounds if route else 0):
-                        runs.append(await ask_over_rest(probe, user, ear, client.http, route))
-                finally:
-                    await client.http.close()
-                async with tab(user, backend=working) as mouth:
-                    if mouth is not None:
-                        run = await user.ask(QUESTION, socket=mouth)
-                        runs.append(run)
-                        await _saw(probe, ear, run)
+                for _ in range(rounds if route else 0):
+                    runs.append(await ask_over_rest(probe, user, ear, client.http, route))
+                    if _fell_silent(runs):
+                        break
+                await client.http.close()
+                if not _fell_silent(runs):
+                    async with tab(user, backend=working) as mouth:
+                        if mouth is not None:
+                            runs.append(await user.ask(QUESTION, socket=mouth))
+                            await _saw(probe, ear, runs[-1])
+            if _fell_silent(runs):
+                break
         runs += await everybody_asks(_others(probe, user), watching)
     return Outcome(act="across backends", users=(user.name,), counts={"answered": answered(runs)})
 
@@ -247,6 +255,11 @@ async def _saw(probe: Investigation, socket: Socket, run: Run) -> bool:
         within=probe.timeouts.grace if end else 0.0,
     )
     return isinstance(seen, Received)
+
+
+def _fell_silent(runs: Sequence[Run]) -> bool:
+    """Whether the last run never ended: then nothing is connected any more, lest a later connection get its events."""
+    return bool(runs) and isinstance(runs[-1].outcome, Silent)
 
 
 def _others(probe: Investigation, *users: User) -> list[User]:
