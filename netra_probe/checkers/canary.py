@@ -87,6 +87,8 @@ class CanaryPass(Pass):
         if action == actions.MINT:
             self._mint(operation)
         elif operation.type == "invoke":
+            if action == actions.SEND:
+                self._life.feed(operation)
             self._request(operation)
         elif action in (actions.CONNECT, actions.CLOSED):
             self._life.feed(operation)

@@ -99,6 +99,8 @@ class EnvelopePass(Pass):
         elif action == actions.OWN:
             self._own_object(operation)
         elif operation.type == "invoke":
+            if action == actions.SEND:
+                self._life.feed(operation)
             self._request(operation)
         elif action == actions.ASK:
             self._asked(operation)

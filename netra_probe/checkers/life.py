@@ -21,6 +21,12 @@ class Connection:
     #: Index and time of the last frame.
     last: int = -1
     seen: int = 0
+    #: The last ping that asked for a sign of life.
+    pinged: int = -1
+
+
+#: How the probe asks a socket for a sign of life.
+PING = '{"type":"ping"}'
 
 
 class Life:
@@ -32,9 +38,13 @@ class Life:
         self._connections: dict[str, Connection] = {}
 
     def feed(self, operation: Operation) -> None:
-        """Take in a ``connect`` or ``closed`` operation."""
+        """Take in a ``connect`` or ``closed`` operation, or the ``send`` of a ping."""
         name, user = operation.connection, operation.user
         if name is None or user is None:
+            return
+        if operation.action == actions.SEND:
+            if operation.payload == PING and operation.index >= self._start:
+                self._connections.setdefault(name, Connection(name, user)).pinged = operation.index
             return
         begins = operation.action == actions.CONNECT and operation.type in ("invoke", "ok")
         if begins:
@@ -87,14 +97,16 @@ class Life:
         )
 
     def silent(self, shown: Mapping[str, int]) -> list[str]:
-        """Doubts about open sockets that gave no sign of life after some other user was shown to be served.
+        """Doubts about sockets that were open or pinged in vain after some other user was shown to be served.
 
         Their silence proves nothing. ``shown`` is the index at which each user's positive control was first seen.
         """
         latest = sorted(shown.items(), key=lambda item: item[1])[-2:]
         doubts = []
-        for connection in self.open():
+        for connection in self.all():
             after = max((index for user, index in latest if user != connection.user), default=self._start)
-            if connection.last < after:
+            if connection.closed < 0 and connection.last < after:
                 doubts.append(f"{connection.name} gave no sign of life after the deliveries to others")
+            elif connection.last < connection.pinged:
+                doubts.append(f"{connection.name} did not answer a ping: its silence proves nothing")
         return sorted(doubts)
