@@ -1,10 +1,11 @@
 """Silence proves something only where the silent socket was alive."""
 
 import pytest
-from story import Story, encode
 
 from netra_probe.checkers import Checker, canary, envelope
 from netra_probe.verdict import Verdict
+
+from .story import Story, encode
 
 PING = '{"type":"ping"}'
 WELCOME = encode({"type": "system_message", "data": {"event": "connection_established"}})
