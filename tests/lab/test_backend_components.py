@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from netra_probe.lab.backend.agents.triage import choose_specialist
 from netra_probe.lab.backend.model_breaker import FAILURES, OPEN_SECONDS, ModelBreaker
-from netra_probe.lab.backend.settings import BackendSettings, SettingsError
+from netra_probe.lab.backend.settings import SETTINGS, BackendSettings, Limits
 from netra_probe.lab.backend.user_execution_context import (
     MAX_DEPTH,
     ContextIsolationError,
@@ -20,6 +20,10 @@ from netra_probe.lab.backend.user_execution_context import (
     UserExecutionContext,
 )
 from netra_probe.lab.llm_service.completion import PIECES, ChatMessage, complete, pieces_of
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
+from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment
+from netra_probe.lab.shared.live_configuration import COMMON
+from netra_probe.lab.shared.settings import ConfigurationProblem
 
 
 def context(**changes: Any) -> UserExecutionContext:
@@ -135,11 +139,24 @@ def test_the_breaker_opens_after_failures_tries_once_and_closes_on_success() -> 
     assert (breaker.state, told) == ("closed", ["service_degraded", "service_recovered"])
 
 
-def test_settings_name_what_is_missing_and_show_no_secret() -> None:
-    names = ("DATABASE_URL", "REDIS_URL", "AUTH_SERVICE_URL", "LLM_SERVICE_URL", "SERVICE_ID", "SERVICE_SECRET")
-    values = dict.fromkeys(names, "http://secret-value")
-    assert "postgres" not in repr(BackendSettings.read({**values, "DATABASE_URL": "postgres://p"}.get))
-    for name in names:
-        with pytest.raises(SettingsError, match=name) as problem:
-            BackendSettings.read({**values, name: ""}.get)
+def test_settings_name_what_is_missing_and_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IsolatedEnvironment, "_instance", None)
+    variables = IsolatedEnvironment()
+    variables.enable_isolation()
+    values = {
+        "DATABASE_URL": "postgresql://u:secret-value@h/d",
+        "REDIS_URL": "redis://:secret-value@h/0",
+        "AUTH_SERVICE_URL": "http://auth",
+        "LLM_SERVICE_URL": "http://llm",
+        "SERVICE_ID": "netra-backend",
+        "SERVICE_SECRET": "secret-value-of-the-service",
+    }
+    variables.replace("runtime", values)
+    settings = BackendSettings.of(UnifiedConfigurationManager(service_name="backend", settings=(*COMMON, *SETTINGS)))
+    assert "secret-value" not in repr(settings)
+    assert settings.limits.message_bytes == Limits().message_bytes
+    for name in values:
+        variables.replace("runtime", {**values, name: ""})
+        with pytest.raises(ConfigurationProblem, match=name) as problem:
+            UnifiedConfigurationManager(service_name="backend", settings=(*COMMON, *SETTINGS)).validate()
         assert "secret-value" not in str(problem.value)

@@ -6,7 +6,7 @@ it is, so that brakes on guessing passwords go on counting per address.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,9 +29,10 @@ class ProxiedAnswer:
 class AuthProxy:
     """Passes requests on with this service's credentials."""
 
-    def __init__(self, client: httpx.AsyncClient, *, service_id: str, service_secret: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, *, service_id: str, service_secret: Callable[[], str]) -> None:
         self._client = client
-        self._headers = {"X-Service-ID": service_id, "X-Service-Secret": service_secret}
+        self._service_id = service_id
+        self._service_secret = service_secret
 
     async def send(
         self,
@@ -48,7 +49,12 @@ class AuthProxy:
         Raises:
             DependencyDown: the auth service does not answer, or not as expected.
         """
-        headers = {**self._headers, "X-Client-Address": address, "User-Agent": user_agent}
+        headers = {
+            "X-Service-ID": self._service_id,
+            "X-Service-Secret": self._service_secret(),
+            "X-Client-Address": address,
+            "User-Agent": user_agent,
+        }
         if authorization is not None:
             headers["Authorization"] = authorization
         try:

@@ -15,6 +15,8 @@ import httpx
 from netra_probe.lab.dialects.installing import install_variant
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
+from netra_probe.lab.shared.live_configuration import LiveConfiguration
+from netra_probe.lab.shared.operator import reload_route
 
 from .agent_instance_factory import AgentInstanceFactory
 from .agent_registry import AgentRegistry
@@ -49,7 +51,7 @@ from .routes.caller import current_caller
 from .routes.internal import auth_event
 from .routes.table import AUTH_EVENTS, ROUTES
 from .services import Services
-from .settings import BackendSettings
+from .settings import SETTINGS, BackendSettings
 from .socket_tickets import SocketTickets
 from .tool_execution_engine import ToolExecutionEngine
 from .tools import TOOLS
@@ -218,11 +220,14 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
 
 def create_app() -> Any:
     """The application of one backend process, with the variant and the faults that the environment selects."""
-    settings = BackendSettings.read(get_env().get)
+    live = LiveConfiguration("backend", SETTINGS, process=get_env().get("BACKEND_NAME") or "backend")
+    settings = BackendSettings.of(live.manager)
     parts = healthy_parts()
     install_variant(parts, server=settings.name)
     faults = install_faults(parts, "backend", process=settings.name)
-    return build_application(assemble(parts, settings), parts, faults)
+    app = build_application(assemble(parts, settings), parts, faults)
+    app.router.routes.append(reload_route(live))
+    return app
 
 
 def _store_classes(parts: Parts) -> StoreClasses:

@@ -1,15 +1,15 @@
-"""What the backend needs to know to start, read once from the environment, and the limits it enforces."""
+"""What the backend is told by its configuration, and the limits that it enforces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
-Lookup = Callable[[str], str | None]
-
-
-class SettingsError(ValueError):
-    """A variable is missing; names it and never shows a value."""
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
+from netra_probe.lab.shared.live_configuration import SECRET_OVERLAP
+from netra_probe.lab.shared.settings import Setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,45 @@ class Limits:
     statement_milliseconds: int = 5000
 
 
+class LiveLimits:
+    """`Limits` that follow the configuration: each is read when it is needed.
+
+    Sizes of pools and the window of quotas are needed once, when a process starts.
+    """
+
+    def __init__(self, configuration: UnifiedConfigurationManager) -> None:
+        self._configuration = configuration
+
+    def __getattr__(self, name: str) -> Any:
+        return self._configuration.get(name.upper())
+
+
+def _limit(entry: dataclasses.Field[Any]) -> Setting:
+    default = cast(float, entry.default)
+    return Setting(
+        name=entry.name.upper(),
+        kind="int" if isinstance(default, int) else "float",
+        minimum=0,
+        default=default,
+        at_least="POOL_MINIMUM" if entry.name == "pool_maximum" else None,
+    )
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(name="BACKEND_NAME", default="backend-1"),
+    # Stores
+    Setting(name="DATABASE_URL", kind="url", schemes=("postgresql", "postgres"), secret=True, required=True),
+    Setting(name="REDIS_URL", kind="url", schemes=("redis", "rediss"), secret=True, required=True),
+    # Other services
+    Setting(name="AUTH_SERVICE_URL", kind="url", schemes=("http", "https"), required=True),
+    Setting(name="LLM_SERVICE_URL", kind="url", schemes=("http", "https"), required=True),
+    Setting(name="FRONTEND_URL", kind="url", schemes=("http", "https"), default="http://localhost:3000"),
+    Setting(name="SERVICE_ID", required=True),
+    Setting(name="SERVICE_SECRET", secret=True, required=True, minimum=16, overlap=SECRET_OVERLAP),
+    *(_limit(entry) for entry in dataclasses.fields(Limits)),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackendSettings:
     """Addresses and credentials of the services around this process; secrets are left out of the repr."""
@@ -59,31 +98,26 @@ class BackendSettings:
     llm_service_url: str
     frontend_url: str
     service_id: str
-    service_secret: str = field(repr=False)
+    service_secrets: Callable[[], Sequence[str]] = field(repr=False)
+    """The secret of this service, then those that it had until a moment ago."""
     limits: Limits = field(default_factory=Limits, repr=False)
 
+    def service_secret(self) -> str:
+        """The secret that this service proves itself with now."""
+        return self.service_secrets()[0]
+
     @classmethod
-    def read(cls, lookup: Lookup) -> BackendSettings:
-        """Read the platform's variables through `lookup`.
-
-        Raises:
-            SettingsError: a required variable is absent or empty.
-        """
-
-        def required(name: str) -> str:
-            value = lookup(name)
-            if not value:
-                raise SettingsError(f"{name} is not set: the backend cannot start without it")
-            return value
-
+    def of(cls, configuration: UnifiedConfigurationManager) -> BackendSettings:
+        """What a validated configuration says; ConfigurationProblem when something is missing."""
         return cls(
-            name=lookup("BACKEND_NAME") or "backend-1",
-            environment=lookup("ENVIRONMENT") or "test",
-            database_url=required("DATABASE_URL"),
-            redis_url=required("REDIS_URL"),
-            auth_service_url=required("AUTH_SERVICE_URL").rstrip("/"),
-            llm_service_url=required("LLM_SERVICE_URL").rstrip("/"),
-            frontend_url=(lookup("FRONTEND_URL") or "http://localhost:3000").rstrip("/"),
-            service_id=required("SERVICE_ID"),
-            service_secret=required("SERVICE_SECRET"),
+            name=configuration.text("BACKEND_NAME"),
+            environment=configuration.environment,
+            database_url=configuration.text("DATABASE_URL"),
+            redis_url=configuration.text("REDIS_URL"),
+            auth_service_url=configuration.text("AUTH_SERVICE_URL").rstrip("/"),
+            llm_service_url=configuration.text("LLM_SERVICE_URL").rstrip("/"),
+            frontend_url=configuration.text("FRONTEND_URL").rstrip("/"),
+            service_id=configuration.text("SERVICE_ID"),
+            service_secrets=lambda: configuration.accepted("SERVICE_SECRET"),
+            limits=cast(Limits, LiveLimits(configuration)),
         )

@@ -12,12 +12,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 from redis.exceptions import RedisError
+
+from netra_probe.lab.shared.clock import clock
 
 from .errors import DependencyDown
 from .unified_authentication_service import Principal, TokenRefused
@@ -47,9 +48,9 @@ class SocketTickets:
         sealed = _seal(secret).encrypt(principal.token.encode()).decode()
         lifetime = self._seconds
         if principal.expires_at is not None:
-            lifetime = max(1, min(lifetime, int(principal.expires_at - time.time())))
+            lifetime = max(1, min(lifetime, int(principal.expires_at - clock.now())))
         await self._redis.set(_key(principal.user_id, secret), sealed, ex=lifetime)
-        return SocketTicket(ticket_id=f"{principal.user_id}.{secret}", expires_at=time.time() + lifetime)
+        return SocketTicket(ticket_id=f"{principal.user_id}.{secret}", expires_at=clock.now() + lifetime)
 
     async def redeem(self, ticket_id: str) -> str:
         """The token behind a ticket, once.

@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -60,9 +60,14 @@ class TokenRefused(NotAuthenticated):
 class UnifiedAuthenticationService:
     """Asks ``POST /auth/validate`` with this service's own credentials."""
 
-    def __init__(self, client: httpx.AsyncClient, *, service_id: str, service_secret: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, *, service_id: str, service_secret: Callable[[], str]) -> None:
         self._client = client
-        self._headers = {"X-Service-ID": service_id, "X-Service-Secret": service_secret}
+        self._service_id = service_id
+        self._service_secret = service_secret
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"X-Service-ID": self._service_id, "X-Service-Secret": self._service_secret()}
 
     async def authenticate_token(self, token: str | None, *, token_type: str = "access") -> Principal:
         """The user behind `token`.

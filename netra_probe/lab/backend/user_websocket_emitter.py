@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Protocol
+
+from netra_probe.lab.shared.clock import clock
 
 from .user_execution_context import UserExecutionContext
 
@@ -30,7 +31,7 @@ class RunFinishedError(RuntimeError):
 
 def now_iso() -> str:
     """UTC, ISO 8601, microseconds."""
-    return datetime.now(UTC).isoformat()
+    return clock.utc().isoformat()
 
 
 def plain_event(kind: str, *, payload: Mapping[str, Any], thread_id: str | None = None) -> dict[str, Any]:

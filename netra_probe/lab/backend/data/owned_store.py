@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any, NoReturn
+
+from netra_probe.lab.shared.clock import clock
 
 from ..database_manager import DatabaseManager
 from ..errors import Forbidden, NotFound
@@ -38,7 +39,7 @@ class OwnedStore:
 
 def epoch_now() -> int:
     """Seconds since 1970, as threads and messages keep them."""
-    return int(time.time())
+    return int(clock.now())
 
 
 def decoded(value: Any) -> Any:

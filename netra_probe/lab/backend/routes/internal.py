@@ -28,7 +28,9 @@ async def auth_event(
     """Take an event of the auth service."""
     settings = services.settings
     known = hmac.compare_digest(x_service_id.encode(), settings.service_id.encode())
-    if not hmac.compare_digest(x_service_secret.encode(), settings.service_secret.encode()) or not known:
+    given = x_service_secret.encode()
+    right = [hmac.compare_digest(given, secret.encode()) for secret in settings.service_secrets()]
+    if not known or not any(right):
         raise NotAuthenticated("Service credentials are required.")
     await services.chat.take_auth_event(body.event, body.user_id)
     return {"status": "taken"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
+
+from netra_probe.lab.shared.clock import clock
 
 from ..settings import Limits
 
@@ -35,7 +35,7 @@ def welcome_frame(
                 "event": "connection_established",
                 "connection_id": connection_id,
                 "user_id": user_id,
-                "server_time": datetime.now(UTC).isoformat(),
+                "server_time": clock.utc().isoformat(),
                 "connection_ready": True,
                 "mode": mode,
                 "environment": environment,
@@ -46,7 +46,7 @@ def welcome_frame(
                     "max_message_size": limits.message_bytes,
                 },
             },
-            "timestamp": time.time(),
+            "timestamp": clock.now(),
         }
     )
 
@@ -58,13 +58,13 @@ def answering(message_id: str | None) -> dict[str, str]:
 
 def system_frame(event: str, *, answers: str | None = None, **data: Any) -> str:
     """A ``system_message`` about the connection itself."""
-    body = {"type": "system_message", "data": {"event": event, **data}, "timestamp": time.time()}
+    body = {"type": "system_message", "data": {"event": event, **data}, "timestamp": clock.now()}
     return text({**body, **answering(answers)})
 
 
 def plain_frame(kind: str, **fields: Any) -> str:
     """``pong``, ``heartbeat_ack``, ``ping``, ``ack``."""
-    return text({"type": kind, **fields, "timestamp": time.time()})
+    return text({"type": kind, **fields, "timestamp": clock.now()})
 
 
 def error_frame(code: str, message: str, details: Mapping[str, Any] | None = None) -> str:
@@ -75,6 +75,6 @@ def error_frame(code: str, message: str, details: Mapping[str, Any] | None = Non
             "error_code": code,
             "error_message": message,
             "details": dict(details or {}),
-            "timestamp": time.time(),
+            "timestamp": clock.now(),
         }
     )

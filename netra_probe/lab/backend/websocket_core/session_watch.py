@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from netra_probe.lab.shared.clock import clock
+
 from ..errors import BackendError, DependencyDown
 from ..settings import Limits
 from ..unified_authentication_service import Principal, TokenRefused, UnifiedAuthenticationService
@@ -122,7 +124,7 @@ class SessionWatch:
         by_token: dict[str, list[WatchedSession]] = {}
         for session in sessions:
             expires_at = session.principal.expires_at
-            if expires_at is not None and expires_at <= time.time():
+            if expires_at is not None and expires_at <= clock.now():
                 session.end(EXPIRED)
             else:
                 by_token.setdefault(session.principal.token, []).append(session)
