@@ -176,37 +176,32 @@ async def cut_and_resume(
     return Outcome(act="cut and resume", users=(user.name,), counts=counts)
 
 
-async def across_backends(probe: Investigation, user: User, *, rounds: int = 2) -> Outcome:
-    """Listen at one backend while one's runs work on the other, with a tab there and without.
+async def across_backends(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1) -> Outcome:
+    """Everybody listens at one backend, and has runs worked on at each of them at once.
 
     A registry in each process loses about 1 − 1/n of what n backends do (F4).
     """
-    backends = range(len(probe.target.backend_urls))
-    if len(backends) < 2:
-        return Outcome(act="across backends", users=(user.name,), missing="a second backend")
+    users = list(users) or probe.users
     route = offered(probe, "POST", *RUN_ROUTES)
+    backends = range(len(probe.target.backend_urls))
+    if len(backends) < 2 or not route:
+        missing = "a second backend" if route else "a route that starts a run"
+        return Outcome(act="across backends", users=names(users), missing=missing)
+    clients = [(user, backend_client(probe, user, number)) for user in users for number in backends]
     runs: list[Run] = []
-    async with tabs(_others(probe, user)) as watching:
-        for listening in backends:
-            working = (listening + 1) % len(backends)
-            async with tab(user, backend=listening) as ear:
-                if ear is None:
-                    continue
-                client = backend_client(probe, user, working)
-                for _ in range(rounds if route else 0):
-                    runs.append(await ask_over_rest(probe, user, ear, client.http, route))
-                    if _fell_silent(runs):
-                        break
-                await client.http.close()
-                if not _fell_silent(runs):
-                    async with tab(user, backend=working) as mouth:
-                        if mouth is not None:
-                            runs.append(await user.ask(QUESTION, socket=mouth))
-                            await _saw(probe, ear, runs[-1])
-            if _fell_silent(runs):
+    async with tabs(users) as ears:
+        for _ in range(rounds):
+            runs += await asyncio.gather(
+                *(
+                    ask_over_rest(probe, user, ears[user.name], client.http, route)
+                    for user, client in clients
+                    if user.name in ears
+                )
+            )
+            if any(isinstance(run.outcome, Silent) for run in runs):
                 break
-        runs += await everybody_asks(_others(probe, user), watching)
-    return Outcome(act="across backends", users=(user.name,), counts={"answered": answered(runs)})
+    await asyncio.gather(*(client.http.close() for _, client in clients))
+    return Outcome(act="across backends", users=names(users), counts={"answered": answered(runs)})
 
 
 def resume_point(socket: Socket, *, by: str = "cursor") -> Mapping[str, str]:
