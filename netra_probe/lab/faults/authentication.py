@@ -16,9 +16,6 @@ from netra_probe.lab.faults.unproved_claims import (
 )
 from netra_probe.lab.shared.faults import Fault, Parts, register
 
-PREFIX = 250
-"""How many characters some caches take for a key (memcached's limit)."""
-
 
 @register
 class SignatureNotChecked(Fault):
@@ -213,11 +210,11 @@ class PurposeIgnored(Fault):
 
 @register
 class VerifiedByPrefix(Fault):
-    """A5: verified tokens are cached under their first 250 characters.
+    """A5: verified tokens are cached under their first part, which ends before the signature.
 
     Breaks: TokenVerifier.
-    Incident: validation caches keyed by a shortened token, as log files and key length limits (memcached: 250)
-        suggest, so that the signature is not part of the key.
+    Incident: validation caches keyed by a shortened token, for the sake of key lengths (memcached: 250 bytes) or to
+        keep signatures out of the cache.
     Trigger: a valid access token is used, then another text that begins like it.
     Symptom: whoever knows the beginning of somebody's token, as from a log that cuts them, is that user.
     """
@@ -227,7 +224,7 @@ class VerifiedByPrefix(Fault):
     service = "auth_service"
     title = "validation cache keyed by token prefix"
     breaks = "TokenVerifier"
-    incident = "cache keys cut to a length limit"
+    incident = "cache keys without the signature, or cut to a length limit"
     trigger = "use a token of A once, then send it again with the last characters of its signature changed"
     symptom = "B answers as A"
     checkers = ("C6",)
@@ -241,14 +238,15 @@ class VerifiedByPrefix(Fault):
         class PrefixCachingVerifier(healthy):  # type: ignore[misc]
             def verify(self, token: str, type_: str) -> Any:
                 fault.reached()
-                known, claims = verified.get(token[:PREFIX], (token, None))
+                prefix = token.rpartition(".")[0]
+                known, claims = verified.get(prefix, (token, None))
                 fresh = claims is not None and claims.type == type_ and claims.expires_at > time.time()
                 if fresh and (known == token or fault.fires()):
                     if known != token:
                         fault.triggered()
                     return claims
                 claims = super().verify(token, type_)
-                verified[token[:PREFIX]] = (token, claims)
+                verified[prefix] = (token, claims)
                 return claims
 
         parts["TokenVerifier"] = PrefixCachingVerifier

@@ -31,6 +31,7 @@ def signed_claims(token: str, secret: str, type_: str, options: Options) -> dict
     """The claims of a token that our key signed and that holds but for what `options` leave unchecked."""
     from netra_probe.lab.auth_service.tokens import ALGORITHM, AUDIENCES, ISSUER
 
+    required = ["sub", "iat", "jti", "type", "token_type", "env", *(["exp"] if options.get("verify_exp", True) else [])]
     try:
         return jwt.decode(
             token,
@@ -38,7 +39,7 @@ def signed_claims(token: str, secret: str, type_: str, options: Options) -> dict
             algorithms=[ALGORITHM],
             audience=AUDIENCES[type_],
             issuer=ISSUER,
-            options={"require": ["sub", "iat", "jti"], "strict_aud": options.get("verify_aud", True), **options},
+            options={"require": required, "strict_aud": options.get("verify_aud", True), **options},
         )
     except jwt.PyJWTError:
         return None
