@@ -89,6 +89,7 @@ class _End:
 class _Socket:
     user: str
     credential: str | None
+    opened: int
 
 
 class _LifecyclePass(Pass):
@@ -187,7 +188,7 @@ class _LifecyclePass(Pass):
         expected = (call or operation).detail.get("expect")
         if operation.type == "ok":
             credential = str(given) if given is not None else None
-            self._sockets[name] = _Socket(user=user, credential=credential)
+            self._sockets[name] = _Socket(user=user, credential=credential, opened=operation.index)
             if expected is None:
                 self._worked[(user, credential)] = operation.index
                 self._worked[(user, None)] = operation.index
@@ -223,12 +224,13 @@ class _LifecyclePass(Pass):
                 kind = (
                     "socket alive after the end" if frame.name in _SIGNS_OF_LIFE else "socket outlives its credential"
                 )
-                self._group((kind, name, user, end.how), end, operation)
+                socket = self._sockets.get(name)
+                self._group((kind, name, user, end.how), end, operation, opened=socket.opened if socket else None)
 
-    def _group(self, place: tuple[str, ...], end: _End, *operations: Operation) -> None:
+    def _group(self, place: tuple[str, ...], end: _End, *operations: Operation, opened: int | None = None) -> None:
         known = self._groups.get(place)
         if known is None:
-            indices = (end.worked, end.begun, end.index, *(operation.index for operation in operations))
+            indices = (end.worked, end.begun, end.index, opened, *(operation.index for operation in operations))
             self._groups[place] = [1, witness(*indices), operations[-1].surface]
         else:
             known[0] += 1
