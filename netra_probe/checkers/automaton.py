@@ -58,13 +58,12 @@ class AutomatonChecker(Checker):
 
 @dataclass(slots=True)
 class Track:
-    """One run as one connection saw it; ``joined`` when the connection came in the middle."""
+    """One run as one connection saw it."""
 
     started: int = -1
     ended: int = -1
     report: int = -1
     last: int = -1
-    joined: bool = False
     tools: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -78,6 +77,8 @@ class Run:
     first: int
     tracks: dict[str | None, Track] = field(default_factory=dict)
     ended: bool = False
+    #: Whether a connection came in the middle: then none may have seen both halves of a tool's work.
+    scattered: bool = False
 
 
 @dataclass(slots=True)
@@ -162,8 +163,10 @@ class AutomatonPass(Pass):
             run = self._runs[user, id] = Run(user, id, ids.get("thread_id", ""), index)
         track = run.tracks.get(connection)
         if track is None:
-            track = run.tracks[connection] = Track(joined=bool(run.tracks) and name != STARTED)
-            if name != STARTED and name not in FAILURES and not track.joined:
+            joins = bool(run.tracks) and name != STARTED
+            track = run.tracks[connection] = Track()
+            run.scattered = run.scattered or joins
+            if name != STARTED and name not in FAILURES and not joins:
                 self._violate("no start", run, operation, "begins without agent_started", index)
         track.last = index
         if track.ended >= 0:
@@ -199,7 +202,7 @@ class AutomatonPass(Pass):
             if executing == tool:
                 del track.tools[position]
                 return
-        if not track.joined:
+        if not run.scattered:
             what = "completes a tool that was not executing"
             self._violate("tool without start", run, operation, what, track.started, operation.index)
 
@@ -214,7 +217,7 @@ class AutomatonPass(Pass):
                 user, id = self._over.popleft()
                 self._runs.pop((user, id), None)
         wanted = frame.status.lower() in CANCELLED or frame.name in ("agent_cancelled", "agent_stopped")
-        if frame.name == COMPLETED and not wanted and track.tools and not track.joined:
+        if frame.name == COMPLETED and not wanted and track.tools and not run.scattered:
             _, executing = track.tools[0]
             self._violate(
                 "tool without end",

@@ -101,6 +101,13 @@ def test_a_tab_that_joins_in_the_middle() -> None:
     assert kinds(told) == []
 
 
+def test_a_run_that_wanders_from_tab_to_tab_and_back() -> None:
+    told = story("start")
+    for tab, word in (("ws-2", "tool:a"), ("ws-1", "done:a"), ("ws-1", "tool:b"), ("ws-2", "done:b"), ("ws-1", "end")):
+        story(word, told=told, tab=tab)
+    assert kinds(told) == []
+
+
 def test_a_run_that_is_sent_again_from_its_beginning() -> None:
     told = story("start think")
     story("start think end", told=told, tab="ws-2")
