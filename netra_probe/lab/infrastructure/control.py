@@ -1,4 +1,4 @@
-"""The control socket of a lab: end it, or stop and start one part, as a disturbance of an investigation does."""
+"""The control socket of a lab: end it, stop and start one part as disturbances do, change what services are told."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.lab.infrastructure.errors import LabError
+from netra_probe.lab.infrastructure.reconfiguration import configure, rotate
 
 if TYPE_CHECKING:
     from netra_probe.lab.infrastructure.launch import Launch
@@ -19,7 +20,11 @@ ANSWER_SECONDS = 30.0
 
 
 async def serve(lab: Launch, path: Path, told_to_end: asyncio.Future[str]) -> asyncio.Server:
-    """Answer one JSON line per connection; ``{"do": "stop"}`` ends the lab, ``{"do": …, "service": …}`` one part."""
+    """Answer one JSON line per connection.
+
+    ``{"do": "stop"}`` ends the lab; ``{"do": …, "service": name}`` disturbs one part; ``{"do": "configure",
+    "settings": {…}}`` and ``{"do": "rotate", "secret": name}`` change what services are told.
+    """
     order = asyncio.Lock()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -31,7 +36,7 @@ async def serve(lab: Launch, path: Path, told_to_end: asyncio.Future[str]) -> as
                     told_to_end.set_result("control")
             else:
                 async with order:
-                    await _disturb(lab, str(request.get("do")), str(request.get("service")))
+                    reply["done"] = await _carry_out(lab, request)
                     lab.directory.write_state(lab.state())
         except Exception as error:  # whoever asked is told; the lab goes on
             reply = {"error": str(error) or type(error).__name__}
@@ -43,6 +48,16 @@ async def serve(lab: Launch, path: Path, told_to_end: asyncio.Future[str]) -> as
         return await asyncio.start_unix_server(answer, path)
     finally:
         os.umask(0o077)
+
+
+async def _carry_out(lab: Launch, request: dict[str, Any]) -> Any:
+    match request.get("do"):
+        case "configure":
+            return await configure(lab, request["settings"])
+        case "rotate":
+            return await rotate(lab, str(request["secret"]))
+        case act:
+            return await _disturb(lab, str(act), str(request.get("service")))
 
 
 async def _disturb(lab: Launch, act: str, name: str) -> None:
@@ -71,7 +86,7 @@ async def _disturb(lab: Launch, act: str, name: str) -> None:
             raise LabError(f"cannot {act} {name}, which is {'running' if running else 'stopped'}")
 
 
-def ask(path: Path, request: dict[str, str]) -> dict[str, Any]:
+def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Send one request to a lab's control socket and return its answer; LabError when the lab is gone or refuses."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_SECONDS)

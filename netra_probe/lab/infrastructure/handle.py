@@ -129,6 +129,29 @@ class Lab:
         """Let a frozen part go on."""
         self._control("resume", name)
 
+    # What services are told
+
+    def configure(self, settings: Mapping[str, str | float | None]) -> dict[str, list[str]]:
+        """Change settings while the lab runs; returns which setting changed where, when all services have taken it.
+
+        ``lab.configure({"ACCESS_TOKEN_SECONDS": 2})`` makes new tokens short; ``{"CLOCK_OFFSET_SECONDS": 400}`` lets
+        400 seconds pass at once, and ``{"AUTH_SERVICE_CLOCK_OFFSET_SECONDS": 5}`` for the auth service only. None
+        takes a change back. LabError, and no change, when a service refuses a value or none has such a setting.
+        """
+        values = {name: None if value is None else str(value) for name, value in settings.items()}
+        done: dict[str, list[str]] = self._ask({"do": "configure", "settings": values})
+        return done
+
+    def rotate_secret(self, name: str) -> dict[str, list[str]]:
+        """Replace ``JWT_SECRET_KEY`` or ``SERVICE_SECRET``; `parameters` hold the new one afterwards.
+
+        Services accept the former one for ``SECRET_OVERLAP_SECONDS`` more.
+        """
+        done: dict[str, list[str]] = self._ask({"do": "rotate", "secret": name})
+        self.state = json.loads(self.state_file.read_text(encoding="utf-8"))
+        self.parameters = self.state["parameters"]
+        return done
+
     # The end
 
     def stop(self) -> None:
@@ -159,8 +182,11 @@ class Lab:
         self.stop()
 
     def _control(self, act: str, name: str) -> None:
+        self._ask({"do": act, "service": name})
+
+    def _ask(self, request: dict[str, Any]) -> Any:
         self._raise_if_ended()
-        control.ask(self.state_file.with_name("control"), {"do": act, "service": name})
+        return control.ask(self.state_file.with_name("control"), request).get("done")
 
     def _raise_if_ended(self) -> None:
         if self._process is not None and self._process.poll() is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from netra_probe.lab.dialects import Variant
 from netra_probe.lab.infrastructure import postgres, postgres_template, redis_server, services
+from netra_probe.lab.infrastructure.configuration_directory import ConfigurationDirectory
 from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
 from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.plan import Plan
@@ -36,6 +37,7 @@ class Launch:
         self.directory = directory
         self.secrets = services.Secrets()
         self.children = Children(announce=announce)
+        self.configuration = ConfigurationDirectory(directory.path / "configuration")
         self._held: dict[str, socket.socket] = {}
         self._cluster: postgres_template.Cluster | None = None
         self._broken = asyncio.Event()
@@ -67,6 +69,8 @@ class Launch:
             self._held[name] = hold(name, port, holder=holder_of)
         ports = {name: port_of(listener) for name, listener in self._held.items()}
         self.at = services.Addresses(ports=ports, secrets=self.secrets)
+        for layer, values in services.layers(self.at).items():
+            self.configuration.write(layer, values)
         gate, opened = os.pipe()
         try:
             # they import while the databases come up, and wait at the gate before they connect
@@ -186,7 +190,7 @@ class Launch:
                 self.children.start(
                     services.command(
                         name,
-                        services.environment_of(name, self.plan, self.at),
+                        services.environment_of(name, self.plan, self.at, self.configuration.path),
                         listener=listener.fileno(),
                         gate=gate,
                         directory=self.directory.path,

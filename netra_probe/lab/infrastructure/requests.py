@@ -1,4 +1,4 @@
-"""Two small HTTP GETs for the lab's own use: one that waits for a service to come up, one for its operator."""
+"""Small HTTP requests for the lab's own use: one that waits for a service to come up, two for its operator."""
 
 from __future__ import annotations
 
@@ -25,10 +25,19 @@ async def status_of(host: str, port: int, path: str) -> int:
 
 def get_json(url: str, headers: Mapping[str, str], timeout: float) -> tuple[int, Any]:
     """Status and JSON body of a GET; ``(0, None)`` when nobody answers in time."""
+    return _ask("GET", url, headers, timeout)
+
+
+def post_json(url: str, headers: Mapping[str, str], timeout: float) -> tuple[int, Any]:
+    """The same of a POST without a body."""
+    return _ask("POST", url, headers, timeout)
+
+
+def _ask(method: str, url: str, headers: Mapping[str, str], timeout: float) -> tuple[int, Any]:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     try:
-        connection.request("GET", parts.path or "/", headers=dict(headers))
+        connection.request(method, parts.path or "/", headers=dict(headers))
         answer = connection.getresponse()
         body = answer.read()
         try:

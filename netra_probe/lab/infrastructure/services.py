@@ -42,7 +42,8 @@ _AUTH_EVENTS = "/internal/auth-events"
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
-def _secret() -> str:
+def new_secret() -> str:
+    """A secret that nobody has had before."""
     return secrets.token_hex(24)
 
 
@@ -50,15 +51,16 @@ def _secret() -> str:
 class Secrets:
     """Everything secret in one lab, new for each."""
 
-    jwt: str = field(default_factory=_secret, repr=False)
-    service: str = field(default_factory=_secret, repr=False)
-    operator: str = field(default_factory=_secret, repr=False)
-    redis: str = field(default_factory=_secret, repr=False)
-    database_admin: str = field(default_factory=_secret, repr=False)
+    jwt: str = field(default_factory=new_secret, repr=False)
+    service: str = field(default_factory=new_secret, repr=False)
+    operator: str = field(default_factory=new_secret, repr=False)
+    redis: str = field(default_factory=new_secret, repr=False)
+    database_admin: str = field(default_factory=new_secret, repr=False)
     database: Mapping[str, str] = field(
-        default_factory=lambda: {role: _secret() for role in ("netra_auth", "netra_backend", "netra_probe")}, repr=False
+        default_factory=lambda: {role: new_secret() for role in ("netra_auth", "netra_backend", "netra_probe")},
+        repr=False,
     )
-    oauth_client: str = field(default_factory=_secret, repr=False)
+    oauth_client: str = field(default_factory=new_secret, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,30 +109,40 @@ class Addresses:
         }
 
 
-def environment_of(name: str, plan: Plan, at: Addresses) -> dict[str, str]:
+ENVIRONMENT = "test"
+
+
+def layers(at: Addresses) -> dict[str, dict[str, str]]:
+    """What all services are told in files: what holds in every environment, and what only in this one."""
+    return {
+        "base": {"SERVICE_ID": SERVICE_ID, "FRONTEND_URL": FRONTEND_URL},
+        ENVIRONMENT: {"AUTH_SERVICE_URL": at.url("auth"), "OIDC_ISSUER_URL": at.url("oidc")},
+        "runtime": {},
+    }
+
+
+def environment_of(name: str, plan: Plan, at: Addresses, configuration: Path) -> dict[str, str]:
     """The environment variables of one service: its own, the plan's, and next to nothing inherited."""
     given = {key: os.environ[key] for key in _INHERITED if key in os.environ}
     common = {
-        "ENVIRONMENT": "test",
+        "ENVIRONMENT": ENVIRONMENT,
+        "CONFIG_DIRECTORY": str(configuration),
         "PYTHONPATH": _python_path(),
         "PYTHONUNBUFFERED": "1",
         "LAB_PARENT_PID": str(os.getpid()),
         "LAB_OPERATOR_TOKEN": at.secrets.operator,
         "LAB_FAULTS": ",".join(plan.faults),
         "LAB_FAULT_MODULES": os.pathsep.join(plan.fault_modules),
-        "FRONTEND_URL": FRONTEND_URL,
-        "OIDC_ISSUER_URL": at.url("oidc"),
     }
     if "LAB_FAULT_SEED" in os.environ:
         common["LAB_FAULT_SEED"] = os.environ["LAB_FAULT_SEED"]
-    tokens = {"JWT_SECRET_KEY": at.secrets.jwt, "SERVICE_ID": SERVICE_ID, "SERVICE_SECRET": at.secrets.service}
+    tokens = {"JWT_SECRET_KEY": at.secrets.jwt, "SERVICE_SECRET": at.secrets.service}
     own: dict[str, str] = {}
     if name == "auth":
         own = {
             **tokens,
             "DATABASE_URL": at.database_url("netra_auth"),
             "REDIS_URL": at.redis_url(1),
-            "AUTH_SERVICE_URL": at.url("auth"),
             "OAUTH_CLIENT_SECRET": at.secrets.oauth_client,
             "AUTH_EVENT_URLS": ",".join(f"{at.url(backend)}{_AUTH_EVENTS}" for backend in ("backend-1", "backend-2")),
         }
@@ -139,7 +151,6 @@ def environment_of(name: str, plan: Plan, at: Addresses) -> dict[str, str]:
             **tokens,
             "DATABASE_URL": at.database_url("netra_backend"),
             "REDIS_URL": at.redis_url(0),
-            "AUTH_SERVICE_URL": at.url("auth"),
             "LLM_SERVICE_URL": at.url("llm"),
             "BACKEND_URL": at.url(name),
             "BACKEND_NAME": name,

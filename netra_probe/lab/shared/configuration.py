@@ -116,6 +116,10 @@ class UnifiedConfigurationManager:
         """The value of a secret, then its former values that are still accepted since it was rotated."""
         return (self.text(name), *self._former.of(name))
 
+    def names(self) -> list[str]:
+        """All declared settings, each after those it depends on."""
+        return list(self._settings)
+
     def as_mapping(self) -> dict[str, Any]:
         """All values for display; secrets are masked."""
         return {

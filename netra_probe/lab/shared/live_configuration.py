@@ -50,17 +50,25 @@ class LiveConfiguration:
         self._follow(CLOCK_OFFSET)
 
     def reload(self) -> dict[str, Any]:
-        """Read everything again: ``{"changed": [names], "rejected": {name: problem}}``; never a value."""
+        """Read everything again: ``{"changed": [names], "rejected": {name: problem}, "declared": [names]}``.
+
+        Never a value. What is rejected stays as it was.
+        """
         changed: set[str] = set()
+        rejected: dict[str, str] = {}
         self.manager.on_change(changed.add)
         try:
             self.layers.load()
             self.manager.reload()
         except (EnvFileProblem, EnvironmentProblem) as problem:
-            return {"changed": sorted(changed), "rejected": {"": str(problem)}}
+            rejected["files"] = str(problem)
         finally:
             self.manager.off_change(changed.add)
-        return {"changed": sorted(changed), "rejected": self.manager.rejected_changes()}
+        return {
+            "changed": sorted(changed),
+            "rejected": {**self.manager.rejected_changes(), **rejected},
+            "declared": self.manager.names(),
+        }
 
     def _follow(self, name: str) -> None:
         if name == CLOCK_OFFSET:

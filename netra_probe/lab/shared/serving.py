@@ -24,14 +24,32 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
+from netra_probe.lab.shared.clock import clock
 from netra_probe.lab.shared.isolated_environment import get_env
 
 SHUTDOWN_SECONDS = 1
 """How long requests and sockets may take to end after SIGTERM before they are cancelled."""
 
 _PR_SET_PDEATHSIG = 1
+
+
+class Dated:
+    """Stamps answers with the time of the service, which can be wrong when somebody wants it to be."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def stamped(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(clock.now(), usegmt=True).encode()
+                message["headers"] = [*message.get("headers", []), (b"date", date)]
+            await send(message)
+
+        await self._app(scope, receive, stamped if scope["type"] == "http" else send)
 
 
 class ServingProblem(RuntimeError):
@@ -89,7 +107,9 @@ def serve(create_app: Callable[[], Any], **options: Any) -> None:
     gc.disable()  # start-up makes many objects that all stay: looking for rubbish among them costs a fifth of the time
     import uvicorn
 
-    application = create_app()
+    application: Any = create_app()
+    if options.get("interface") != "wsgi":
+        application = Dated(application)
     gc.enable()
     gc.freeze()
     wait_for_start()
@@ -103,6 +123,7 @@ def serve(create_app: Callable[[], Any], **options: Any) -> None:
             "access_log": False,
             "log_level": "warning",
             "server_header": False,
+            "date_header": options.get("interface") == "wsgi",
             "proxy_headers": False,
             # a request must never see the context variables of the one before it on the same connection
             "reset_contextvars": True,
