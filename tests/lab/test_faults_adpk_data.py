@@ -148,7 +148,7 @@ async def k3(lab: Lab) -> list[bool]:
 DRIVES: dict[str, Drive] = {
     "D1": d1, "D2": d2, "D3": d3, "D5": d5, "P1": p1, "P2": p2, "P3": p3, "P4": p4, "K1": k1, "K2": k2, "K3": k3,
 }  # fmt: skip
-GROUPS = (("D1", "D5", "P4", "K2"), ("D2", "K1"), ("D3", "P2"), ("P1",), ("P3",), ("K3",))
+GROUPS = (("D1", "P1", "P4", "K2"), ("D2", "P3"), ("D3", "D5"), ("K1", "P2"), ("K3",))
 
 
 @pytest.fixture(scope="module")

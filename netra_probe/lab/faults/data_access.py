@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from typing import Any
 
 from netra_probe.lab.shared.faults import Fault, Parts, register
+
+PRICE_SECONDS = 0.02
+"""How long D5 asks for the price, between looking at the balance and taking from it."""
 
 
 @register
@@ -261,7 +265,7 @@ class CheckThenAct(Fault):
                 fault.reached()
                 async with self._database.get_session(self._user_id) as session:
                     seen = await session.fetchval("SELECT credits FROM users WHERE id = $1", self._user_id)
-                    await session.fetchval("SELECT count(*) FROM credit_transactions WHERE user_id = $1", self._user_id)
+                    await asyncio.sleep(PRICE_SECONDS)
                     if seen is None or seen < amount or not fault.fires():
                         hasty = False
                     else:
