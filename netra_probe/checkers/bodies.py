@@ -12,6 +12,8 @@ from netra_probe.checkers.roster import decoded
 MOST_VALUES = 512
 #: A text this long is hardly the same by accident in the data of two users.
 TELLING = 8
+#: Names of moments: two things that were made at the same time have them in common.
+_MOMENT = re.compile(r"(^|_)(at|on|time|timestamp|date|created|updated|modified|expires|exp|iat)$|[a-z](At|Time|Date)$")
 _NO = re.compile(r'"(?:success|valid|authenticated|allowed|authorized)"\s*:\s*false', re.IGNORECASE)
 _DENIED = re.compile(
     r"access denied|permission denied|forbidden|unauthori[sz]ed|not allowed|\b40[13]\b|not found|\b404\b", re.IGNORECASE
@@ -46,8 +48,12 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def telling(pairs: set[tuple[str, str]]) -> set[str]:
-    """The values that would hardly stand in somebody else's data by accident."""
-    return {value for _, value in pairs if len(value) >= TELLING}
+    """The values that would hardly stand in somebody else's data by accident: long ones, and no moments.
+
+    >>> sorted(telling({("title", "Costs of March"), ("created_at", "1735689600"), ("role", "user")}))
+    ['Costs of March']
+    """
+    return {value for name, value in pairs if len(value) >= TELLING and not _MOMENT.search(name)}
 
 
 def says_no(text: str) -> bool:
