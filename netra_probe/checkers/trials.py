@@ -83,7 +83,7 @@ def weigh(
     """
     done = trial.done
     assert done is not None
-    effect = _effect(trial)
+    effect = _effect(trial, owner_id)
     if effect is not None:
         kind = "foreign write" if done.type != "fail" and not says_no(done.payload) else "refused write took effect"
         return Outcome(kind=kind, why=effect[1], shows=_shows(trial, *effect[0]))
@@ -153,11 +153,12 @@ def _own_object(trial: Trial, done: Operation) -> Outcome:
     return Outcome(kind="not refused", severity="hygiene", why="it was answered with success", shows=_shows(trial))
 
 
-def _effect(trial: Trial) -> tuple[tuple[Reading | None, Reading], str] | None:
+def _effect(trial: Trial, owner_id: str | None) -> tuple[tuple[Reading | None, Reading], str] | None:
     """What the owner's re-reading shows of the act: its values, or that the object is gone."""
     if trial.reads:
         return None
-    planted = values(trial.call.payload)
+    # The owner's own id, claimed in the act, may come to stand in the owner's data for any reason.
+    planted = {(name, value) for name, value in values(trial.call.payload) if value != owner_id}
     for path, after in trial.after.items():
         before = trial.before.get(path)
         if trial.method == "DELETE" and after.done.status in (403, 404, 410):
