@@ -16,7 +16,7 @@ from wire_acts import enrol, hang_up, text_of, thread_of
 from netra_probe.lab import Lab
 
 BATCH = 150
-PARTS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.4)
+PARTS = (0.6, 0.7, 0.8, 0.5, 0.65, 0.75, 0.9, 1.1, 0.4)
 """When to hang up: parts of the time that the whole answer takes."""
 
 
@@ -73,9 +73,10 @@ async def p1(lab: Lab) -> list[bool]:
 async def p2(lab: Lab) -> list[bool]:
     bob = await register_in(lab, "bob")
     batch = {"records": [{"service": "batch", "amount_usd": "1.00"} for _ in range(BATCH)]}
-    whole = await hang_up(lab, bob, "POST", "/api/spend/batch", batch)
+    whole = min([await hang_up(lab, bob, "POST", "/api/spend/batch", batch) for _ in range(3)])
     for part in PARTS:
         alice = await register_in(lab, "alice")
+        await thread_of(lab, alice, "makes her profile")
         await hang_up(lab, alice, "POST", "/api/spend/batch", batch, after=part * whole)
         await text_of(lab, bob, "/api/spend")
         if 0 < (await text_of(lab, alice, "/api/spend")).count('"batch"') < BATCH:
@@ -89,7 +90,7 @@ async def p3(lab: Lab) -> list[bool]:
     await thread_of(lab, bob, "bob's secret")
     for part in PARTS:
         await text_of(lab, bob)
-        whole = await hang_up(lab, alice, "GET", "/api/threads")
+        whole = min([await hang_up(lab, alice, "GET", "/api/threads") for _ in range(2)])
         await hang_up(lab, alice, "GET", "/api/threads", after=part * whole)
         if "alice's secret" in await text_of(lab, bob):
             return [True]

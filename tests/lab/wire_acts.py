@@ -92,9 +92,9 @@ async def hang_up(lab: Lab, who: Person, method: str, path: str, body: Any = Non
         f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     )
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    began = time.monotonic()
     writer.write(head.encode() + content)
     await writer.drain()
-    began = time.monotonic()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(after):
             await reader.read(1)
