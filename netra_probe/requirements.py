@@ -64,4 +64,25 @@ _INTERPLAYS = {
     "D5": "Resource clean-up verification",
 }
 
-SCENARIOS: dict[str, Scenario] = {id: _interplay(id, title) for id, title in _INTERPLAYS.items()}
+#: The sweep is no requirement of its own: it is the net under all of them.
+_SWEEP = (
+    "users who act at once stay apart",
+    "users who act in turn stay apart",
+    "nobody reaches what belongs to somebody else",
+    "coming and going loses and repeats nothing",
+    "bad peers harm nobody else",
+    "shared connections carry nothing from one user to the next",
+    "coming and going leaves nothing behind",
+    "credentials make nobody somebody else, and end when they end",
+    "each amount is spent once",
+    "rows and keys hold what belongs to their owner",
+)
+
+SCENARIOS: dict[str, Scenario] = {
+    **{id: _interplay(id, title) for id, title in _INTERPLAYS.items()},
+    "S1": Scenario(
+        id="S1",
+        title="Sweep over every surface",
+        cases={f"S1.{number}": claim for number, claim in enumerate(_SWEEP, start=1)},
+    ),
+}
