@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from netra_probe.users import User
 
 #: Lifetime of a token that is ordered in order to expire, and how long after its end nobody may take it any more.
-SHORT_LIFE, SURELY_OVER = 1, 1.2
+SHORT_LIFE, SURELY_OVER = 1, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
