@@ -59,7 +59,7 @@ async def slow_reader(
 async def killed_peer(
     probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = ROUNDS, backend: int = 0
 ) -> Outcome:
-    """Reset one user's connection in the middle of their run, while the others on the same backend go on asking.
+    """Reset one user's connection in the middle of their run; the others on the same backend ask before and after.
 
     A loop that ends with the first socket that breaks takes the events of all others with it (W13).
     """
@@ -70,6 +70,8 @@ async def killed_peer(
         async with tab(victim, backend=backend) as dying:
             if dying is None:
                 return Outcome(act="killed peer", users=(victim.name,), missing="a connection")
+            for _ in range(rounds):
+                await _timed(others, crowd, runs, seconds)
             asking = probe.start([victim.ask(QUESTION, socket=dying)])
             await until_run_begins(probe, dying)
             await link.cut(dying)
