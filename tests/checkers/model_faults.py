@@ -213,7 +213,7 @@ class DroppedEvents(Fault):
     id = "W8"
     caught_by = frozenset({"C3"})
     kinds = frozenset({"gap"})
-    needs: ClassVar[dict[str, Any]] = {"numbered": True, "cancels": False, "dialect": "payload", "deadlines": False}
+    needs: ClassVar[dict[str, Any]] = {"numbered": True, "cancels": False, "deadlines": False, "reconnects": False}
 
     def send(self, run: Run, name: str, text: str) -> None:
         if name != "agent_thinking":
