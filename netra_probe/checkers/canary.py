@@ -33,8 +33,8 @@ class CanaryChecker(Checker):
     id = "C1"
     guarantee = "A secret that a user planted is seen by that user and by no other, on any surface and in any encoding."
     source = (
-        "honeytokens (Spitzner, 2003); OWASP WSTG-ATHZ-04 insecure direct object references; OWASP ASVS 4.0.3 V4.2.1; "
-        "the ChatGPT incident of 20 March 2023"
+        "honeytokens (Spitzner, 2003); OWASP WSTG-ATHZ-04 insecure direct object references; OWASP ASVS 5.0 8.2.2 and "
+        "8.4.1; the ChatGPT incident of 20 March 2023"
     )
     complexity = "time O(bytes of payload), memory O(canaries + connections)"
     inconclusive_when = (

@@ -39,7 +39,7 @@ class EnvelopeChecker(Checker):
     id = "C2"
     guarantee = "Every user, thread, run and message id that a user is sent belongs to that user."
     source = (
-        "OWASP WSTG-ATHZ-02 bypassing authorization schema; OWASP ASVS 4.0.3 V4.1.2, V4.2.1; netra-wire §4 (welcome)"
+        "OWASP WSTG-ATHZ-02 bypassing authorization schema; OWASP ASVS 5.0 8.2.2 and 8.4.1; netra-wire §4 (welcome)"
     )
     complexity = "time O(bytes of payload), memory O(ids), at most the last 200,000"
     inconclusive_when = (

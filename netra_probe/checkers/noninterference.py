@@ -39,8 +39,8 @@ class NonInterferenceChecker(Checker):
     id = "C11"
     guarantee = "What a user observes, and how long they wait for it, is the same whoever else uses the platform."
     source = (
-        "non-interference (Goguen and Meseguer, IEEE S&P 1982); OWASP WSTG-BUSL-04 process timing; "
-        "Mann and Whitney, Annals of Mathematical Statistics 18:50, 1947"
+        "non-interference (Goguen and Meseguer, IEEE S&P 1982); OWASP WSTG-BUSL-04 process timing; OWASP "
+        "ASVS 5.0 15.4.4; Mann and Whitney, Annals of Mathematical Statistics 18:50, 1947"
     )
     complexity = "time O(bytes observed), memory O(observations of the script), at most 100,000"
     inconclusive_when = (

@@ -45,7 +45,7 @@ class PairingChecker(Checker):
     guarantee = "Every response, frame and object that a user receives answers that user's own request."
     source = (
         "CVE-2023-28858 and CVE-2023-28859 (redis-py answers off by one after a cancel, the ChatGPT incident of March "
-        "2023); OWASP ASVS 4.0.3 V1.11.3"
+        "2023); OWASP ASVS 5.0 15.4.1"
     )
     complexity = "time O(operations), memory O(open requests + the last 50,000 nonces)"
     inconclusive_when = (

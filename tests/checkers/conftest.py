@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from .model import DIALECTS, POLICIES, Settings
+from .model_wire import DIALECTS, POLICIES, Settings
 
 
 def deployments() -> SearchStrategy[Settings]:

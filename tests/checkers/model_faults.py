@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 from typing import Any, ClassVar
 
-from .model import Json, Run, Script, Settings, Tab, Thread, World
+from .model import World
+from .model_wire import Json, Run, Script, Settings, Tab, Thread
 
 
 class Fault(World):

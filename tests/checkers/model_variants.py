@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from netra_probe.history.canary import mint
 
-from .model import History, Json, Run, Script, Settings, World
+from .model import World
 from .model_faults import Fault
+from .model_wire import History, Json, Run, Script, Settings
 
 VARIANTS = ("alone", "with others", "other secrets")
 

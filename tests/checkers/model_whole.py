@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from .model import Json, Thread, World, encode
+from .model import World
 from .model_faults import Fault
+from .model_wire import Json, Thread, encode
 
 #: Longer than an end of a credential may take to arrive everywhere.
 GRACE = 10_000_000_000

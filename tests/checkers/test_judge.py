@@ -13,8 +13,9 @@ from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation, Outcome
 from netra_probe.verdict import Judgement
 
-from .model import Settings, World
+from .model import World
 from .model_fuzz import operations
+from .model_wire import Settings
 
 
 class Seeing(Checker):

@@ -11,10 +11,11 @@ from netra_probe.checkers import REGISTRY, Window, judge
 from netra_probe.verdict import Finding
 
 from .conftest import deployments, seeds
-from .model import History, Settings, World
+from .model import World
 from .model_faults import FAULTS, Fault
 from .model_variants import VARIANT_FAULTS, Variants
 from .model_whole import WHOLE_FAULTS, Whole
+from .model_wire import History, Settings
 
 EVERYTHING = [checker() for checker in REGISTRY.values()]
 ALL_FAULTS = (*FAULTS, *VARIANT_FAULTS, *WHOLE_FAULTS)
