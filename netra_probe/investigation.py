@@ -73,8 +73,10 @@ class Investigation:
 
     # Users
 
-    async def recruit(self, number: int) -> list[User]:
+    async def recruit(self, number: int, *, beside: User | None = None) -> list[User]:
         """Register more users through the real route, concurrently; returns them.
+
+        ``beside`` gives them addresses that begin like this user's: ``…alice@`` and ``…alicea@``.
 
         Raises TargetError when the target registers nobody.
         """
@@ -82,7 +84,10 @@ class Investigation:
         recruits = []
         for position in range(first, first + number):
             name = alias(position)
-            email = f"probe+{self._mark}.{name}@netra-probe.example"
+            address = f"probe+{self._mark}.{name}"
+            if beside is not None:
+                address = beside.email.partition("@")[0] + "a" * (position - first + 1)
+            email = f"{address}@netra-probe.example"
             password = self.ledger.password(email)
             recruits.append(User(self, name=name, email=email, password=password, backend=position))
         self.ledger.add(

@@ -67,7 +67,7 @@ class Replay(Investigation):
         }
         self._window = min((int(m.detail.get("start", 0)) for m in self._markers.values()), default=0)
 
-    async def recruit(self, number: int) -> list[User]:
+    async def recruit(self, number: int, *, beside: User | None = None) -> list[User]:
         recruits = []
         by_name = {operation.user: operation for operation in self.history if operation.action == actions.PRINCIPAL}
         for position in range(len(self._everybody), len(self._everybody) + number):

@@ -30,6 +30,8 @@ _LEFT_OUT = re.compile(
     r"|lock|\bban|deactiv|health|metric|internal|admin|shutdown|reset|webhook|blacklist|impersonat|invite|openapi|docs",
     re.IGNORECASE,
 )
+#: Starts a run of an agent.
+_RUNS = re.compile(r"agent|stream|execut|/run|/ask|complet", re.IGNORECASE)
 #: Refusals of what was sent, and not of who sent it: another body may do.
 _MALFORMED = frozenset((400, 415, 422))
 
@@ -100,10 +102,13 @@ class Walk:
             attempt=mark,
         )
 
-    def fill(self, route: Route, user: str | None, *, whose: str | None = None, skip: int = 0) -> Arguments | None:
+    def fill(
+        self, route: Route, user: str | None, *, whose: str | None = None, skip: int = 0, sparsely: bool = False
+    ) -> Arguments | None:
         """The arguments of a route for a user (or nobody), with what shows who wrote it in every text."""
         plant = self._planter(user)
-        return self._filler[route.service].fill(route, user or whose or "", plant, whose=whose, skip=skip)
+        filler = self._filler[route.service]
+        return filler.fill(route, user or whose or "", plant, whose=whose, skip=skip, sparsely=sparsely)
 
     def filler(self, route: Route) -> Filler:
         return self._filler[route.service]
@@ -132,13 +137,19 @@ class Walk:
                 self.probe.history.observe(actions.OWN, user=user, ids=ids, detail=dict(thing.aim))
         return reply
 
-    async def furnish(self, user: str) -> None:
-        """Make one of everything that can be made, what needs the ids of other things after those."""
+    async def furnish(self, user: str, *, sparsely: bool = False, runs: bool = True) -> None:
+        """Make one of everything that can be made, what needs the ids of other things after those.
+
+        Arguments:
+            sparsely: say no more than one has to, so that the service fills in the rest.
+            runs: also start agents, which takes longest.
+        """
         waiting = sorted((route for route in self.routes if route.method == "POST"), key=_depth)
+        waiting = [route for route in waiting if runs or not _RUNS.search(route.path)]
         for _ in range(2):
             left = []
             for route in waiting:
-                arguments = self.fill(route, user)
+                arguments = self.fill(route, user, sparsely=sparsely)
                 if arguments is None:
                     left.append(route)
                 elif not await self._make(user, route, arguments):

@@ -45,13 +45,21 @@ class Filler:
         self._make = make
 
     def fill(
-        self, route: Route, user: str, plant: Plant, *, whose: str | None = None, skip: int = 0
+        self,
+        route: Route,
+        user: str,
+        plant: Plant,
+        *,
+        whose: str | None = None,
+        skip: int = 0,
+        sparsely: bool = False,
     ) -> Arguments | None:
         """Everything that the route needs, and no ids beyond; ``None`` when an id is needed that nobody has told.
 
         Arguments:
             whose: whose objects to name in the path, where they are not the user's own.
             skip: as many of the fitting objects to pass over for the last brace.
+            sparsely: leave out of the body what need not be in it.
         """
         path: dict[str, str] = {}
         aims: list[Thing] = []
@@ -63,7 +71,7 @@ class Filler:
             path[brace] = thing.id
             aims.append(thing)
         query = {one.name: self._value(one, user) for one in route.query(required=True)}
-        body = self._body(route, user, plant)
+        body = self._body(route, user, plant, sparsely=sparsely)
         return Arguments(path=path, query=query, body=body, aims=tuple(aims))
 
     def named(self, route: Route, user: str) -> list[tuple[str, str, Thing]]:
@@ -90,18 +98,18 @@ class Filler:
         value = self._make(parameter.schema)
         return {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
-    def _body(self, route: Route, user: str, plant: Plant) -> Any:
+    def _body(self, route: Route, user: str, plant: Plant, *, sparsely: bool) -> Any:
         if route.body is None:
             return None
         body = self._make(route.body, plant)
         if not isinstance(body, dict):
             return body
         needed = self._make.required(route.body)
-        for name in [name for name in body if _IDS.search(name)]:
-            thing = self._things.named(user, name)
+        for name in list(body):
+            thing = self._things.named(user, name) if _IDS.search(name) else None
             if name in needed and thing is not None:
                 body[name] = thing.id
-            elif name not in needed:
+            elif name not in needed and (sparsely or _IDS.search(name)):
                 del body[name]
         return body
 
