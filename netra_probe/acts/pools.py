@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netra_probe import nemesis
+from netra_probe.acts.half_done import half_done
 from netra_probe.acts.offers import backend_client, offered
 from netra_probe.acts.outcome import Outcome, names
 from netra_probe.acts.tabs import QUESTION, answered, open_tab, tabs, until_run_begins
 from netra_probe.clients.agent import Run
 from netra_probe.clients.backend import BackendClient
-from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Reply, Unreachable
 from netra_probe.history import actions
 from netra_probe.permission import permit
@@ -22,16 +22,14 @@ if TYPE_CHECKING:
     from netra_probe.investigation import Investigation
     from netra_probe.users import User
 
+__all__ = ["cancel_and_volley", "churn", "cut_replies", "freshen", "half_done", "saturate"]
+
 #: Seconds after the last byte of a request at which it is hung up on: while it is read, authenticated, at the cache, at
 #: the database, and about to be answered.
 MOMENTS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03)
 #: Routes whose answer is the user's own, and that a hung-up client leaves in the middle of something.
 READS = ("/api/threads", "/api/users/me", "/api/user/me", "/api/spend", "/api/chat/messages")
-BATCH = "/api/spend/batch"
-SPEND = "/api/spend"
 STREAM = "/api/chat/stream"
-#: Records of one batch: enough to be in the middle of it, few enough for the list of all to be whole.
-RECORDS = 60
 
 
 async def cancel_and_volley(
@@ -59,7 +57,9 @@ async def cancel_and_volley(
             outcome = await clients[canceller.name].http.abandon("GET", route, after=moment)
             hung_up += isinstance(outcome, Unreachable | Answered)
             read += await _volley(others, clients, threads, reads[:2])
-        read += await _volley(everybody, clients, threads, reads)
+            others.reverse()
+        read += await _volley(everybody, clients, threads, reads, fresh=True)
+        everybody.reverse()
     await _close(clients)
     return Outcome(act="cancel and volley", users=names(everybody), counts={"hung up": hung_up, "read": read})
 
@@ -82,45 +82,9 @@ async def cut_replies(
                 cut += 1
             await link.resume(http)
             await asking
-            read += await _volley([*others, victim], clients, threads, ["/api/threads"])
+            read += await _volley([*others, victim], clients, threads, ["/api/threads"], fresh=True)
         await _close(clients)
     return Outcome(act="cut replies", users=names((victim, *others)), counts={"cut": cut, "read": read})
-
-
-async def half_done(
-    probe: Investigation,
-    users: Sequence[User] = (),
-    *,
-    moments: Sequence[float] = MOMENTS[2:],
-    backend: int = 0,
-) -> Outcome:
-    """Hang up in the middle of writes of many rows, and look whether all of the rows are there afterwards, or none.
-
-    Each batch is a transaction: its rows are one register that goes from nothing to all. Who reads a part of them reads
-    what was never committed, or what somebody else has committed with it (P2).
-    """
-    permit(probe, Mode.ATTACK, "hanging up on requests")
-    users = list(users) or probe.users
-    if not (offered(probe, "POST", BATCH) and offered(probe, "GET", SPEND)):
-        return Outcome(act="half-done writes", users=names(users), missing=f"POST {BATCH}")
-    clients = {user.name: backend_client(probe, user, backend) for user in users}
-    batches: dict[str, list[str]] = {user.name: [] for user in users}
-    committed = hung_up = 0
-    for number, moment in enumerate((None, *moments)):
-        for position, user in enumerate(users):
-            # The first batch of each is the control; then they take turns at being cut off: no list may overflow.
-            if moment is not None and number % len(users) != position:
-                continue
-            service = f"batch-{number}"
-            batches[user.name].append(service)
-            done = await _batch(probe, user, clients[user.name].http, service, moment)
-            committed += done and moment is None
-            hung_up += moment is not None
-            await asyncio.gather(
-                *(_look(probe, other, clients[other.name].http, batches[other.name]) for other in users)
-            )
-    await _close(clients)
-    return Outcome(act="half-done writes", users=names(users), counts={"committed": committed, "hung up": hung_up})
 
 
 async def saturate(
@@ -196,52 +160,38 @@ async def _thread(user: User, client: BackendClient) -> str:
 
 
 async def _volley(
-    users: Sequence[User], clients: dict[str, BackendClient], threads: dict[str, str], routes: Sequence[str]
+    users: Sequence[User],
+    clients: dict[str, BackendClient],
+    threads: dict[str, str],
+    routes: Sequence[str],
+    *,
+    fresh: bool = False,
 ) -> int:
-    """Everybody in turn reads what is theirs, so that each is the next one after somebody else; how often it worked."""
-    read = 0
-    for number, route in enumerate((*routes, "")):
+    """Everybody in turn reads what is theirs, so that each is the next one after somebody else; how often it worked.
+
+    Arguments:
+        fresh: everybody changes something first, so that an answer that comes to the wrong one is nobody's old answer.
+    """
+    if fresh:
         for user in users:
-            read += bool(await _read(clients[user.name], routes, threads[user.name], number if route else len(routes)))
+            await freshen(user, clients[user.name], threads[user.name])
+    read = 0
+    for number in range(len(routes) + 1):
+        for user in users:
+            read += bool(await _read(clients[user.name], routes, threads[user.name], number))
     return read
+
+
+async def freshen(user: User, client: BackendClient, thread: str) -> None:
+    """Give one of the user's threads a new secret for a title: what is read of it now was never read before."""
+    if thread:
+        await client.rename_thread(thread, f"Budget {user.canary('title', 'rest')}")
 
 
 async def _read(client: BackendClient, routes: Sequence[str], thread: str, number: int) -> Reply:
     """One of the routes, or after them all the thread itself, by number."""
     choice = number % (len(routes) + bool(thread))
     return await client.thread(thread) if choice == len(routes) else await client.http.request("GET", routes[choice])
-
-
-async def _batch(probe: Investigation, user: User, http: Http, service: str, moment: float | None) -> bool:
-    """Send a batch and wait for the answer, or hang up on it after so many seconds; recorded as a transaction."""
-    key = f"{user.name} {service}"
-    body = {"records": [{"service": service, "amount_usd": 1, "note": ""} for _ in range(RECORDS)]}
-    writes = [["w", key, "a part"], ["w", key, "all"]]
-    call = probe.history.invoke(actions.TXN, user=user.name, surface="rest", detail={"txn": writes})
-    if moment is None:
-        reply = await http.request("POST", BATCH, json=body)
-    else:
-        reply = await http.abandon("POST", BATCH, after=moment, json=body)
-    outcome: Any = "ok" if reply else "info" if isinstance(reply, Unreachable) else "fail"
-    probe.history.complete(call, outcome, detail={"txn": writes})
-    return bool(reply)
-
-
-async def _look(probe: Investigation, user: User, http: Http, services: Sequence[str]) -> None:
-    """Read how much there is of each of a user's batches; recorded as one transaction."""
-    call = probe.history.invoke(actions.TXN, user=user.name, surface="rest", detail={"txn": []})
-    reply = await http.request("GET", SPEND)
-    records = reply.body.get("records") if isinstance(reply, Answered) and isinstance(reply.body, dict) else None
-    if not isinstance(records, list):
-        probe.history.complete(call, "fail", detail={"txn": []})
-        return
-    found = [record.get("service") for record in records if isinstance(record, dict)]
-    reads = [["r", f"{user.name} {name}", _extent(found.count(name))] for name in services]
-    probe.history.complete(call, "ok", detail={"txn": reads})
-
-
-def _extent(count: int) -> str | None:
-    return None if count == 0 else "all" if count >= RECORDS else "a part"
 
 
 async def _abort(probe: Investigation, user: User, connection: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.acts.offers import offered
 from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.pools import freshen
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Refused, Reply
 from netra_probe.permission import permit
@@ -48,6 +49,7 @@ async def share_a_line(
         for user in users:
             read += await _read_own(http, reads, user, threads[user.name])
         for sender, successor in [*pairwise(users), (users[-1], users[0])]:
+            await freshen(sender, sender.rest, threads[sender.name])
             large += bool(await _send_large(http, sender, profile, size))
             read += await _read_own(http, reads, successor, threads[successor.name])
             large += bool(await _send_large(http, sender, profile, size))

@@ -1,0 +1,124 @@
+"""Writes of many rows whose sender hangs up in the middle: all of the rows are to be there, or none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from netra_probe.acts.offers import backend_client, offered
+from netra_probe.acts.outcome import Outcome, names
+from netra_probe.clients.backend import BackendClient
+from netra_probe.clients.replies import Answered, Unreachable
+from netra_probe.history import actions
+from netra_probe.permission import permit
+from netra_probe.target import Mode
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+    from netra_probe.users import User
+
+BATCH = "/api/spend/batch"
+SPEND = "/api/spend"
+#: Records of one batch, and batches of one user: enough to be in the middle of, few enough to be listed on one page.
+RECORDS = 45
+BATCHES = 4
+#: When to hang up, as shares of what an undisturbed batch takes from its sending to its answer.
+SHARES = (0.3, 0.45, 0.6, 0.75, 0.9)
+
+
+@dataclass(kw_only=True)
+class _Books:
+    """One user's batches, and the client that keeps them."""
+
+    user: User
+    client: BackendClient
+    batches: list[str] = field(default_factory=list)
+
+
+async def half_done(
+    probe: Investigation, users: Sequence[User] = (), *, shares: Sequence[float] = SHARES, backend: int = 0
+) -> Outcome:
+    """Hang up in the middle of writes of many rows, and let everybody look at their own rows after each of them.
+
+    Each batch is a transaction, and its rows are one register that goes from nothing to all. Who reads a part of them
+    reads what was never committed, or what somebody else's request has committed with its own (P2). The first user's
+    batches are not cut off: they show how long one takes, and that a list shows so many rows.
+    """
+    permit(probe, Mode.ATTACK, "hanging up on requests")
+    users = list(users) or probe.users
+    if not (offered(probe, "POST", BATCH) and offered(probe, "GET", SPEND)):
+        return Outcome(act="half-done writes", users=names(users), missing=f"POST {BATCH}")
+    control, *books = [_Books(user=user, client=backend_client(probe, user, backend)) for user in users]
+    try:
+        took = [seconds for _ in range(BATCHES) if (seconds := await _batch(probe, control, None)) is not None]
+        listed = await _listed(control)
+        room = len(listed or ())
+        if not took or listed is None or any(listed.count(name) != RECORDS for name in control.batches):
+            return Outcome(act="half-done writes", users=names(users), missing="a list of all rows that were written")
+        await asyncio.gather(*(_look(probe, book, room) for book in (control, *books)))
+        moments = [share * median(took) for share in shares]
+        hung_up = 0
+        for number in range(BATCHES * len(books)):
+            await _batch(probe, books[number % len(books)], moments[number % len(moments)])
+            hung_up += 1
+            # The first to look may borrow what was left open, and the next ones see what became of it.
+            for book in (control, *books):
+                await _look(probe, book, room)
+            await asyncio.gather(*(_look(probe, book, room) for book in books))
+    finally:
+        await asyncio.gather(*(book.client.http.close() for book in (control, *books)))
+    counts = {"committed": len(took), "hung up": hung_up}
+    return Outcome(act="half-done writes", users=names(users), counts=counts)
+
+
+async def _batch(probe: Investigation, book: _Books, moment: float | None) -> float | None:
+    """Send a batch and wait for the answer, or hang up on it after so many seconds; recorded as a transaction.
+
+    Returns the seconds it took, or None when it was not carried out.
+    """
+    service = f"batch-{len(book.batches) + 1}"
+    book.batches.append(service)
+    writes = [["w", _key(book, service), "a part"], ["w", _key(book, service), "all"]]
+    body = {"records": [{"service": service, "amount_usd": 1, "note": ""} for _ in range(RECORDS)]}
+    call = probe.history.invoke(actions.TXN, user=book.user.name, surface="rest", detail={"txn": writes})
+    begin = time.monotonic()
+    if moment is None:
+        reply = await book.client.http.request("POST", BATCH, json=body)
+    else:
+        reply = await book.client.http.abandon("POST", BATCH, after=moment, json=body)
+    took = time.monotonic() - begin
+    outcome: Any = "ok" if reply else "info" if isinstance(reply, Unreachable) else "fail"
+    probe.history.complete(call, outcome, detail={"txn": writes})
+    return took if reply else None
+
+
+async def _look(probe: Investigation, book: _Books, room: int) -> None:
+    """Read how much there is of each of the user's batches; recorded as a transaction, unless a page may end there."""
+    call = probe.history.invoke(actions.TXN, user=book.user.name, surface="rest", detail={"txn": []})
+    listed = await _listed(book)
+    if listed is None or len(listed) > room:
+        probe.history.complete(call, "fail", detail={"txn": []})
+        return
+    reads = [["r", _key(book, name), _extent(listed.count(name))] for name in book.batches]
+    probe.history.complete(call, "ok", detail={"txn": reads})
+
+
+async def _listed(book: _Books) -> list[str] | None:
+    """To which batch each of the user's listed rows belongs; None when there is no list."""
+    reply = await book.client.http.request("GET", SPEND)
+    records = reply.body.get("records") if isinstance(reply, Answered) and isinstance(reply.body, dict) else None
+    if not isinstance(records, list):
+        return None
+    return [str(record.get("service")) for record in records if isinstance(record, dict)]
+
+
+def _key(book: _Books, service: str) -> str:
+    return f"{book.user.name} {service}"
+
+
+def _extent(count: int) -> str | None:
+    return None if count == 0 else "all" if count >= RECORDS else "a part"
