@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netra_probe import nemesis
-from netra_probe.acts.half_done import half_done
+from netra_probe.acts.batches import half_done
 from netra_probe.acts.offers import backend_client, offered
 from netra_probe.acts.outcome import Outcome, names
 from netra_probe.acts.tabs import QUESTION, answered, open_tab, tabs, until_run_begins
