@@ -1,10 +1,71 @@
 """Acts: what an investigator does, as verbs that a notebook reads like prose.
 
-    from netra_probe.acts.tokens import forge
-    await forge(probe, tester=bob, victim=alice)
+    from netra_probe import acts
+    await acts.forge(probe, tester=bob, victim=alice)
     probe.check("A1.3", tokens())
 
 An act goes over the wire through the recording clients, so that everything it does is in the history, and returns a
 small value that says what was done. It judges nothing: that is the checkers' part. What a target does not offer is said
 in the value and never raised; what destroys is aimed only at what the probe made.
 """
+
+from __future__ import annotations
+
+from netra_probe.acts.access import trespass
+from netra_probe.acts.caches import read_as_neighbour, read_in_turns
+from netra_probe.acts.connections import (
+    across_backends,
+    cut_and_resume,
+    late_close,
+    leave_and_join,
+    reconnect_storm,
+    two_tabs,
+)
+from netra_probe.acts.foreign_ids import (
+    burst,
+    claim_identity,
+    equal_ids,
+    follow_foreign,
+    stop_foreign_run,
+    stop_own_run,
+)
+from netra_probe.acts.lifecycle import disable, let_expire, log_out
+from netra_probe.acts.peers import frozen_peer, killed_peer, slow_reader
+from netra_probe.acts.pools import cancel_and_volley, churn, cut_replies, half_done, saturate
+from netra_probe.acts.refreshing import refresh_together
+from netra_probe.acts.shared_lines import share_a_line
+from netra_probe.acts.tokens import forge, sneak_in, take_turns
+
+__all__ = [
+    "across_backends",
+    "burst",
+    "cancel_and_volley",
+    "churn",
+    "claim_identity",
+    "cut_and_resume",
+    "cut_replies",
+    "disable",
+    "equal_ids",
+    "follow_foreign",
+    "forge",
+    "frozen_peer",
+    "half_done",
+    "killed_peer",
+    "late_close",
+    "leave_and_join",
+    "let_expire",
+    "log_out",
+    "read_as_neighbour",
+    "read_in_turns",
+    "reconnect_storm",
+    "refresh_together",
+    "saturate",
+    "share_a_line",
+    "slow_reader",
+    "sneak_in",
+    "stop_foreign_run",
+    "stop_own_run",
+    "take_turns",
+    "trespass",
+    "two_tabs",
+]
