@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from netra_probe import cleanup, lab_target
@@ -34,6 +35,8 @@ from netra_probe.verdict import CaseResult, CleanUp
 from netra_probe.wire import LiveWire, Wire
 
 Value = TypeVar("Value")
+#: Seconds between two readings of a number that has yet to fall.
+RELEASE_POLL = 0.05
 
 
 class Investigation:
@@ -68,6 +71,7 @@ class Investigation:
         self._everybody: list[User] = []
         self._mark = secrets.token_hex(4)
         self._window = 0
+        self._lowest: dict[str, int] = {}
         self._cases: list[CaseResult] = []
         self._banner = Banner(scenario=scenario, environment=environment)
 
@@ -144,19 +148,43 @@ class Investigation:
             await self.cache.keys(ids)
 
     async def gauge(self, cycle: int) -> None:
-        """Measure what a target holds on to: database connections and cache clients."""
-        if self.database is not None:
-            self._gauge("database", "PostgreSQL connections", await self.database.backends(), cycle)
-        if self.cache is not None:
-            self._gauge("cache", "Redis clients", await self.cache.clients(), cycle)
-        for number, url in enumerate(self.target.operator_urls, start=1):
-            state = await self._operator_state(url)
-            for name in ("connections", "tasks"):
-                if isinstance(state.get(name), int):
-                    self._gauge("operator", f"{name} of backend-{number}", state[name], cycle)
+        """Measure what a target holds on to: sockets and tasks, database connections, cache clients.
 
-    def _gauge(self, surface: str, name: str, value: int, cycle: int) -> None:
-        self.history.observe(actions.GAUGE, surface=surface, detail={"name": name, "value": value, "cycle": cycle})
+        A target takes a moment to notice that a client has gone. A number that is higher than it has ever been is read
+        again until it falls back or the ``release`` time-out is over; what is still held then is held.
+        """
+        readings: dict[tuple[str, str], Callable[[], Awaitable[int | None]]] = {}
+        if self.database is not None:
+            readings["database", "PostgreSQL connections"] = self.database.backends
+        if self.cache is not None:
+            readings["cache", "Redis clients"] = self.cache.clients
+        for number, url in enumerate(self.target.operator_urls, start=1):
+            for name in ("connections", "tasks"):
+                readings["operator", f"{name} of backend-{number}"] = partial(self._operator_count, url, name)
+        for (surface, name), read in readings.items():
+            value = await self._released(name, read)
+            if value is not None:
+                self.history.observe(
+                    actions.GAUGE, surface=surface, detail={"name": name, "value": value, "cycle": cycle}
+                )
+
+    async def _released(self, name: str, read: Callable[[], Awaitable[int | None]]) -> int | None:
+        value = await read()
+        lowest = self._lowest.get(name)
+        try:
+            async with asyncio.timeout(self.timeouts.release):
+                while value is not None and lowest is not None and value > lowest:
+                    await asyncio.sleep(RELEASE_POLL)
+                    value = await read()
+        except TimeoutError:
+            pass
+        if value is not None:
+            self._lowest[name] = value if lowest is None else min(value, lowest)
+        return value
+
+    async def _operator_count(self, url: str, name: str) -> int | None:
+        value = (await self._operator_state(url)).get(name)
+        return value if isinstance(value, int) else None
 
     async def _operator_state(self, url: str) -> dict[str, Any]:
         token = self.target.secret("operator_token")

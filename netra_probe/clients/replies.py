@@ -107,6 +107,7 @@ class Timeouts:
         run: from a question to the terminal event of its run.
         grace: after a terminal event, for what may still follow.
         close: for a closing handshake.
+        release: from the last client's leaving until the target has let go of what it held for it.
     """
 
     connect: float = 5.0
@@ -117,3 +118,4 @@ class Timeouts:
     run: float = 10.0
     grace: float = 1.0
     close: float = 2.0
+    release: float = 5.0

@@ -70,12 +70,13 @@ class RunStream:
                     return
                 yield line
         finally:
+            # First what needs no waiting: when the client hangs up, each further wait is cancelled, too.
+            services.hub.remove(self._subscription)
+            services.watch.remove(self._watched)
             if step is not None and not step.done():
                 step.cancel()
                 await asyncio.gather(step, return_exceptions=True)
             await reader.aclose()
-            services.hub.remove(self._subscription)
-            services.watch.remove(self._watched)
 
     async def _events(self) -> AsyncGenerator[str, None]:
         async for batch in self._subscription.batches():
