@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import TypeAlias
+
+import msgspec
 
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.runs import ENDS, REPORT, STARTED
@@ -23,20 +24,18 @@ _MILLISECONDS = 1e11
 Mark: TypeAlias = tuple[str, int | str]
 
 
-@dataclass(slots=True)
-class Stream:
+class Stream(msgspec.Struct, gc=False):
     """The events of one run on one connection, by their mark."""
 
     first: int
     last: int = -1
-    seen: dict[Mark, int] = field(default_factory=dict)
+    seen: dict[Mark, int] = {}
     #: The number that the next event has, where events are numbered.
     next: int | None = None
     timestamp: str | float | None = None
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct, gc=False):
     """One run as one user received it, over all connections."""
 
     user: str
@@ -44,7 +43,7 @@ class Run:
     thread: str
     first: int
     ended: int = -1
-    streams: dict[str | None, Stream] = field(default_factory=dict)
+    streams: dict[str | None, Stream] = {}
     #: Whether the numbers of the events were not simply one after the other on one connection.
     uneven: bool = False
 

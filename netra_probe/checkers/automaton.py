@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.groups import Groups
@@ -49,33 +51,31 @@ class AutomatonChecker(Checker):
         "the platform's event contract (netra-wire §6, F2); runtime verification against a finite automaton "
         "(Leucker and Schallhart, JLAP 78:293, 2009)"
     )
-    complexity = "time O(frames), memory O(open runs + the last 20,000 ended ones)"
+    complexity = "time O(frames), memory O(open runs + the last 5,000 ended ones)"
     inconclusive_when = "no run was seen, none ended, a run was still open at the end, or events cannot be told apart"
 
     def begin(self, window: Window) -> Pass:
         return AutomatonPass(window.start)
 
 
-@dataclass(slots=True)
-class Track:
+class Track(msgspec.Struct, gc=False):
     """One run as one connection saw it."""
 
     started: int = -1
     ended: int = -1
     report: int = -1
     last: int = -1
-    tools: list[tuple[str, int]] = field(default_factory=list)
+    tools: list[tuple[str, int]] = []
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct, gc=False):
     """One run of one user, over all connections that carried it."""
 
     user: str
     id: str
     thread: str
     first: int
-    tracks: dict[str | None, Track] = field(default_factory=dict)
+    tracks: dict[str | None, Track] = {}
     ended: bool = False
     #: Whether a connection came in the middle: then none may have seen both halves of a tool's work.
     scattered: bool = False

@@ -43,7 +43,7 @@ class DeliveryChecker(Checker):
         "reliable FIFO delivery (Hadzilacos and Toueg, Cornell TR 94-1425, 1994); total-queue and kafka workloads of "
         "Jepsen; netra-wire §6"
     )
-    complexity = "time O(frames), memory O(open runs + the last 20,000 ended ones)"
+    complexity = "time O(frames), memory O(open runs + the last 5,000 ended ones)"
     inconclusive_when = (
         "no event of a run was seen, no run ended, a question was still open, or a question stayed without an answer "
         "on a connection that was dead as well, or was cut off too shortly before the end"

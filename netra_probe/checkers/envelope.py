@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import deque
+
+import msgspec
 
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.recipients import Recipients
 from netra_probe.checkers.roster import witness
-from netra_probe.checkers.runs import KEPT_IDS, remember
+from netra_probe.checkers.runs import KEPT_IDS, KEPT_RUN_IDS, remember
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
@@ -41,7 +43,7 @@ class EnvelopeChecker(Checker):
     source = (
         "OWASP WSTG-ATHZ-02 bypassing authorization schema; OWASP ASVS 5.0 8.2.2 and 8.4.1; netra-wire §4 (welcome)"
     )
-    complexity = "time O(bytes of payload), memory O(ids), at most the last 200,000"
+    complexity = "time O(bytes of payload), memory O(ids), at most 250,000"
     inconclusive_when = (
         "no account is known, nothing was delivered, nobody was sent an id of their own, nobody else was looking, or "
         "an open socket gave no sign of life after the others' deliveries"
@@ -51,8 +53,7 @@ class EnvelopeChecker(Checker):
         return EnvelopePass(window.start)
 
 
-@dataclass(frozen=True, slots=True)
-class Owned:
+class Owned(msgspec.Struct, frozen=True, gc=False):
     """Whose an id is, what it names, and the operation that says so."""
 
     user: str
@@ -75,6 +76,9 @@ class EnvelopePass(Pass):
         self._recipients = Recipients()
         self._account: dict[str, str] = {}
         self._owned: dict[str, Owned] = {}
+        #: Runs and other objects in the order they became known: the first is the first to be forgotten.
+        self._runs: deque[str] = deque()
+        self._objects: deque[str] = deque()
         #: id → user → first operation that showed it, for ids that nobody is known to own yet.
         self._waiting: dict[str, dict[str, tuple[int, str]]] = {}
         self._quoted: set[tuple[str, str]] = set()
@@ -181,9 +185,11 @@ class EnvelopePass(Pass):
             if owned.index >= self._start and (owned.user, id) not in self._quoted:
                 self._record(known, owned.user, "rest", owned.index, None)
             return
-        if len(self._owned) >= KEPT_IDS:
-            oldest = next((id for id, owned in self._owned.items() if owned.kind != "user"), id)
-            self._owned.pop(oldest, None)
+        if owned.kind != "user":
+            order, most = (self._runs, KEPT_RUN_IDS) if owned.kind == "run" else (self._objects, KEPT_IDS)
+            order.append(id)
+            if len(order) > most:
+                self._owned.pop(order.popleft(), None)
         self._owned[id] = owned
         for user, (index, surface) in self._waiting.pop(id, {}).items():
             if user == owned.user:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeVar
+
+import msgspec
 
 from netra_probe.history.frames import RUN_EVENTS
 from netra_probe.history.operation import Operation
@@ -19,15 +20,15 @@ EVENTS = frozenset(RUN_EVENTS) | ENDS
 #: Statuses by which an end says that somebody wanted it.
 CANCELLED = frozenset({"cancelled", "canceled", "stopped", "aborted", "interrupted"})
 #: Ended runs that are remembered, to recognise what comes too late; the oldest are forgotten.
-KEPT_RUNS = 20_000
+KEPT_RUNS = 5_000
 #: Ids of threads, runs and questions that are remembered, likewise.
 KEPT_IDS = 200_000
+KEPT_RUN_IDS = 50_000
 
 Value = TypeVar("Value")
 
 
-@dataclass(slots=True)
-class Ask:
+class Ask(msgspec.Struct, gc=False):
     """One question: who asked, and what came of it (``outcome`` is "" while it is open)."""
 
     index: int
@@ -103,7 +104,7 @@ class Claims:
         """A run or turn id that answers a question of this user."""
         first = self._first.get(id)
         if first is None:
-            remember(self._first, id, user)
+            remember(self._first, id, user, KEPT_RUN_IDS)
         elif first != user:
             self._more.setdefault(id, set()).add(user)
 
