@@ -1,10 +1,10 @@
-"""Faults of pooled connections (P1 to P4): what one borrower leaves behind for the next."""
+"""Faults of pooled connections (P1 to P3): what one borrower leaves behind for the next."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,10 +24,32 @@ class _NotReset(asyncpg.Connection):  # type: ignore[misc]
 
 
 class _NotRolledBack(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that goes back into its pool as it is: an open transaction and all."""
+    """A connection whose statements cannot be interrupted, and that goes back into its pool as it is."""
 
     async def reset(self, *, timeout: float | None = None) -> None:
         """Leave everything as it is."""
+
+    async def execute(self, *arguments: Any, **options: Any) -> Any:
+        return await _to_its_end(super().execute(*arguments, **options))
+
+    async def fetch(self, *arguments: Any, **options: Any) -> Any:
+        return await _to_its_end(super().fetch(*arguments, **options))
+
+    async def fetchrow(self, *arguments: Any, **options: Any) -> Any:
+        return await _to_its_end(super().fetchrow(*arguments, **options))
+
+    async def fetchval(self, *arguments: Any, **options: Any) -> Any:
+        return await _to_its_end(super().fetchval(*arguments, **options))
+
+
+async def _to_its_end(statement: Coroutine[Any, Any, Any]) -> Any:
+    """Let a statement end although its caller is cancelled meanwhile."""
+    task = asyncio.create_task(statement)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
 
 
 @register
@@ -93,7 +115,7 @@ class ReturnedInTransaction(Fault):
 
     Breaks: DatabaseManager.
     Incident: ``except Exception: rollback`` around a session, which a cancellation passes by since it is no
-        ``Exception`` from Python 3.8 on; sessions of SQLAlchemy returned from a cancelled task.
+        ``Exception`` from Python 3.8 on, with single statements shielded from being interrupted.
     Trigger: a client hangs up in the middle of a write of several rows; then anybody uses the connection.
     Symptom: the next borrower goes on in the open transaction and commits it: half of a batch is there.
     """
@@ -131,7 +153,6 @@ class ReturnedInTransaction(Fault):
                     try:
                         yield connection
                     except asyncio.CancelledError:
-                        # the statement may still be on its way: what became of it shows at the next borrower
                         self._left_open.add(connection.get_server_pid())
                         raise
                     except BaseException:
@@ -145,10 +166,7 @@ class ReturnedInTransaction(Fault):
                 if pid not in self._left_open:
                     return False
                 self._left_open.discard(pid)
-                try:
-                    written = await connection.fetchval("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
-                except asyncpg.PostgresError:
-                    written = False  # its last statement was cancelled in time: there is nothing to commit
+                written = await connection.fetchval("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
                 if not written or not fault.fires():
                     await connection.execute("ROLLBACK")
                     return False
@@ -232,56 +250,3 @@ class _Line:
     async def _hang_up(self) -> None:
         self._under_way.clear()
         await self._connection.disconnect(nowait=True)
-
-
-@register
-class LeakOnDisconnect(Fault):
-    """P4: each socket gets a connection to Redis and a task of its own, and its end gives neither back.
-
-    Breaks: WebSocketSession.
-    Incident: a listener per socket, started with ``create_task`` and forgotten; servers that run out of descriptors or
-        of ``maxclients`` some days after each release.
-    Trigger: sockets that come and go.
-    Symptom: the number of Redis clients (and of tasks) grows by one with each socket that was ever open.
-    """
-
-    id = "P4"
-    layer = "pools"
-    title = "connection and task leak on disconnect"
-    breaks = "WebSocketSession"
-    incident = "a listener per socket that nobody ends"
-    trigger = "open a socket to /ws and close it, again and again; count Redis clients (CLIENT LIST) after each cycle"
-    symptom = "one more Redis client and one more task for each socket ever opened"
-    checkers = ("C10", "C11")
-
-    def install(self, parts: Parts) -> None:
-        """Replace the session by one with a listener that outlives it."""
-        fault = self
-        healthy: type[Any] = parts["WebSocketSession"]
-        forgotten: set[asyncio.Task[None]] = set()
-
-        class ListeningSession(healthy):  # type: ignore[misc]
-            async def run(self) -> None:
-                fault.reached()
-                connection = self.services.redis.connection_pool.make_connection()
-                await connection.connect()
-                listener = asyncio.create_task(self._listen(connection), name=f"{self.connection_id}:listener")
-                forgotten.add(listener)
-                try:
-                    await super().run()
-                finally:
-                    if fault.fires():
-                        fault.triggered()
-                    else:
-                        listener.cancel()
-                        forgotten.discard(listener)
-
-            async def _listen(self, connection: Any) -> None:
-                try:
-                    await connection.send_command("SUBSCRIBE", f"user:{self.principal.user_id}:presence")
-                    while True:
-                        await connection.read_response()
-                finally:
-                    await connection.disconnect(nowait=True)
-
-        parts["WebSocketSession"] = ListeningSession
