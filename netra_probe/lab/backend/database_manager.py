@@ -150,6 +150,8 @@ class DatabaseManager:
         try:
             yield connection
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+            if connection.is_closed():
+                self._breaker.unreachable()
             refusal = _refusal(error)
             if refusal is None:
                 raise
