@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from netra_probe.investigation import Investigation
     from netra_probe.users import User
 
-__all__ = ["cancel_and_volley", "churn", "cut_replies", "freshen", "half_done", "saturate"]
+__all__ = ["borrow_in_turn", "cancel_and_volley", "churn", "cut_replies", "freshen", "half_done", "saturate"]
 
 #: Seconds after the last byte of a request at which it is hung up on: while it is read, authenticated, at the cache, at
 #: the database, and about to be answered.
-MOMENTS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03)
+MOMENTS = (0.005, 0.0, 0.01, 0.02, 0.03)
 #: Routes whose answer is the user's own, and that a hung-up client leaves in the middle of something.
 READS = ("/api/threads", "/api/users/me", "/api/user/me", "/api/spend", "/api/chat/messages")
 STREAM = "/api/chat/stream"
@@ -47,6 +47,7 @@ async def cancel_and_volley(
     """
     permit(probe, Mode.ATTACK, "hanging up on requests")
     others = list(others) or [user for user in probe.users if user is not canceller]
+    acting = names((canceller, *others))
     reads = [route for candidate in READS if (route := offered(probe, "GET", candidate))]
     everybody = [canceller, *others]
     clients = {user.name: backend_client(probe, user, backend) for user in everybody}
@@ -58,10 +59,10 @@ async def cancel_and_volley(
             hung_up += isinstance(outcome, Unreachable | Answered)
             read += await _volley(others, clients, threads, reads[:2])
             others.reverse()
-        read += await _volley(everybody, clients, threads, reads, fresh=True)
+        read += await _volley(everybody, clients, threads, reads)
         everybody.reverse()
     await _close(clients)
-    return Outcome(act="cancel and volley", users=names(everybody), counts={"hung up": hung_up, "read": read})
+    return Outcome(act="cancel and volley", users=acting, counts={"hung up": hung_up, "read": read})
 
 
 async def cut_replies(
@@ -82,9 +83,31 @@ async def cut_replies(
                 cut += 1
             await link.resume(http)
             await asking
-            read += await _volley([*others, victim], clients, threads, ["/api/threads"], fresh=True)
+            read += await _volley([*others, victim], clients, threads, ["/api/threads"])
         await _close(clients)
     return Outcome(act="cut replies", users=names((victim, *others)), counts={"cut": cut, "read": read})
+
+
+async def borrow_in_turn(
+    probe: Investigation, users: Sequence[User] = (), *, rounds: int = 3, backend: int = 0
+) -> Outcome:
+    """One after the other, on one backend, everybody reads what is theirs and then writes.
+
+    A pool hands out the connection that was used last: whoever reads borrows the one that somebody else has just
+    written on, with what was set on it (P1). What is read was never read before, so that nothing comes from a cache.
+    """
+    users = list(users) or probe.users
+    reads = [route for candidate in READS if (route := offered(probe, "GET", candidate))]
+    clients = {user.name: backend_client(probe, user, backend) for user in users}
+    threads = {user.name: await _thread(user, clients[user.name]) for user in users}
+    read = 0
+    for _ in range(rounds):
+        for route in reads:
+            for user in users:
+                read += bool(await clients[user.name].http.request("GET", route))
+                await freshen(user, clients[user.name], threads[user.name])
+    await _close(clients)
+    return Outcome(act="borrowed in turn", users=names(users), counts={"read": read})
 
 
 async def saturate(
@@ -160,21 +183,9 @@ async def _thread(user: User, client: BackendClient) -> str:
 
 
 async def _volley(
-    users: Sequence[User],
-    clients: dict[str, BackendClient],
-    threads: dict[str, str],
-    routes: Sequence[str],
-    *,
-    fresh: bool = False,
+    users: Sequence[User], clients: dict[str, BackendClient], threads: dict[str, str], routes: Sequence[str]
 ) -> int:
-    """Everybody in turn reads what is theirs, so that each is the next one after somebody else; how often it worked.
-
-    Arguments:
-        fresh: everybody changes something first, so that an answer that comes to the wrong one is nobody's old answer.
-    """
-    if fresh:
-        for user in users:
-            await freshen(user, clients[user.name], threads[user.name])
+    """Everybody in turn reads what is theirs, so that each is the next one after somebody else; how often it worked."""
     read = 0
     for number in range(len(routes) + 1):
         for user in users:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 #: Servers read bodies in pieces of 65,536 bytes, and go on reading in another task for what is larger.
 LARGE = 70_000
 #: Routes that say who one is, or show what one has.
-OWN_THINGS = ("/api/threads", "/api/users/me", "/api/user/me", "/api/spend")
-#: Routes that take a large body of one's own: the profile, a thread of one's own, a new thread.
+OWN_THINGS = ("/api/threads", "/api/users/me", "/api/user/me")
+#: Routes that take a large body of one's own; where there is none, a new thread does.
 PROFILES = ("/api/users/me", "/api/user/me")
 
 
@@ -32,51 +32,63 @@ async def share_a_line(
     """Let users take turns on one kept-alive connection: small requests, a large body, the next user, and nobody.
 
     What a server keeps by connection instead of by request shows in the answer to the next one on the line (X2, P1);
-    who shows no token must not be anybody. ``same line`` counts the responses that came over the very connection of
-    the one before: without them nothing was tried.
+    who shows no token must not be anybody. Each response says in the history whether it came over the very connection
+    of the one before (``line``): where none did, nothing was tried.
     """
     permit(probe, Mode.PROBE, "sending large bodies")
     users = list(users) or probe.users
-    number = backend % len(probe.target.backend_urls)
-    http = probe.wire.http(
-        probe.target.backend_urls[number], surface="rest", backend=f"backend-{number + 1}", pinned="shared-line/rest"
-    )
-    reads = [route for candidate in OWN_THINGS if (route := offered(probe, "GET", candidate))]
-    profile = offered(probe, "PUT", *PROFILES)
-    read = refused = large = 0
-    try:
-        threads = {user.name: await user.new_thread() for user in users}
-        for user in users:
-            read += await _read_own(http, reads, user, threads[user.name])
-        for sender, successor in [*pairwise(users), (users[-1], users[0])]:
-            await freshen(sender, sender.rest, threads[sender.name])
-            large += bool(await _send_large(http, sender, profile, size))
-            read += await _read_own(http, reads, successor, threads[successor.name])
-            large += bool(await _send_large(http, sender, profile, size))
-            refused += sum([isinstance(await _get(http, route, None), Refused) for route in reads])
-        if profile:
-            for user in users:
-                await http.request("PUT", profile, json={"preferences": {}}, **_as(user))
-    finally:
-        await http.close()
-    counts = {"read": read, "large bodies": large, "anonymous refused": refused}
+    threads = {user.name: await user.new_thread() for user in users}
+    pairs = [*pairwise(users), (users[-1], users[0])]
+    counts = {"read": 0, "refused": 0, "large bodies": 0}
+    for number, (sender, successor) in enumerate(pairs, start=1):
+        line = _line(probe, number, backend)
+        try:
+            await _take_turns(probe, line, sender, successor, threads, size, counts)
+        finally:
+            await line.close()
     return Outcome(act="shared line", users=names(users), counts=counts)
 
 
-async def _read_own(http: Http, routes: Sequence[str], user: User, thread: str) -> int:
-    """Let a user read what is theirs; how often it worked."""
-    read = sum([bool(await _get(http, route, user)) for route in routes])
-    if thread:
-        read += bool(await http.request("GET", "/api/threads/{id}", path={"id": thread}, **_as(user)))
-    return read
-
-
-async def _send_large(http: Http, user: User, profile: str, size: int) -> Reply:
-    """A body of this size in the name of a user, to a place where only they will ever see it."""
-    blob = "x" * size
+async def _take_turns(
+    probe: Investigation,
+    line: Http,
+    sender: User,
+    successor: User,
+    threads: Mapping[str, str],
+    size: int,
+    counts: dict[str, int],
+) -> None:
+    """One user's requests on a line, each followed by one of somebody else's: small ones first, then large ones."""
+    reads = [route for candidate in OWN_THINGS if (route := offered(probe, "GET", candidate))]
+    profile = offered(probe, "PUT", *PROFILES)
+    for large in (False, True):
+        for route in reads:
+            for reader in (successor, None):
+                # What the sender has was never read before: an answer with it in is nobody's old answer.
+                await freshen(sender, sender.rest, threads[sender.name])
+                body = "x" * size if large else ""
+                sent = await _send(line, sender, profile, body)
+                counts["large bodies"] += large and bool(sent)
+                reply = await _get(line, route, reader)
+                counts["read" if reader else "refused"] += bool(reply) if reader else isinstance(reply, Refused)
     if profile:
-        return await http.request("PUT", profile, json={"preferences": {"blob": blob}}, **_as(user))
-    return await http.request("POST", "/api/threads", json={"title": "Budget", "metadata": {"blob": blob}}, **_as(user))
+        await _send(line, sender, profile, "")
+
+
+def _line(probe: Investigation, number: int, backend: int) -> Http:
+    """One more connection that several users will share."""
+    at = backend % len(probe.target.backend_urls)
+    return probe.wire.http(
+        probe.target.backend_urls[at], surface="rest", backend=f"backend-{at + 1}", pinned=f"shared-line-{number}/rest"
+    )
+
+
+async def _send(line: Http, user: User, profile: str, blob: str) -> Reply:
+    """A body in the name of a user, to a place where only they will ever see it."""
+    if profile:
+        return await line.request("PUT", profile, json={"preferences": {"blob": blob}}, **_as(user))
+    body = {"title": "Budget", "metadata": {"blob": blob}}
+    return await line.request("POST", "/api/threads", json=body, **_as(user))
 
 
 async def _get(http: Http, route: str, user: User | None) -> Reply:
