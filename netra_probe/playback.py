@@ -78,8 +78,12 @@ class ReplayHttp(Http):
             return Unreachable(
                 reason=str(done.detail.get("reason", "")), sent=done.type == "info", operation=done.index
             )
-        kind = Answered if done.status < 400 else Refused if done.status < 500 else Broken
-        return kind(status=done.status, body=_decoded(done.payload), operation=done.index)
+        body = _decoded(done.payload)
+        if done.status < 400:
+            location = str(done.detail.get("location", ""))
+            return Answered(status=done.status, body=body, location=location, operation=done.index)
+        kind = Refused if done.status < 500 else Broken
+        return kind(status=done.status, body=body, operation=done.index)
 
     async def close(self) -> None:
         pass

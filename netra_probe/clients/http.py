@@ -7,7 +7,7 @@ import itertools
 import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import httpx
 import msgspec
@@ -88,6 +88,7 @@ class Http:
         route: str,
         *,
         json: Any = None,
+        form: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         token: Secret | None = None,
@@ -102,6 +103,7 @@ class Http:
 
         Arguments:
             method, route: as in OpenAPI, such as ``GET`` and ``/api/threads/{id}``; ``path`` fills the braces.
+            json, form: the body, as JSON or as a browser sends a form.
             token: bearer token instead of the client's own.
             anonymous: send no token at all.
             attempt: marks an act that must not succeed: ``{"attempt", "object", "owner", "expect"}``.
@@ -127,7 +129,7 @@ class Http:
             backend=self.backend,
             surface=self.surface,
             nonce=nonce,
-            payload="" if json is None else msgspec.json.encode(json).decode(),
+            payload=urlencode(form) if form is not None else _text(json),
             detail={
                 "path": url,
                 **({"query": dict(query)} if query else {}),
@@ -138,7 +140,7 @@ class Http:
         url, around, extra = self._way(url, extensions or {})
         try:
             response = await self._client.request(
-                method, url, json=json, params=query, headers={**sent, **around}, extensions=extra
+                method, url, json=json, data=form, params=query, headers={**sent, **around}, extensions=extra
             )
         except asyncio.CancelledError:
             self.history.complete(call, "info", detail={"reason": CANCELLED})
@@ -210,13 +212,17 @@ class Http:
             detail["location"] = location
         done = self.history.complete(call, outcome, status=status, payload=text, ids=read_ids(body), detail=detail)
         if status < 400:
-            return Answered(status=status, body=body, operation=done.index)
+            return Answered(status=status, body=body, location=location or "", operation=done.index)
         if status < 500:
             return Refused(status=status, body=body, operation=done.index)
         return Broken(status=status, body=body, operation=done.index)
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def _text(json: Any) -> str:
+    return "" if json is None else msgspec.json.encode(json).decode()
 
 
 def _line(response: httpx.Response) -> str:

@@ -18,10 +18,11 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """The target did it; ``body`` is the decoded JSON, or the text."""
+    """The target did it; ``body`` is the decoded JSON, or the text; ``location`` where it sends one on to."""
 
     status: int = 200
     body: Any = field(default=None, repr=False)
+    location: str = field(default="", repr=False)
     #: Index of the completion in the history.
     operation: int = field(default=-1, repr=False, compare=False)
 
