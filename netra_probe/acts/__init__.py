@@ -30,14 +30,20 @@ from netra_probe.acts.foreign_ids import (
     stop_own_run,
 )
 from netra_probe.acts.lifecycle import disable, let_expire, log_out
+from netra_probe.acts.oauth import log_in_through
 from netra_probe.acts.peers import frozen_peer, killed_peer, slow_reader
 from netra_probe.acts.pools import cancel_and_volley, churn, cut_replies, half_done, saturate
+from netra_probe.acts.references import refer_to_foreign
 from netra_probe.acts.refreshing import refresh_together
+from netra_probe.acts.sameness import ask_alike, follow_on, use_one_label
 from netra_probe.acts.shared_lines import share_a_line
 from netra_probe.acts.tokens import forge, sneak_in, take_turns
+from netra_probe.acts.transactions import append_together, spend_together
 
 __all__ = [
     "across_backends",
+    "append_together",
+    "ask_alike",
     "burst",
     "cancel_and_volley",
     "churn",
@@ -47,6 +53,7 @@ __all__ = [
     "disable",
     "equal_ids",
     "follow_foreign",
+    "follow_on",
     "forge",
     "frozen_peer",
     "half_done",
@@ -54,18 +61,22 @@ __all__ = [
     "late_close",
     "leave_and_join",
     "let_expire",
+    "log_in_through",
     "log_out",
     "read_as_neighbour",
     "read_in_turns",
     "reconnect_storm",
+    "refer_to_foreign",
     "refresh_together",
     "saturate",
     "share_a_line",
     "slow_reader",
     "sneak_in",
+    "spend_together",
     "stop_foreign_run",
     "stop_own_run",
     "take_turns",
     "trespass",
     "two_tabs",
+    "use_one_label",
 ]
