@@ -128,9 +128,10 @@ async def leave_and_join(
         return Outcome(act="leave and join", users=(leaver.name,), missing="a connection")
     asking = probe.start([leaver.ask(QUESTION, socket=socket)])
     await until_run_begins(probe, socket)
-    point = resume_point(socket)
     await socket.close()
     (run,) = await asking
+    # Only now is it known what came last: events go on arriving until the close is complete.
+    point = resume_point(socket)
     async with tabs(joiners, backend=backend) as joined:
         # Their runs began after the one that goes on without its user: when they are over, so is that.
         others = await everybody_asks(joiners, joined)
