@@ -126,7 +126,7 @@ HELD_UP_SECONDS = 0.1
 class FanOut:
     """The one loop of a process that writes to all sockets in turn, and whether it is down just now."""
 
-    RESTART_SECONDS = 2.0
+    RESTART_SECONDS = 3.0
 
     def __init__(self) -> None:
         self.turn = asyncio.Lock()
@@ -157,8 +157,8 @@ class FanOutStopsAtBadPeer(Fault):
     Incident: ``for websocket in connections: await websocket.send(...)``, "the naive way" of the websockets
         documentation on broadcasting: the slowest peer sets the pace of all and an exception ends the loop.
     Trigger: another user's connection to the same backend is cut without a closing handshake in the middle of a run
-        (or before another event of theirs), or stops reading while more than about 150 KB are sent to it.
-    Symptom: after the death all others on that backend lose their events of the next two seconds; beside a frozen
+        (or before another event of theirs), or stops reading while more than about 250 KB are sent to it.
+    Symptom: after the death all others on that backend lose their events of the next three seconds; beside a frozen
         peer all others wait, up to five seconds. Other backends are not affected.
     """
 
@@ -169,7 +169,7 @@ class FanOutStopsAtBadPeer(Fault):
     incident = "the naive broadcast loop: await send() to each peer in turn"
     trigger = (
         "A and B on one backend; kill A's TCP connection (no close frame) while A's run is in progress, B runs within "
-        "2 s; or A stops reading with > 150 KB on its way, B runs"
+        "3 s; or A stops reading with > 250 KB on its way (6 runs of 5 KB), B runs"
     )
     symptom = "B loses events (A killed) or waits up to 5 s for them (A frozen), on that backend only"
     checkers = ("C3", "C11")

@@ -15,7 +15,9 @@ from netra_probe.lab.shared.faults import Fault, Parts, register
 
 from .slow_links import narrow_send_buffers
 
-QUEUED_EVENTS = 16
+QUEUED_EVENTS = 8
+GRACE_SECONDS = 0.25
+"""A peer that reads empties the queue in this time; one that does not is slow from then on (W8)."""
 JITTER_SECONDS = 0.01
 
 
@@ -26,8 +28,8 @@ class BoundedQueueDrops(Fault):
     Breaks: WebSocketSession.
     Incident: ``put_nowait`` with the QueueFull swallowed (in Go ``select`` with a ``default``), there to protect the
         server from slow readers, without closing them or telling them that they have missed something.
-    Trigger: a client stops reading while more than about 150 KB are on their way to it (about ten runs of 2 KB
-        questions, or three of 6 KB), then reads on.
+    Trigger: a client stops reading while more than about 250 KB are on their way to it (twenty runs, or six with
+        5 KB of text), then reads on.
     Symptom: gaps in the sequence numbers of its runs, often no last event; the connection stays open, nothing foreign
         appears, quick readers lose nothing.
     """
@@ -37,7 +39,7 @@ class BoundedQueueDrops(Fault):
     title = "bounded queue drops for slow readers"
     breaks = "WebSocketSession._deliver"
     incident = "put_nowait with QueueFull swallowed"
-    trigger = "A stops reading its socket, has > 150 KB of run events produced (ten runs of 2 KB text), reads on"
+    trigger = "A stops reading its socket, has > 250 KB of events produced (20 short runs, or 6 of 5 KB), reads on"
     symptom = "gaps in seq and runs without a terminal event on an open connection"
     checkers = ("C3", "C4")
 
@@ -49,6 +51,8 @@ class BoundedQueueDrops(Fault):
         class QueueingSession(healthy):  # type: ignore[misc]
             async def _serve(self) -> None:
                 self._queue: asyncio.Queue[Any] = asyncio.Queue(QUEUED_EVENTS)
+                self._taken = asyncio.Event()
+                self._slow = False
                 sender = asyncio.create_task(self._send_queued())
                 try:
                     await super()._serve()
@@ -59,19 +63,25 @@ class BoundedQueueDrops(Fault):
             async def _deliver(self, batch: Sequence[Any]) -> None:
                 for entry in batch:
                     fault.reached()
-                    await asyncio.sleep(0)  # the sender's turn: it empties the queue unless its peer does not read
-                    if not fault.fires():
-                        await self._queue.put(entry)
-                        continue
-                    try:
-                        self._queue.put_nowait(entry)
-                    except asyncio.QueueFull:
+                    if not await self._has_room() and fault.fires():
                         fault.triggered()
+                    else:
+                        await self._queue.put(entry)
                 self._subscription.cursor = batch[-1].cursor
+
+            async def _has_room(self) -> bool:
+                if self._queue.full() and not self._slow:
+                    self._taken.clear()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(GRACE_SECONDS):
+                            await self._taken.wait()
+                self._slow = self._queue.full()
+                return not self._slow
 
             async def _send_queued(self) -> None:
                 while True:
                     entry = await self._queue.get()
+                    self._taken.set()
                     frame = json.dumps({**entry.event, "cursor": entry.cursor}, ensure_ascii=False)
                     with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected, RuntimeError):
                         async with self._sending:
@@ -151,8 +161,10 @@ class TaskPerEvent(Fault):
 
             async def _send(self, event: Mapping[str, Any]) -> None:
                 fault.reached()
-                delay = random.uniform(0, JITTER_SECONDS) if fault.fires() else 0.0
-                task = asyncio.create_task(self._send_later(event, delay))
+                if not fault.fires():
+                    await super()._send(event)
+                    return
+                task = asyncio.create_task(self._send_later(event, random.uniform(0, JITTER_SECONDS)))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
 

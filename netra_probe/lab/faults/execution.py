@@ -16,6 +16,8 @@ from netra_probe.lab.shared.faults import Fault, Parts, register
 
 LARGE_BODY = 65_536
 """Above this uvicorn pauses reading, and it is the resuming that carries a context over (X2)."""
+IDLE_SECONDS = 5.0
+"""A worker that has had no job for so long has ended; the next job starts another (X3)."""
 
 
 @register
@@ -137,12 +139,13 @@ class ContextVariableKept(Fault):
 
 @register
 class WorkerKeepsCreator(Fault):
-    """X3: the background worker is started by the first job and does all later ones in that job's context.
+    """X3: the background worker is started by the first job and does the later ones in that job's context.
 
     Breaks: BackgroundWorker.
     Incident: a task copies the context in which it is created, so a worker task that the first request starts lazily
-        keeps that request's user, tracing and tenant for the life of the process.
-    Trigger: a job of one user (POST /api/exports), then a job of another user on the same backend.
+        keeps that request's user, tracing and tenant as long as it lives.
+    Trigger: a job of one user (POST /api/exports), then a job of another user on the same backend, within five seconds
+        of the last job (an idle worker ends).
     Symptom: later exports hold the first user's data and belong to them; the first user is told about exports that
         they never asked for, the others wait for ever.
     """
@@ -152,7 +155,7 @@ class WorkerKeepsCreator(Fault):
     title = "background worker keeps its creator's context"
     breaks = "BackgroundWorker"
     incident = "a lazily started worker task that copied the first request's context"
-    trigger = "A: POST /api/exports; then B: POST /api/exports {label} on the same backend"
+    trigger = "A: POST /api/exports; then B: POST /api/exports {label} on the same backend within 5 s"
     symptom = "B's export is made from A's data, belongs to A and is announced to A; B's stays queued"
     checkers = ("C2", "C12")
 
@@ -163,11 +166,13 @@ class WorkerKeepsCreator(Fault):
 
         class LazyWorker(healthy):  # type: ignore[misc]
             creator: Any = None
+            last_job = 0.0
 
             async def carry_out(self, context: Any, job: Any) -> None:
                 fault.reached()
-                if self.creator is None:
+                if self.creator is None or time.monotonic() - self.last_job > IDLE_SECONDS:
                     self.creator = context
+                self.last_job = time.monotonic()
                 if self.creator.user_id != context.user_id and fault.fires():
                     fault.triggered()
                     context = self.creator

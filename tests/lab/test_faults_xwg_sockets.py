@@ -1,0 +1,300 @@
+"""Faults of sockets and scale-out: driven over the wire, each is reached, triggered, seen; healthy labs are clean."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from backend_client import LAST, ORDER, PATIENCE, RUN_EVENTS, Frame, Socket, register_in, rest
+from faulty_labs import Drive, FaultyLabs, check
+from people import Person
+
+from netra_probe.lab import Lab
+
+GROUPS = (("W2", "W4", "W10", "W11"), ("W3", "W6", "W8", "W9"), ("W5", "W13", "F4"))
+ROUNDS = 20
+SLOWNESS_SECONDS = 1.0
+"""How long a slow reader does not read."""
+RUN_SECONDS = 3.0
+"""Longer than any run of the healthy lab; a socket without its run's end by then will not get it."""
+
+
+async def pair(lab: Lab) -> tuple[Person, Person]:
+    """Two people who have not met."""
+    return await register_in(lab, "alice"), await register_in(lab, "bob")
+
+
+async def runs_over(lab: Lab, who: Person, number: int) -> list[str]:
+    """Wait until so many runs of a user have ended, in whatever way; returns their ids."""
+    async with rest(lab, who) as client, asyncio.timeout(PATIENCE):
+        while True:
+            runs = (await client.get("/api/runs", params={"limit": 100})).json()["runs"]
+            over = [run["id"] for run in runs if run["status"] != "in_progress"]
+            if len(over) >= number:
+                return over
+
+
+async def ends(socket: Socket, runs: int = 1) -> bool:
+    """Read on; true when so many runs end on this socket before the wait is over."""
+    try:
+        async with asyncio.timeout(RUN_SECONDS):
+            await socket.until_ended(runs)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def settled(lab: Lab, *sockets: Socket) -> None:
+    """Wait until no agent works any more, then for what is in flight."""
+    await asyncio.gather(*(socket.quiet() for socket in sockets))  # what was said before is being done now
+    async with asyncio.timeout(PATIENCE):
+        while any(lab.status()["services"][name]["agents"]["runs"] for name in ("backend-1", "backend-2")):
+            await asyncio.gather(*(socket.quiet() for socket in sockets))
+    await asyncio.gather(*(socket.quiet() for socket in sockets))
+
+
+def complete(frames: list[Frame], run_id: str) -> bool:
+    """Every event of the run came once and in order."""
+    return [frame["seq"] for frame in frames if frame.get("run_id") == run_id] == list(range(1, len(ORDER) + 1))
+
+
+async def claiming_to_be_somebody_else(lab: Lab) -> list[bool]:
+    """W2: Bob claims Alice's id in the URL, Carol claims it in a message."""
+    alice, bob = await pair(lab)
+    carol, secret = await register_in(lab, "carol"), secrets.token_hex(8)
+    async with (
+        Socket(lab, alice) as hers,
+        Socket(lab, bob, 1, query=f"?user_id={alice.id}") as his,
+        Socket(lab, carol) as third,
+    ):
+        assert his.welcome["data"]["user_id"] == bob.id
+        await third.say("user_typing", user_id=alice.id)
+        await third.until_type("ack")
+        await hers.say("chat", content=f"My secret is {secret}")
+        assert (await hers.until_ended())[-1]["type"] == "final_report"
+        await settled(lab, his, third)
+    return [secret in json.dumps(socket.frames) for socket in (his, third)]
+
+
+async def subscribing_to_a_foreign_thread(lab: Lab) -> list[bool]:
+    """W4: Bob subscribes to Alice's thread, Carol switches to it."""
+    alice, bob = await pair(lab)
+    carol, secret = await register_in(lab, "carol"), secrets.token_hex(8)
+    async with rest(lab, alice) as client:
+        thread_id = (await client.post("/api/threads", json={})).json()["id"]
+    async with Socket(lab, alice) as hers, Socket(lab, bob, 1) as his, Socket(lab, carol) as third:
+        await his.say("subscribe", thread_id=thread_id)
+        confirmed = (await his.next())["type"] == "system_message"
+        await third.say("switch_thread", thread_id=thread_id)
+        assert (await third.next())["error_code"] == "FORBIDDEN"
+        await hers.say("chat", content=f"My secret is {secret}", thread_id=thread_id)
+        assert (await hers.until_ended())[-1]["type"] == "final_report"
+        await settled(lab, his, third)
+    return [confirmed, *(secret in json.dumps(socket.frames) for socket in (his, third))]
+
+
+async def a_slow_reader(lab: Lab) -> list[bool]:
+    """W8: Alice does not read one of her sockets while ten runs are worked on, then reads on; the other is quick."""
+    alice = await register_in(lab, "alice")
+    async with Socket(lab, alice, 0, compression=None) as quick, Socket(lab, alice, 1, compression=None) as slow:
+        slow.connection.transport.pause_reading()
+        for _ in range(10):
+            await quick.say("chat", content=secrets.token_hex(2500))
+        runs = {event["run_id"] for event in await quick.until_ended(10)}
+        assert all(complete(quick.frames, run_id) for run_id in runs)
+        await asyncio.sleep(SLOWNESS_SECONDS)
+        slow.connection.transport.resume_reading()
+        await ends(slow, len(runs))
+    missing = [run_id for run_id in runs if not complete(slow.frames, run_id)]
+    ended = {frame["run_id"] for frame in slow.frames if frame["type"] in LAST}
+    return [bool(missing), len(ended) < len(runs)]
+
+
+async def order_of_events(lab: Lab) -> list[bool]:
+    """W10: in which order the events of a few runs arrive."""
+    alice = await register_in(lab, "alice")
+    async with Socket(lab, alice) as socket:
+        for _ in range(3):
+            await socket.say("chat", content="One after the other")
+            await settled(lab, socket)  # some events come after the last one
+    numbers: dict[str, list[int]] = {}
+    for frame in socket.frames:
+        if frame["type"] in RUN_EVENTS:
+            numbers.setdefault(frame["run_id"], []).append(frame["seq"])
+    return [any(seen != sorted(seen) for seen in numbers.values())]
+
+
+async def a_socket_after_logout(lab: Lab) -> list[bool]:
+    """W11: Alice logs out with a socket open."""
+    alice = await register_in(lab, "alice")
+    async with Socket(lab, alice) as socket:
+        async with httpx.AsyncClient(base_url=lab.parameters["auth_url"]) as auth:
+            assert (await auth.post("/auth/logout", headers=alice.headers)).status_code == 200
+        try:
+            async with asyncio.timeout(2.0):
+                await socket.until_closed()
+        except TimeoutError:
+            await socket.quiet()
+            return [True]
+    return [False]
+
+
+async def several_connections(lab: Lab) -> list[bool]:
+    """W3: Alice has two tabs; Bob opens a new socket before he closes the old one."""
+    alice, bob = await pair(lab)
+    async with Socket(lab, alice) as first, Socket(lab, alice) as second:
+        await second.say("chat", content="In the second tab")
+        await second.until_ended()
+        tab_silent = not await ends(first)
+    old = Socket(lab, bob)
+    await old.__aenter__()
+    async with Socket(lab, bob) as new:
+        await old.__aexit__(None, None, None)
+        await new.say("chat", content="After a reconnect")
+        new_silent = not await ends(new)
+    return [tab_silent, new_silent]
+
+
+async def leaving_and_somebody_else_coming(lab: Lab) -> list[bool]:
+    """W6: Alice leaves in the middle of a run, then Bob comes."""
+    alice, bob = await pair(lab)
+    secret = secrets.token_hex(8)
+    async with Socket(lab, alice) as hers:
+        await hers.say("chat", content=f"My secret is {secret}")
+        await hers.until_type("agent_started")
+    await runs_over(lab, alice, 1)
+    await settled(lab)
+    async with Socket(lab, bob, 1) as his:
+        stale = await his.quiet()
+    return [secret in json.dumps(stale)]
+
+
+async def a_cut_in_the_middle_of_a_run(lab: Lab) -> list[bool]:
+    """W9: Alice is cut off in the middle of a run and says where she stopped reading when she comes back."""
+    alice = await register_in(lab, "alice")
+    first = Socket(lab, alice)
+    await first.__aenter__()
+    await first.say("chat", content="Cut in the middle")
+    await first.until_type("tool_executing")
+    first.connection.transport.abort()
+    async with Socket(lab, alice, query=f"?resume_cursor={first.frames[-1]['cursor']}") as second:
+        await second.until(lambda frame: frame["type"] == "final_report")
+    seen = [frame["cursor"] for frame in first.frames + second.frames if frame["type"] in RUN_EVENTS]
+    return [len(seen) != len(set(seen))]
+
+
+async def a_socket_on_the_other_backend(lab: Lab) -> list[bool]:
+    """F4: Alice's run works on the first backend, her socket is on the second one."""
+    alice = await register_in(lab, "alice")
+    async with rest(lab, alice, 0) as client, Socket(lab, alice, 0) as same, Socket(lab, alice, 1) as other:
+        started = (await client.post("/api/agents/execute", json={"message": "Who hears of it?"})).json()
+        await same.until_ended()
+        assert complete(same.frames, started["run_id"])
+        return [not await ends(other)]
+
+
+async def equal_request_ids(lab: Lab) -> list[bool]:
+    """W5: Alice and Bob count their requests alike."""
+    people = await pair(lab)
+    threads = []
+    for person in people:
+        async with rest(lab, person) as client:
+            threads.append((await client.post("/api/threads", json={"title": f"Of {person.id}"})).json()["id"])
+    async with Socket(lab, people[0]) as hers, Socket(lab, people[1]) as his:
+        sockets = (hers, his)
+        answers = runs = False
+        for number in range(ROUNDS):
+            await asyncio.gather(
+                *(
+                    s.say("get_thread_history", thread_id=t, mid=f"{number}")
+                    for s, t in zip(sockets, threads, strict=True)
+                )
+            )
+            shown = [json.dumps(seen) for seen in await asyncio.gather(*(socket.quiet() for socket in sockets))]
+            answers = answers or any(people[1 - n].id in shown[n] for n in range(2))
+            if answers:
+                break
+        for number in range(ROUNDS):
+            await asyncio.gather(*(s.say("agent_request", message="Who am I?", turn_id=f"t{number}") for s in sockets))
+            runs = not all(await asyncio.gather(*(ends(socket) for socket in sockets)))
+            if runs:
+                break
+    return [answers, runs]
+
+
+async def a_peer_that_dies(lab: Lab) -> list[bool]:
+    """W13: Alice is killed in the middle of a run, Bob runs beside her."""
+    alice, bob = await pair(lab)
+    async with Socket(lab, bob) as his:
+        hers = Socket(lab, alice)
+        await hers.__aenter__()
+        await hers.say("chat", content="My last words")
+        await hers.until_type("agent_started")
+        hers.connection.transport.abort()
+        async with rest(lab, alice) as client:
+            await client.post("/api/threads", json={})  # announced to her: there is an event for a dead peer for sure
+        await his.say("chat", content="Am I harmed?")
+        await ends(his)
+        (run_id,) = await runs_over(lab, bob, 1)
+    return [not complete(his.frames, run_id)]
+
+
+async def a_peer_that_freezes(lab: Lab) -> list[bool]:
+    """W13: Alice stops reading, Bob runs beside her."""
+    alice, bob = await pair(lab)
+    async with Socket(lab, alice, compression=None) as hers, Socket(lab, bob) as his:
+        hers.connection.transport.pause_reading()
+        for _ in range(8):
+            await hers.say("chat", content=secrets.token_hex(2500))
+        await runs_over(lab, alice, 2)  # not all: a peer that is frozen for five seconds is closed
+        await his.say("chat", content="Am I held up?")
+        try:
+            async with asyncio.timeout(2.0):
+                await his.until_ended()
+        except TimeoutError:
+            held_up = True
+        else:
+            held_up = False
+        hers.connection.transport.abort()
+    return [held_up]
+
+
+async def bad_peers(lab: Lab) -> list[bool]:
+    """W13: both ways of being a bad peer."""
+    return [*await a_peer_that_freezes(lab), *await a_peer_that_dies(lab)]
+
+
+DRIVES: dict[str, Drive] = {
+    "W2": claiming_to_be_somebody_else,
+    "W3": several_connections,
+    "W4": subscribing_to_a_foreign_thread,
+    "W5": equal_request_ids,
+    "W6": leaving_and_somebody_else_coming,
+    "W8": a_slow_reader,
+    "W9": a_cut_in_the_middle_of_a_run,
+    "W10": order_of_events,
+    "W11": a_socket_after_logout,
+    "W13": bad_peers,
+    "F4": a_socket_on_the_other_backend,
+}
+
+
+@pytest.fixture(scope="module")
+def labs() -> Iterator[FaultyLabs]:
+    labs = FaultyLabs(GROUPS)
+    yield labs
+    labs.stop()
+
+
+@pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])
+async def test_a_fault_is_triggered_and_seen(labs: FaultyLabs, fault: str) -> None:
+    await check(DRIVES[fault], labs.with_fault(fault), fault)
+
+
+@pytest.mark.parametrize("fault", DRIVES)
+async def test_the_healthy_lab_shows_nothing_of_it(lab: Lab, fault: str) -> None:
+    assert not any(await DRIVES[fault](lab))
