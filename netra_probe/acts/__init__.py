@@ -12,6 +12,7 @@ in the value and never raised; what destroys is aimed only at what the probe mad
 from __future__ import annotations
 
 from netra_probe.acts.access import trespass
+from netra_probe.acts.batches import half_done
 from netra_probe.acts.caches import read_as_neighbour, read_in_turns
 from netra_probe.acts.connections import (
     across_backends,
@@ -32,7 +33,7 @@ from netra_probe.acts.foreign_ids import (
 from netra_probe.acts.lifecycle import disable, let_expire, log_out
 from netra_probe.acts.oauth import log_in_through
 from netra_probe.acts.peers import frozen_peer, killed_peer, slow_reader
-from netra_probe.acts.pools import cancel_and_volley, churn, cut_replies, half_done, saturate
+from netra_probe.acts.pools import borrow_in_turn, cancel_and_volley, churn, cut_replies, saturate
 from netra_probe.acts.references import refer_to_foreign
 from netra_probe.acts.refreshing import refresh_together
 from netra_probe.acts.sameness import ask_alike, follow_on, use_one_label
@@ -44,6 +45,7 @@ __all__ = [
     "across_backends",
     "append_together",
     "ask_alike",
+    "borrow_in_turn",
     "burst",
     "cancel_and_volley",
     "churn",
