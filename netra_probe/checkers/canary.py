@@ -13,6 +13,8 @@ from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Judgement
 
+#: Canaries of unknown origin that are told apart; a hostile target could make up any number.
+MOST_STRANGE = 1_000
 #: Rows and keys have no recipient: whose they are is the business of C12.
 STORES = frozenset({"database", "cache"})
 
@@ -78,7 +80,7 @@ class CanaryPass(Pass):
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
-            return action == actions.MINT
+            return action in (actions.MINT, actions.PRINCIPAL)
         # What an ``ask`` says is in the frame that sends it, and what it ends with in those that were received.
         return surface not in STORES and action not in (actions.GAUGE, actions.ASK)
 
@@ -86,6 +88,8 @@ class CanaryPass(Pass):
         action = operation.action
         if action == actions.MINT:
             self._mint(operation)
+        elif action == actions.PRINCIPAL:
+            self._recipients.principal(operation)
         elif operation.type == "invoke":
             if action == actions.SEND:
                 self._life.feed(operation)
@@ -156,7 +160,8 @@ class CanaryPass(Pass):
     def _sighted(self, operation: Operation, recipient: str, sighting: Sighting) -> None:
         canary, index = sighting.canary, operation.index
         if canary is None:
-            self._strange.setdefault(sighting.token, index)
+            if len(self._strange) < MOST_STRANGE:
+                self._strange.setdefault(sighting.token, index)
         elif canary.user == recipient:
             if canary.control:
                 self._controls.setdefault(canary.user, index)

@@ -114,6 +114,7 @@ class EnvelopePass(Pass):
             self._response(operation)
 
     def _principal(self, operation: Operation) -> None:
+        self._recipients.principal(operation)
         user, account = operation.user, operation.ids.get("user_id")
         if user and account:
             self._account[user] = account

@@ -155,6 +155,14 @@ def test_acting_as_somebody_else_on_purpose_is_no_leak() -> None:
     assert judged(told).findings == ()
 
 
+def test_acting_as_oneself_is_nothing_special() -> None:
+    told = story()
+    told.get("bob", "/auth/me", {"name": told.secrets["bob"]}, attempt="own token", expect="self", control=True)
+    assert judged(told).findings == ()
+    told.get("bob", "/auth/me", {"name": told.secrets["alice"]}, attempt="own token", expect="self", control=True)
+    assert [finding.recipients for finding in judged(told).findings] == [("bob",)]
+
+
 def test_what_came_before_the_window_is_not_accused_again() -> None:
     told = story()
     told.get("bob", "/api/threads", [{"title": told.secrets["alice"]}])
