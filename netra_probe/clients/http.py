@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import ssl
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -75,7 +77,7 @@ class Http:
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers=dict(headers or {}),
-            verify=verify,
+            verify=_trust(verify),
             timeout=httpx.Timeout(self.timeouts.reply, connect=self.timeouts.connect),
             limits=httpx.Limits(max_connections=1 if pinned else None, keepalive_expiry=KEEP_ALIVE_SECONDS),
             follow_redirects=False,
@@ -219,6 +221,12 @@ class Http:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+@lru_cache
+def _trust(verify: bool) -> ssl.SSLContext:
+    """Whom to trust over TLS, made once: reading all certificate authorities takes longer than most requests."""
+    return httpx.create_ssl_context(verify=verify, trust_env=False)
 
 
 def _text(json: Any) -> str:

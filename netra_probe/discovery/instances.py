@@ -2,12 +2,13 @@
 
 Every property that the schema names is filled, also optional ones, so that a secret stands wherever the service keeps
 one. Values come from the schema itself (``const``, ``enum``, ``example``, ``default``) before anything is made up.
-The result is checked with ``jsonschema``, and what does not fit is taken out as far as it is optional.
+The result is checked with ``jsonschema-rs``, and what does not fit is taken out as far as it is optional.
 
 Why not a generator of random instances: ``hypothesis-jsonschema`` has had no release since February 2024 and does not
 know draft 2020-12, which OpenAPI 3.1 is written in; Schemathesis is kept well, but its plainest instances are empty
 texts and nulls, which many a service refuses and in which nothing can be planted, and it brings a test runner along.
-Texts for a ``pattern`` do come from Hypothesis.
+Its validator is taken (``jsonschema`` itself needs seconds to be imported beside Jupyter, which adds grammars for every
+format), and texts for a ``pattern`` come from Hypothesis.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import jsonschema_rs
 
 from netra_probe.discovery.interface import Json, resolve
 
@@ -131,13 +134,10 @@ class Instances:
 
     def _mended(self, schema: Json, value: Any) -> Any:
         """The value without optional parts that do not fit."""
-        import jsonschema  # takes a while, and only this needs it
-
-        rooted = {**self._document, **schema}
-        validator = jsonschema.Draft202012Validator(rooted)
+        validator = jsonschema_rs.validator_for({**self._document, **schema})
         for _ in range(DEEPEST):
             error = next(iter(validator.iter_errors(value)), None)
-            path = list(error.absolute_path) if error is not None else []
+            path = list(error.instance_path) if error is not None else []
             if not path:
                 break
             holder = value
