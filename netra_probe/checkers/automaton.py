@@ -295,6 +295,7 @@ class AutomatonPass(Pass):
         """Accuse the runs that fell silent until their deadline; count those of which nothing can be said yet."""
         asked = {(ask.user, ask.run): ask for ask in self._asks.uncertain if ask.run}
         still_open = 0
+        listening = {connection.user for connection in self._life.open()}
         for run in self._runs.values():
             if run.ended or any(track.report >= 0 for track in run.tracks.values()):
                 continue
@@ -302,7 +303,9 @@ class AutomatonPass(Pass):
                 continue
             ask = asked.get((run.user, run.id))
             if ask is None:
-                still_open += any(track.last >= self._start for track in run.tracks.values())
+                # Who has hung up cannot be told of the end.
+                seen = any(track.last >= self._start for track in run.tracks.values())
+                still_open += seen and run.user in listening
             elif ask.silent and ask.done >= self._start:
                 still_open += not self._accuse(run, ask)
         return still_open

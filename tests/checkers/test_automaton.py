@@ -197,6 +197,13 @@ def test_a_run_still_going_is_a_doubt() -> None:
     assert "1 run had not ended when the window closed" in judged(story("start think")).doubts
 
 
+def test_who_has_hung_up_cannot_be_told_of_the_end() -> None:
+    told = story("start end", "run_0")
+    story("start think", told=told)
+    told.closed("alice", 1000)
+    assert judged(told).verdict == "pass"
+
+
 def test_a_foreign_run_seen_in_part_is_not_judged() -> None:
     told = Story("alice", "bob")
     call = told.write("invoke", "ask", user="alice", connection="alice/ws-1", surface="websocket")
