@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.checkers.base import Checker
+from netra_probe.cleanup import discover_routes
 from netra_probe.clients.replies import Timeouts
 from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError
@@ -143,6 +144,7 @@ def _backends(tape: Tape) -> int:
 async def replay(path: str | Path, *, scenario: str, users: int) -> Replay:
     """Open a recording as an investigation. Raises ParameterError when it is not one of this scenario."""
     probe = Replay(Tape(History.open(path)), scenario=scenario)
+    probe.routes = await discover_routes(probe)
     probe.users = await probe.recruit(users)
     probe._banner.show([user.name for user in probe.users])
     return probe
