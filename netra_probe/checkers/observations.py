@@ -12,7 +12,7 @@ from netra_probe.history.frames import UNDECODABLE
 
 #: Fields that tell the time, the place or the run, and nothing about the user's data.
 _VOLATILE = re.compile(
-    r"(^|_)(time|timestamp|date|at|ms|seconds|duration|latency|elapsed|uptime|expires|exp|iat|nonce|seq|sequence|etag"
+    r"(^|_)(time|timestamp|date|at|ms|seconds|duration|latency|elapsed|uptime|expires|exp|iat|nonce|seq|sequence|cursor|etag"
     r"|token|ticket|trace|span|attempt|server|server_id|correlation_id|request_id|connection_id|event_id)($|_)"
 )
 _ID = re.compile(

@@ -161,7 +161,7 @@ def test_time_tells_of_others_secrets() -> None:
     ("text", "expected"),
     [
         ('{"b":1,"a":[true,null,1.5]}', '{"a":[true,null,1.5],"b":1}'),
-        ('{"execution_time_ms":5,"created_at":"x","seq":4,"total":2}', '{"total":2}'),
+        ('{"execution_time_ms":5,"created_at":"x","seq":4,"resume_cursor":17,"total":2}', '{"total":2}'),
         ('{"x":"run_thread_ab_1_0a1b2c3d","y":"see run_thread_ab_1_0a1b2c3d"}', '{"x":"id-1","y":"see id-1"}'),
         (
             '{"x":"00000000-0000-4000-8000-000000000001","y":"00000000-0000-4000-8000-000000000002"}',
