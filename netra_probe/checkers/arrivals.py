@@ -44,8 +44,8 @@ class Run(msgspec.Struct, gc=False):
     first: int
     ended: int = -1
     streams: dict[str | None, Stream] = {}
-    #: Whether the numbers of the events were not simply one after the other on one connection.
-    uneven: bool = False
+    #: Whether the numbers of the events were not simply one after the other.
+    irregular: bool = False
 
     def gaps(self, life: Life) -> list[tuple[int, int, int]]:
         """Absent sequence numbers: how many, and the operations before and after.
@@ -54,7 +54,7 @@ class Run(msgspec.Struct, gc=False):
         comes back without saying what they saw last cannot be sent it again.
         """
         absent: list[tuple[int, int, int]] = []
-        if not self.uneven and len(self.streams) == 1:
+        if not self.irregular and len(self.streams) == 1:
             return absent
         numbers: dict[int, int] = {}
         for stream in self.streams.values():

@@ -21,6 +21,8 @@ _STARTING_ROUTES = ("/agent", "/run", "/stream")
 #: A run cut off from its user is missed after this many times the longest run of the window, and at least this long.
 PATIENCE = 3
 LEAST_PATIENCE_NS = 2_000_000_000
+#: Runs of one user that are kept to be matched with questions that never learned theirs.
+MOST_UNCLAIMED = 1_000
 
 
 class DeliveryChecker(Checker):
@@ -145,7 +147,7 @@ class DeliveryPass(Pass):
                 stream.timestamp = frame.timestamp
         else:
             if number != stream.next:
-                run.uneven = run.uneven or stream.next is not None
+                run.irregular = run.irregular or stream.next is not None
                 if number > 1 and name == STARTED:
                     self._shared.add(user)
             stream.next = number + 1
@@ -219,8 +221,9 @@ class DeliveryPass(Pass):
     def _complete(self, run: Run) -> None:
         """Judge a run of which nothing more is expected."""
         if not self._claims.claimed(run.id):
-            if run.first >= self._start:
-                self._unclaimed.setdefault(run.user, []).append(run)
+            unclaimed = self._unclaimed.setdefault(run.user, [])
+            if run.first >= self._start and len(unclaimed) < MOST_UNCLAIMED:
+                unclaimed.append(run)
         elif self._claims.foreign(run.user, run.id, run.thread):
             return
         if run.ended < 0:
@@ -255,7 +258,9 @@ class DeliveryPass(Pass):
         if self._asks.open:
             self._doubts.append(f"{times(len(self._asks.open), 'question')} had not ended when the window closed")
         evidence = {"run events": self._events, "runs ended": self._ends}
-        return Judgement(checker="C3", findings=self._found.findings(), doubts=tuple(self._doubts), evidence=evidence)
+        return Judgement(
+            checker="C3", findings=self._found.findings(), doubts=tuple(dict.fromkeys(self._doubts)), evidence=evidence
+        )
 
     def _look_for_strays(self) -> None:
         """More unknown runs than questions of unknown run: somebody gets events that nobody asked for."""

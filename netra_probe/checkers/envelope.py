@@ -110,6 +110,7 @@ class EnvelopePass(Pass):
             self._asked(operation)
         elif action in (actions.CONNECT, actions.CLOSED):
             self._life.feed(operation)
+            self._last_own.pop(operation.connection, None)
         elif action != actions.SEND:
             self._response(operation)
 
@@ -147,9 +148,9 @@ class EnvelopePass(Pass):
             for id in str(detail["path"]).split("/"):
                 if id in owned:
                     self._quote(user, id)
-            for mentioned in (detail.get("object"), detail.get("query")):
-                for id in mentioned.values() if isinstance(mentioned, dict) else ():
-                    self._quote(user, str(id))
+        for mentioned in (detail.get("object"), detail.get("query")) if detail else ():
+            for id in mentioned.values() if isinstance(mentioned, dict) else ():
+                self._quote(user, str(id))
         text = operation.payload
         if text:
             for id in text.split('"'):
@@ -186,7 +187,7 @@ class EnvelopePass(Pass):
             if owned.index >= self._start and (owned.user, id) not in self._quoted:
                 self._record(known, owned.user, "rest", owned.index, None)
             return
-        if owned.kind != "user":
+        if known is None and owned.kind != "user":
             order, most = (self._runs, KEPT_RUN_IDS) if owned.kind == "run" else (self._objects, KEPT_IDS)
             order.append(id)
             if len(order) > most:
