@@ -39,6 +39,14 @@ def app() -> None:
 )
 @variant_options
 @click.option("--seed-data", is_flag=True, help="ten users in all states, 100 messages over 10 threads, 20 prompts")
+@click.option(
+    "--setting",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda context, option, given: _settings(given),
+    help="a setting of the services, such as ACCESS_TOKEN_SECONDS=2 (repeatable)",
+)
 @as_json
 def up(
     faults: tuple[str, ...],
@@ -46,13 +54,20 @@ def up(
     ports: Literal["usual", "ephemeral"],
     variant: labs.Variant,
     seed_data: bool,
+    settings: dict[str, str],
     as_json: bool,
 ) -> None:
     """Start a lab that stays until `lab down`: healthy and by the contract, unless told otherwise."""
     check_faults(faults, modules)
     try:
         running = labs.start_lab(
-            faults=faults, fault_modules=modules, ports=ports, variant=variant, seed_data=seed_data, detached=True
+            faults=faults,
+            fault_modules=modules,
+            ports=ports,
+            variant=variant,
+            seed_data=seed_data,
+            settings=settings,
+            detached=True,
         )
     except labs.LabError as error:
         raise TargetError(str(error)) from None
@@ -124,6 +139,13 @@ def list_faults(modules: tuple[Path, ...], as_json: bool) -> None:
         click.echo(json.dumps([dict(zip(headings, row, strict=True)) for row in rows], indent=2))
     else:
         click.echo(Table(caption=f"{len(rows)} faults", headings=headings, rows=rows).text())
+
+
+def _settings(given: tuple[str, ...]) -> dict[str, str]:
+    settings = dict(entry.split("=", 1) for entry in given if "=" in entry)
+    if len(settings) < len(given):
+        raise click.BadParameter("write NAME=VALUE, each name once")
+    return settings
 
 
 def describe(running: labs.Lab) -> dict[str, Any]:
