@@ -140,6 +140,7 @@ class ReplaySocket(Socket):
         return await self._ended()
 
     async def _ended(self) -> Closed:
+        self._advance(len(self._all))
         end = self._end_of_it
         self.closed = Closed(
             code=(end.status if end else None) or 1006, error=str(end.detail.get("reason", "")) if end else ""

@@ -133,7 +133,7 @@ async def churn(
     probe: Investigation,
     users: Sequence[User] = (),
     *,
-    cycles: int = 5,
+    cycles: int = 4,
     size: int = 3,
     backend: int = 0,
     streams: bool = True,

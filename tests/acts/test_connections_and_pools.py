@@ -1,0 +1,213 @@
+"""Acts on connections and pools: nothing is found on the healthy lab, and each of their faults is on a faulty one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from judged import findings, kinds
+
+from netra_probe import Investigation, acts, investigate, lab
+from netra_probe.acts.pools import borrow_in_turn
+from netra_probe.history import actions
+from netra_probe.lab import Lab
+from netra_probe.lab_target import as_target
+from netra_probe.target import Mode, Target
+
+Act = Callable[[Investigation], Awaitable[object]]
+
+ACTS: dict[str, tuple[Act, str]] = {
+    "storm": (
+        lambda probe: acts.reconnect_storm(probe, probe.users[0]),
+        "<reconnect storm of alice: connected 9, answered 5>",
+    ),
+    "late close": (lambda probe: acts.late_close(probe, probe.users[0]), "<late close of alice: answered 6>"),
+    "tabs": (
+        lambda probe: acts.two_tabs(probe, probe.users[0], backends=(0, 1)),
+        "<two tabs of alice: answered 7, copies 8>",
+    ),
+    "leave": (
+        lambda probe: acts.leave_and_join(probe, probe.users[0]),
+        "<leave and join of alice, bob, carol: joined 2, answered 2, ended 1>",
+    ),
+    "resume by cursor": (
+        lambda probe: acts.cut_and_resume(probe, probe.users[0]),
+        "<cut and resume of alice: cut 2, resumed 2, ended 2, answered 2>",
+    ),
+    "resume by sequence": (
+        lambda probe: acts.cut_and_resume(probe, probe.users[0], by="sequence", backends=(0, 1)),
+        "<cut and resume of alice: cut 2, resumed 2, ended 2, answered 2>",
+    ),
+    "backends": (acts.across_backends, "<across backends of alice, bob, carol: answered 6>"),
+    "slow reader": (
+        lambda probe: acts.slow_reader(probe, probe.users[0]),
+        "<slow reader of alice, bob, carol: answered 6, answered late 10>",
+    ),
+    "killed peer": (
+        lambda probe: acts.killed_peer(probe, probe.users[0]),
+        "<killed peer of alice, bob, carol: answered 12>",
+    ),
+    "frozen peer": (
+        lambda probe: acts.frozen_peer(probe, probe.users[0]),
+        "<frozen peer of alice, bob, carol: answered 6, answered late 10>",
+    ),
+    "claims": (
+        lambda probe: acts.claim_identity(probe, probe.users[0], probe.users[1]),
+        "<claimed identity of alice, bob: answered 3, answered as oneself 2, let into the thread 0>",
+    ),
+    "foreign thread": (
+        lambda probe: acts.follow_foreign(probe, probe.users[0], probe.users[1]),
+        "<foreign thread of alice, bob: granted 0, refused 4, answered 2>",
+    ),
+    "stop": (
+        lambda probe: acts.stop_own_run(probe, probe.users[0]),
+        "<stop of one's own run of alice, bob, carol: ended 1, answered 2>",
+    ),
+    "foreign stop": (
+        lambda probe: acts.stop_foreign_run(probe, probe.users[0], probe.users[1]),
+        "<stop of a foreign run of alice, bob: tried 1, answered 2>",
+    ),
+    "equal ids": (acts.equal_ids, "<equal ids of alice, bob, carol: answered 9, read 18>"),
+    "burst": (acts.burst, "<burst of alice, bob, carol: answered 18>"),
+    "shared line": (
+        acts.share_a_line,
+        "<shared line of alice, bob, carol: read 12, refused 12, large bodies 12>",
+    ),
+    "cancel": (
+        lambda probe: acts.cancel_and_volley(probe, probe.users[0]),
+        "<cancel and volley of alice, bob, carol: hung up 20, read 195>",
+    ),
+    "cut replies": (
+        lambda probe: acts.cut_replies(probe, probe.users[0]),
+        "<cut replies of alice, bob, carol: cut 3, read 18>",
+    ),
+    "half done": (acts.half_done, "<half-done writes of alice, bob, carol: committed 2>"),
+    "turns": (borrow_in_turn, "<borrowed in turn of alice, bob, carol: read 36>"),
+    "saturate": (acts.saturate, "<saturated pool of alice, bob, carol: read 102>"),
+    "churn": (acts.churn, "<churn of alice, bob, carol: cycles 4, connected 45, answered 12>"),
+}
+
+#: Faults that do not disturb each other share a lab: fault → the act that triggers it, and what must be found.
+FAULTY: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
+    ("X2", "W9", "P2", "W6"): {
+        "X2": ("shared line", "C1 foreign canary"),
+        "W9": ("resume by cursor", "C3 duplicate"),
+        "P2": ("half done", "C9 intermediate read (G1b)"),
+        "W6": ("leave", "C1 foreign canary"),
+    },
+    ("W3", "W2", "P1"): {
+        "W3": ("late close", "C3 lost"),
+        "W2": ("claims", "C5 foreign stream"),
+        "P1": ("turns", "C1 foreign canary"),
+    },
+    ("W8", "P3", "P4", "W4"): {
+        "W8": ("slow reader", "C4 never ended"),
+        "P3": ("cancel", "C1 foreign canary"),
+        "P4": ("churn", "C10 resource leak"),
+        "W4": ("foreign thread", "C5 foreign stream"),
+    },
+    ("W13", "F4"): {"W13": ("killed peer", "C3"), "F4": ("backends", "C3 lost")},
+    ("X6", "W5"): {"X6": ("burst", "C8 mixed"), "W5": ("equal ids", "C1 foreign canary")},
+}
+#: Seconds a run may take where some never end.
+DEADLINE = 3.0
+#: Seconds that one waits for a target to let go of what it will never let go of.
+RELEASE = 0.3
+
+
+@pytest.fixture(scope="module")
+async def healthy() -> AsyncIterator[Investigation]:
+    probe = await investigate("C4", users=3)
+    yield probe
+    await probe.close()
+
+
+@pytest.fixture(scope="module")
+def lab_with() -> Iterator[Callable[[tuple[str, ...]], Lab]]:
+    """Labs with faults, one at a time: asking for the same faults again gives the same lab."""
+    running: list[Lab] = []
+
+    def get(faults: tuple[str, ...]) -> Lab:
+        if not running or running[0].faults != faults:
+            stop()
+            running.append(lab.start_lab(faults=faults))
+        return running[0]
+
+    def stop() -> None:
+        while running:
+            running.pop().stop()
+
+    yield get
+    stop()
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_the_healthy_lab_passes_and_the_act_says_the_same_every_time(healthy: Investigation, act: str) -> None:
+    do, said = ACTS[act]
+    start = len(healthy.history)
+    outcome = await do(healthy)
+    await healthy.look()
+    assert [str(finding.summary) for finding in findings(healthy, start=start)] == []
+    assert repr(outcome) == said
+    assert all(user.socket is None and user.detour is None for user in healthy.users)
+
+
+@pytest.mark.parametrize(("group", "fault"), [(group, fault) for group in FAULTY for fault in FAULTY[group]])
+async def test_the_fault_is_triggered_and_found(
+    lab_with: Callable[[tuple[str, ...]], Lab], group: tuple[str, ...], fault: str
+) -> None:
+    act, expected = FAULTY[group][fault]
+    faulty = lab_with(group)
+    probe = await investigate("C4", users=3, target=as_target(faulty), deadline=DEADLINE)
+    probe.timeouts = replace(probe.timeouts, release=RELEASE)
+    try:
+        await ACTS[act][0](probe)
+        found = kinds(probe)
+    finally:
+        await probe.close()
+    assert faulty.status()["faults"][fault]["triggered"] > 0
+    assert [kind for kind in found if kind.startswith(expected)]
+
+
+async def test_a_replay_goes_through_the_same_acts_without_a_target() -> None:
+    probe = await investigate("C4", users=3)
+    names = ("late close", "resume by cursor", "shared line", "slow reader", "stop")
+    said = [repr(await ACTS[name][0](probe)) for name in names]
+    probe.check("C4.1")
+    await probe.close()
+    again = await investigate("C4", users=3, target={"replay": str(probe.history.path)})
+    assert [repr(await ACTS[name][0](again)) for name in names] == said
+    await again.close()
+
+
+async def test_a_target_with_one_backend_and_few_routes_is_not_offered_some_acts(healthy: Investigation) -> None:
+    target = healthy.target
+    alone = Target.model_validate(
+        {**{name: getattr(target, name) for name in Target.model_fields}, "backend_urls": target.backend_urls[:1]}
+    )
+    probe = await investigate("C4", users=2, target=alone)
+    try:
+        probe.routes = type(probe.routes)(auth=probe.routes.auth, backend=frozenset({("GET", "/api/threads")}))
+        assert repr(await acts.across_backends(probe)) == (
+            "<across backends of alice, bob: not offered (a route that starts a run)>"
+        )
+        assert not await acts.half_done(probe)
+        before = len(probe.history)
+        assert await acts.share_a_line(probe)
+        actions_done = {op.action for op in list(probe.history)[before:] if op.surface == "rest"}
+        assert not any("users/me" in action for action in actions_done)
+    finally:
+        await probe.close()
+
+
+async def test_who_may_only_look_sends_nothing_that_disturbs(healthy: Investigation) -> None:
+    probe = await investigate("C4", users=2, target=healthy.target.model_copy(update={"mode": Mode.PROBE}))
+    probe.target = probe.target.model_copy(update={"backend_urls": ["https://netra.example"]})
+    try:
+        before = len(probe.history)
+        for act in ("late close", "claims", "foreign thread", "cancel", "half done", "churn", "foreign stop"):
+            with pytest.raises(Exception, match="not allowed in mode probe; set `mode: attack` and `authorised_by`"):
+                await ACTS[act][0](probe)
+        assert [op for op in list(probe.history)[before:] if op.action != actions.GAUGE] == []
+    finally:
+        probe.target = healthy.target
+        await probe.close()
