@@ -121,7 +121,8 @@ class ReplaySocket(Socket):
     async def until(
         self, match: Callable[[Frame], bool], *, within: float, start: int = 0
     ) -> Received | Silent | Closed:
-        for position in range(start, len(self._all)):
+        # What was done at once is replayed one by one: what the second waits for may lie before the end of the first.
+        for position in (*range(start, len(self._all)), *range(min(start, len(self._all)))):
             if match(self._all[position].frame):
                 self._advance(position + 1)
                 return self._all[position]
