@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from netra_probe.acts.access import trespass
 from netra_probe.acts.batches import half_done
+from netra_probe.acts.budget import Budget
 from netra_probe.acts.caches import read_as_neighbour, read_in_turns
 from netra_probe.acts.connections import (
     across_backends,
@@ -42,6 +43,7 @@ from netra_probe.acts.tokens import forge, sneak_in, take_turns
 from netra_probe.acts.transactions import append_together, spend_together
 
 __all__ = [
+    "Budget",
     "across_backends",
     "append_together",
     "ask_alike",

@@ -42,7 +42,8 @@ async def survey(probe: Investigation) -> Survey:
     """Read the services' own descriptions; where there is none, the usual operations stand in."""
     found = []
     for service, url in (("auth", probe.target.auth_url), ("backend", probe.target.backend_urls[0])):
-        http = probe.wire.http(url, surface="probe")
+        # A connection for each service: acts that ask at the same time find their own answers again in a replay.
+        http = probe.wire.http(url, surface="probe", pinned=f"survey/{service}")
         try:
             reply = await http.request("GET", DESCRIPTION, anonymous=True)
         finally:

@@ -1,0 +1,86 @@
+"""Forged, foreign, ended and reused credentials: a healthy lab holds, and each defect shows."""
+
+from __future__ import annotations
+
+from acting import Acting
+
+from netra_probe import Investigation, acts
+from netra_probe.acts.outcome import Outcome
+
+
+async def test_no_forgery_has_an_effect_on_a_healthy_lab(healthy: Acting) -> None:
+    outcome = await healthy.do(lambda probe: acts.forge(probe, tester=probe.users[1], victim=probe.users[0]))
+    assert outcome.counts["shown"] == outcome.counts["without effect"] > 600
+    assert healthy.doubtless("C1", "C2", "C6") == {}
+
+
+async def test_everybody_stays_themselves_in_turns_and_a_refresh_token_wins_once(healthy: Acting) -> None:
+    turns = await healthy.do(lambda probe: acts.take_turns(probe, probe.users, rounds=1))
+    assert turns.counts["shown"] == turns.counts["without effect"]
+    refreshed = await healthy.do(lambda probe: acts.refresh_together(probe, probe.users[0]))
+    assert repr(refreshed) == "<refresh_together of alice: at once 6, winners 1, winners later 0>"
+    bypasses = await healthy.do(lambda probe: acts.sneak_in(probe, tester=probe.users[1], victim=probe.users[0]))
+    assert bypasses.counts["shown"] == bypasses.counts["without effect"]
+    assert healthy.doubtless("C1", "C6", "C9") == {}
+
+
+async def test_ended_credentials_are_of_no_use(healthy: Acting) -> None:
+    async def all_ends(probe: Investigation) -> list[Outcome]:
+        return await probe.together(
+            [acts.log_out(probe, probe.users[0]), acts.let_expire(probe, probe.users[1]), acts.disable(probe)]
+        )
+
+    for outcome in await healthy.do(all_ends):
+        assert outcome.counts["refused"] == outcome.counts["uses afterwards"] >= 7
+        assert outcome.counts["closed"] == outcome.counts["sockets"] == 2
+    assert healthy.doubtless("C7") == {}
+
+
+async def test_callbacks_count_where_their_login_began(healthy: Acting) -> None:
+    outcome = await healthy.do(lambda probe: acts.log_in_through(probe, *probe.users))
+    assert dict(outcome.counts) == {"providers": 5, "logins": 10, "forged callbacks": 6, "refused": 6}
+    assert healthy.doubtless("C6") == {}
+
+
+async def test_careless_doors_are_found(at_broken_door: Acting) -> None:
+    acting, (alice, bob) = at_broken_door, at_broken_door.probe.users
+    await acts.forge(acting.probe, tester=bob, victim=alice, families=("audience", "conflict"))
+    judged = acting.judged()
+    said = " ".join(finding.summary for finding in judged["C6"].findings)
+    assert '"refresh token as access token" was taken for themselves' in said  # A4
+    for surface in ("rest", "websocket"):  # A9
+        assert f'"X-User-ID of the victim" was taken for alice over {surface}' in said
+    assert "foreign read" in {finding.kind for finding in judged["C5"].findings}
+
+
+async def test_a_bypass_is_found(at_broken_door: Acting) -> None:
+    acting, (alice, bob) = at_broken_door, at_broken_door.probe.users
+    await acts.sneak_in(acting.probe, tester=bob, victim=alice)
+    said = " ".join(finding.summary for finding in acting.judged()["C6"].findings)
+    assert '"development login" was taken for a stranger' in said
+    assert '"bypass by dev-token" was taken for a stranger' in said
+
+
+async def test_reused_refresh_tokens_and_unbound_logins_are_found(at_broken_door: Acting) -> None:
+    acting, (alice, bob) = at_broken_door, at_broken_door.probe.users
+    assert (await acts.refresh_together(acting.probe, alice)).counts["winners"] > 1
+    found = acting.found()
+    assert "single-use credential accepted twice" in found["C6"]
+    assert found["C9"] == {"double spend"}
+    outcome = await acts.log_in_through(acting.probe, alice, bob)
+    assert outcome.counts["refused"] < outcome.counts["forged callbacks"]
+    said = [finding.summary for finding in acting.judged()["C6"].findings]
+    assert said == ['bob with "callback of another browser" was taken for alice over auth (1 attempt)']
+
+
+async def test_sockets_that_outlive_a_logout_are_found(at_broken_door: Acting) -> None:
+    acting = at_broken_door
+    outcome = await acts.log_out(acting.probe, acting.probe.users[0])
+    assert outcome.counts["closed"] == 0
+    assert acting.found()["C7"] == {"socket outlives its credential"}
+
+
+async def test_a_cache_without_users_is_found(at_broken_door: Acting) -> None:
+    acting = at_broken_door
+    await acts.read_in_turns(acting.probe)
+    assert "foreign canary" in acting.found()["C1"]

@@ -1,0 +1,86 @@
+"""Objects, lists, caches, memories, balances: a healthy lab keeps them apart, and each defect shows."""
+
+from __future__ import annotations
+
+from acting import Acting
+
+from netra_probe import acts
+
+
+async def test_every_operation_is_refused_to_whoever_is_not_the_owner(healthy: Acting) -> None:
+    outcome = await healthy.do(lambda probe: acts.trespass(probe, owner=probe.users[0], intruder=probe.users[1]))
+    assert outcome.counts["operations"] > 25
+    assert outcome.counts["attempts"] > 100
+    judged = healthy.judged()
+    assert {id: judgement.findings for id, judgement in judged.items() if judgement.findings} == {}
+    assert [judged[id].doubts for id in ("C1", "C2", "C5", "C8")] == [()] * 4
+    assert judged["C5"].evidence["re-reads"] > 20
+
+
+async def test_a_budget_is_kept(healthy: Acting) -> None:
+    alice, bob = healthy.probe.users
+    before = sum(operation.type == "invoke" for operation in healthy.probe.history)
+    outcome = await acts.trespass(healthy.probe, owner=alice, intruder=bob, budget=acts.Budget(requests=60))
+    sent = sum(operation.type == "invoke" for operation in healthy.probe.history) - before
+    assert sent <= 60 + 2  # and two for the descriptions
+    assert outcome.missing or outcome.counts["left out for want of budget"] > 0
+
+
+async def test_what_is_kept_for_one_is_not_for_the_next(healthy: Acting) -> None:
+    turns = await healthy.do(lambda probe: acts.read_in_turns(probe))
+    assert turns.counts["nobody refused"] == 2 * turns.counts["routes"]
+    await healthy.do(lambda probe: acts.read_as_neighbour(probe, probe.users[0]))
+    await healthy.do(lambda probe: acts.ask_alike(probe))
+    await healthy.do(lambda probe: acts.use_one_label(probe, rounds=1))
+    followed = await healthy.do(lambda probe: acts.follow_on(probe))
+    assert followed.counts["jobs done"] == followed.counts["jobs"] == 3
+    await healthy.probe.look()
+    await healthy.do(lambda probe: acts.refer_to_foreign(probe, intruder=probe.users[1], owner=probe.users[0]))
+    assert healthy.doubtless("C1", "C2", "C3", "C4", "C5", "C8", "C12") == {}
+
+
+async def test_bursts_have_a_serial_explanation(healthy: Acting) -> None:
+    spent = await healthy.do(lambda probe: acts.spend_together(probe, probe.users[0]))
+    assert dict(spent.counts) == {"spends": 6, "granted": 6, "rivals": 6, "winners": 1}
+    appended = await healthy.do(lambda probe: acts.append_together(probe, probe.users[0]))
+    assert dict(appended.counts) == {"appended": 6, "listed": 6}
+    assert healthy.doubtless("C9") == {}
+
+
+async def test_reads_and_writes_by_id_alone_are_found(on_broken_data: Acting) -> None:
+    acting, (alice, bob) = on_broken_data, on_broken_data.probe.users
+    await acts.trespass(acting.probe, owner=alice, intruder=bob)
+    said = {finding.summary.partition(" by ")[0] for finding in acting.judged()["C5"].findings}
+    assert said >= {
+        "foreign read: GET /api/threads/{thread_id}",
+        "foreign read: GET /api/chat/messages/{message_id}",
+        "foreign write: PUT /api/threads/{thread_id}",
+        "foreign write: DELETE /api/threads/{thread_id}",
+    }
+
+
+async def test_double_spends_are_found(on_broken_data: Acting) -> None:
+    acting = on_broken_data
+    await acts.spend_together(acting.probe, acting.probe.users[0])
+    assert acting.found()["C9"] >= {"double spend", "lost update"}
+
+
+async def test_tools_patterns_and_shared_defaults_are_found(on_broken_data: Acting) -> None:
+    acting, (alice, bob) = on_broken_data, on_broken_data.probe.users
+    await acts.refer_to_foreign(acting.probe, intruder=bob, owner=alice)
+    found = acting.found()
+    assert "foreign canary" in found["C1"]
+    assert "foreign read" in found["C5"]
+    await acts.read_as_neighbour(acting.probe, alice)
+    assert "foreign canary" in acting.found()["C1"]
+
+
+async def test_what_is_remembered_for_the_wrong_one_is_found(on_broken_data: Acting) -> None:
+    acting = on_broken_data
+    for act in (acts.ask_alike, acts.use_one_label):  # G5, G3
+        await act(acting.probe)
+        assert "foreign canary" in acting.found()["C1"], act.__name__
+    followed = await acts.follow_on(acting.probe)
+    # X3: the worker works for whoever came first to this lab, so that these users' jobs come to nothing.
+    assert followed.counts["jobs done"] < followed.counts["jobs"]
+    assert "rest" in {finding.surface for finding in acting.judged()["C1"].findings}  # X4
