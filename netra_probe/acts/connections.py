@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from netra_probe import nemesis
 from netra_probe.acts.asking import RUN_ROUTES, ask_over_rest
 from netra_probe.acts.offers import backend_client, offered
 from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.resuming import come_back, resume_point
 from netra_probe.acts.tabs import (
     QUESTION,
     answered,
@@ -20,7 +19,6 @@ from netra_probe.acts.tabs import (
     tab,
     tabs,
     until_run_begins,
-    until_run_ends,
 )
 from netra_probe.clients.agent import Run
 from netra_probe.clients.replies import Silent
@@ -137,7 +135,7 @@ async def leave_and_join(
         others = await everybody_asks(joiners, joined)
     async with tabs(joiners, backend=backend):
         pass  # Whoever connects now is the next one, and has asked for nothing.
-    ended = await _come_back(probe, leaver, run, point, backend=backend)
+    ended = await come_back(probe, leaver, run, point, backend=backend)
     counts = {"joined": len(joined), "answered": answered(others), "ended": int(ended)}
     return Outcome(act="leave and join", users=(leaver.name, *names(joiners)), counts=counts)
 
@@ -171,7 +169,7 @@ async def cut_and_resume(
             (run,) = await asking
             point = resume_point(socket, by=by)
             resumed += bool(point)
-            ended += await _come_back(probe, user, run, point, backend=backends[1])
+            ended += await come_back(probe, user, run, point, backend=backends[1])
         others = await everybody_asks(_others(probe, user), watching)
     counts = {"cut": rounds, "resumed": resumed, "ended": ended, "answered": answered(others)}
     return Outcome(act="cut and resume", users=(user.name,), counts=counts)
@@ -203,44 +201,6 @@ async def across_backends(probe: Investigation, users: Sequence[User] = (), *, r
                 break
     await asyncio.gather(*(client.http.close() for _, client in clients))
     return Outcome(act="across backends", users=names(users), counts={"answered": answered(runs)})
-
-
-def resume_point(socket: Socket, *, by: str = "cursor") -> Mapping[str, str]:
-    """What to say in the URL in order to go on where this connection stopped; empty where the target numbers nothing.
-
-    Arguments:
-        by: ``cursor``, ``sequence`` or ``nothing``.
-    """
-    for seen in reversed(socket.received):
-        frame = seen.frame
-        if by == "cursor" and (cursor := _cursor(frame.text)) is not None:
-            return {"resume_cursor": str(cursor)}
-        if by == "sequence" and frame.sequence is not None and "run_id" in frame.ids:
-            return {"resume_run": frame.ids["run_id"], "resume_seq": str(frame.sequence)}
-    return {}
-
-
-class _Numbered(msgspec.Struct):
-    cursor: Any = None
-
-
-def _cursor(text: str | bytes) -> int | None:
-    """The place of a frame in its user's stream, where the target tells it."""
-    try:
-        cursor = msgspec.json.decode(text, type=_Numbered).cursor
-    except msgspec.DecodeError:
-        return None
-    return cursor if isinstance(cursor, int) else None
-
-
-async def _come_back(
-    probe: Investigation, user: User, run: Run, point: Mapping[str, str], *, backend: int | None
-) -> bool:
-    """Connect again and wait for the end of a run, unless it had come before."""
-    async with tab(user, backend=backend, query=point or None) as socket:
-        if run or socket is None or not run.run_id:
-            return bool(run)
-        return await until_run_ends(probe, socket, run.run_id)
 
 
 async def _saw(probe: Investigation, socket: Socket, run: Run) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from netra_probe import nemesis
 from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.resuming import come_back, resume_point
 from netra_probe.acts.tabs import QUESTION, answered, everybody_asks, tab, tabs, until_run_begins
 from netra_probe.clients.agent import Run
 from netra_probe.clients.websocket import Socket
@@ -77,7 +78,9 @@ async def killed_peer(
             await link.cut(dying)
             for _ in range(rounds):
                 await _timed(others, crowd, runs, seconds)
-            await asking
+            (run,) = await asking
+        # What is left of the run must not come to a later connection, of which nobody knows that one was cut.
+        await come_back(probe, victim, run, resume_point(dying), backend=backend)
     return Outcome(
         act="killed peer",
         users=(victim.name, *names(others)),

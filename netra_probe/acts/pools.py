@@ -10,6 +10,7 @@ from netra_probe import nemesis
 from netra_probe.acts.batches import half_done
 from netra_probe.acts.offers import backend_client, offered
 from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.resuming import come_back, resume_point
 from netra_probe.acts.tabs import QUESTION, answered, open_tab, tabs, until_run_begins
 from netra_probe.clients.agent import Run
 from netra_probe.clients.backend import BackendClient
@@ -158,17 +159,7 @@ async def churn(
             await asyncio.gather(*(http.abandon("GET", "/api/threads", after=0.01) for _ in range(size)))
             if stream:
                 await http.abandon("POST", stream, after=0.03, json={"request": QUESTION, "message": QUESTION})
-        async with tabs(users, backend=backend) as open_now:
-            asking = probe.start(
-                user.ask(QUESTION, socket=open_now[user.name]) for user in users if user.name in open_now
-            )
-            dying = next((open_now[user.name] for user in users if user.name in open_now), None)
-            if dying is not None:
-                await until_run_begins(probe, dying)
-                await _abort(probe, users[0], dying.name)
-                await dying.abort()
-            # The first one's run may or may not have been over.
-            runs += (await asking)[1:]
+        runs += await _cut_one_run(probe, users, backend)
         await _close(clients)
         if cycle >= 0:
             await probe.gauge(cycle)
@@ -204,6 +195,22 @@ async def _read(client: BackendClient, routes: Sequence[str], thread: str, numbe
     """One of the routes, or after them all the thread itself, by number."""
     choice = number % (len(routes) + bool(thread))
     return await client.thread(thread) if choice == len(routes) else await client.http.request("GET", routes[choice])
+
+
+async def _cut_one_run(probe: Investigation, users: Sequence[User], backend: int) -> list[Run]:
+    """Everybody asks; the first one is cut off in the middle, and comes back for the rest. The others' runs."""
+    first = users[0]
+    async with tabs(users, backend=backend) as sockets:
+        asking = probe.start(user.ask(QUESTION, socket=sockets[user.name]) for user in users if user.name in sockets)
+        if first.name not in sockets:
+            return await asking
+        dying = sockets[first.name]
+        await until_run_begins(probe, dying)
+        await _abort(probe, first, dying.name)
+        await dying.abort()
+        run, *others = await asking
+    await come_back(probe, first, run, resume_point(dying), backend=backend)
+    return others
 
 
 async def _abort(probe: Investigation, user: User, connection: str) -> None:

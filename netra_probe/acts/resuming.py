@@ -1,0 +1,54 @@
+"""Coming back for the rest: where one stopped reading, and what is left of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from netra_probe.acts.tabs import tab, until_run_ends
+from netra_probe.clients.agent import Run
+from netra_probe.clients.websocket import Socket
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+    from netra_probe.users import User
+
+
+def resume_point(socket: Socket, *, by: str = "cursor") -> Mapping[str, str]:
+    """What to say in the URL in order to go on where this connection stopped; empty where the target numbers nothing.
+
+    Arguments:
+        by: ``cursor``, ``sequence`` or ``nothing``.
+    """
+    for seen in reversed(socket.received):
+        frame = seen.frame
+        if by == "cursor" and (cursor := _cursor(frame.text)) is not None:
+            return {"resume_cursor": str(cursor)}
+        if by == "sequence" and frame.sequence is not None and "run_id" in frame.ids:
+            return {"resume_run": frame.ids["run_id"], "resume_seq": str(frame.sequence)}
+    return {}
+
+
+class _Numbered(msgspec.Struct):
+    cursor: Any = None
+
+
+def _cursor(text: str | bytes) -> int | None:
+    """The place of a frame in its user's stream, where the target tells it."""
+    try:
+        cursor = msgspec.json.decode(text, type=_Numbered).cursor
+    except msgspec.DecodeError:
+        return None
+    return cursor if isinstance(cursor, int) else None
+
+
+async def come_back(
+    probe: Investigation, user: User, run: Run, point: Mapping[str, str], *, backend: int | None
+) -> bool:
+    """Connect again and wait for the end of a run, unless it had come before."""
+    async with tab(user, backend=backend, query=point or None) as socket:
+        if run or socket is None or not run.run_id:
+            return bool(run)
+        return await until_run_ends(probe, socket, run.run_id)
