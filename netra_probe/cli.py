@@ -6,6 +6,7 @@ delivered).
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import click
@@ -38,6 +39,8 @@ for command in (
 
 def main() -> None:
     """Entry point: one clear sentence instead of a traceback for everything that is not a bug of ours."""
+    # Being asked to end is being interrupted: what was started is ended, what was recorded is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = app(standalone_mode=False)
         raise SystemExit(status if isinstance(status, int) else 0)

@@ -106,7 +106,7 @@ class ReplaySocket(Socket):
         self.timeouts = Timeouts()
         self.closed = None
         self.received: list[Received] = []
-        self._all = frames
+        self._all: list[Received] = frames
         self._end_of_it = end
         first = next((seen.frame for seen in frames if seen.frame.name == "connection_established"), None)
         self.welcome: Frame | None = first if connect.detail.get("welcome", True) else None

@@ -1,13 +1,17 @@
 """The command line as a person meets it: exit status, one clear sentence, nothing half-written."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from netra_probe.batch.results import compute
@@ -255,3 +259,34 @@ def test_scan_addresses_what_it_finds_without_repeating_it(tmp_path: Path) -> No
     assert "run.log, line 2: looks like a connection" in ended.stdout
     assert token not in ended.stdout
     assert "hunter2" not in ended.stdout
+
+
+def test_a_run_that_is_asked_to_end_leaves_a_valid_result_and_nothing_running(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "netra_probe.cli", "run", "C4", "--output", str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        history = run / "history" / "C4.jsonl"
+        deadline = time.monotonic() + 60
+        while not (history.exists() and b'"action":"ask"' in history.read_bytes()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, complaint = process.communicate(timeout=30)
+    assert process.returncode == 3, complaint
+    results = json.loads((run / "results.json").read_text())
+    assert results["verdict"] == "inconclusive"
+    assert results["scenarios"][0]["cases"][-1]["reason"] == "not reached: the run was interrupted"
+    # Kernels end with their workers, and workers with the run; give the kernels the moment that they poll for.
+    deadline = time.monotonic() + 10
+    while (left := _still_running(run)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+
+def _still_running(run: Path) -> list[str]:
+    """Processes that were started for this run: they carry its directory in their environment or command."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with contextlib.suppress(psutil.Error):
+            if str(run) in " ".join([*(process.info["cmdline"] or []), *process.environ().values()]):
+                found.append(" ".join(process.info["cmdline"]))
+    return found

@@ -16,7 +16,7 @@ from netra_probe import lab
 from netra_probe.batch.detection import HEALTHY, Seen, Trial
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.results import find_history
-from netra_probe.batch.run import Plan, run
+from netra_probe.batch.run import Plan, end_with_parent, run
 from netra_probe.errors import ProbeError
 from netra_probe.history import actions
 from netra_probe.history.store import History
@@ -83,7 +83,9 @@ def run_trials(
 ) -> Iterator[Trial]:
     """Run trials side by side; a trial that cannot be finished says why and stops no other."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=max(1, min(jobs, len(waiting))), mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        max_workers=max(1, min(jobs, len(waiting))), mp_context=context, initializer=end_with_parent
+    ) as pool:
         running = {pool.submit(trial_of, order): order for order in waiting}
         for future in as_completed(running):
             order = running[future]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
@@ -28,6 +30,8 @@ from netra_probe.parameters import Parameters, folder
 CELL_SECONDS = 600
 #: What a run directory holds beside run.json and results.json.
 FOLDERS = ("notebooks", "history", "logs")
+#: prctl(2): the signal that a process gets when its parent dies.
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +144,7 @@ def _execute_all(orders: list[Order], *, jobs: int) -> Iterator[Execution]:
     context = multiprocessing.get_context("spawn")
     pool: Executor
     with ProcessPoolExecutor(
-        max_workers=max(1, min(jobs, len(orders))), mp_context=context, initializer=_leave_interrupts_to_the_parent
+        max_workers=max(1, min(jobs, len(orders))), mp_context=context, initializer=end_with_parent
     ) as pool:
         waiting: dict[Future[Execution], Order] = {pool.submit(execute, order): order for order in orders}
         try:
@@ -156,8 +160,11 @@ def _execute_all(orders: list[Order], *, jobs: int) -> Iterator[Execution]:
             raise
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def end_with_parent() -> None:
+    """For a worker: leave Ctrl-C to the parent, and end when it ends, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _write_plan(
