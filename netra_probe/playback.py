@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ class ReplaySocket(Socket):
         self, match: Callable[[Frame], bool], *, within: float, start: int = 0
     ) -> Received | Silent | Closed:
         # What was done at once is replayed one by one: what the second waits for may lie before the end of the first.
-        for position in (*range(start, len(self._all)), *range(min(start, len(self._all)))):
+        for position in chain(range(start, len(self._all)), range(min(start, len(self._all)))):
             if match(self._all[position].frame):
                 self._advance(position + 1)
                 return self._all[position]
