@@ -12,7 +12,7 @@ from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.recipients import Recipients
 from netra_probe.checkers.roster import witness
-from netra_probe.checkers.runs import KEPT_IDS, KEPT_RUN_IDS, remember
+from netra_probe.checkers.runs import KEPT_IDS, KEPT_RUN_IDS, Recent
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
@@ -80,7 +80,7 @@ class EnvelopePass(Pass):
         self._runs: deque[str] = deque()
         self._objects: deque[str] = deque()
         #: id → user → first operation that showed it, for ids that nobody is known to own yet.
-        self._waiting: dict[str, dict[str, tuple[int, str]]] = {}
+        self._waiting = Recent[dict[str, tuple[int, str]]](KEPT_RUN_IDS)
         self._quoted: set[tuple[str, str]] = set()
         self._own: dict[str, int] = {}
         #: connection → the ids of its last frame, if all of them were its user's.
@@ -273,7 +273,7 @@ class EnvelopePass(Pass):
         waiting = self._waiting.get(id)
         if waiting is None:
             waiting = {}
-            remember(self._waiting, id, waiting)
+            self._waiting.keep(id, waiting)
         waiting.setdefault(user, (index, surface))
 
     def _welcome(self, operation: Operation, user: str, frame: Frame) -> None:

@@ -11,7 +11,7 @@ from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.recipients import ANONYMOUS
 from netra_probe.checkers.roster import times, witness
-from netra_probe.checkers.runs import remember
+from netra_probe.checkers.runs import Recent
 from netra_probe.history import actions
 from netra_probe.history.frames import UNDECODABLE, Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
@@ -99,10 +99,10 @@ class PairingPass(Pass):
         self._start = start
         self._open: dict[int, Operation] = {}
         #: nonce → who sent it first, and where; who else did, where equal ids are the experiment.
-        self._sent: dict[str, tuple[str | None, int]] = {}
+        self._sent = Recent[tuple[str | None, int]](KEPT_NONCES)
         self._reused: dict[str, set[str | None]] = {}
         #: run → the nonce that its events carry, and where.
-        self._turn: dict[str, tuple[str, int]] = {}
+        self._turn = Recent[tuple[str, int]](KEPT_NONCES)
         self._answered = 0
         self._paired = 0
         self._objects = 0
@@ -126,7 +126,7 @@ class PairingPass(Pass):
             if nonce in self._sent:
                 self._reused.setdefault(nonce, set()).add(operation.user)
             else:
-                remember(self._sent, nonce, (operation.user, operation.index), KEPT_NONCES)
+                self._sent.keep(nonce, (operation.user, operation.index))
         self._open[operation.index] = operation
 
     def _response(self, operation: Operation) -> None:
@@ -218,7 +218,7 @@ class PairingPass(Pass):
                     shown = witness(asked, self._sent[nonce][1], first, operation.index)
                     self._add("mixed", operation.user or ANONYMOUS, operation, shown, explanation)
                 else:
-                    remember(self._turn, run, (known, first))
+                    self._turn.keep(run, (known, first))
 
     def _add(self, kind: str, victim: str, operation: Operation, shown: tuple[int, ...], explanation: str) -> None:
         if operation.index < self._start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TypeVar
 
 import msgspec
@@ -85,26 +86,44 @@ class Asks:
         return ask
 
 
-def remember(mapping: dict[str, Value], key: str, value: Value, most: int = KEPT_IDS) -> None:
-    """Keep a value under an id, at the price of the oldest one where there are too many."""
-    if len(mapping) >= most and key not in mapping:
-        del mapping[next(iter(mapping))]
-    mapping[key] = value
+class Recent(dict[str, Value]):
+    """What was learned last under an id: beyond ``most`` ids the oldest are forgotten.
+
+    The order is kept beside the dictionary, which finds its own first key only by looking through all deleted ones.
+
+    >>> recent = Recent[int](2)
+    >>> for number, id in enumerate("abca"):
+    ...     recent.keep(id, number)
+    >>> recent
+    {'c': 2, 'a': 3}
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self._order: deque[str] = deque()
+
+    def keep(self, key: str, value: Value) -> None:
+        if key not in self:
+            self._order.append(key)
+            if len(self._order) > self._most:
+                self.pop(self._order.popleft(), None)
+        self[key] = value
 
 
 class Claims:
     """Whose a run is: the users whose questions it answered, and the owners of its thread."""
 
     def __init__(self) -> None:
-        self._first: dict[str, str] = {}
+        self._first = Recent[str](KEPT_RUN_IDS)
         self._more: dict[str, set[str]] = {}
-        self._threads: dict[str, str] = {}
+        self._threads = Recent[str](KEPT_IDS)
 
     def claim(self, id: str, user: str) -> None:
         """A run or turn id that answers a question of this user."""
         first = self._first.get(id)
         if first is None:
-            remember(self._first, id, user, KEPT_RUN_IDS)
+            self._first.keep(id, user)
         elif first != user:
             self._more.setdefault(id, set()).add(user)
 
@@ -112,7 +131,7 @@ class Claims:
         """Take in an ``own``, or the ``invoke`` of an ``ask``: whoever names a thread first has it."""
         thread, user = operation.ids.get("thread_id"), operation.user
         if thread and user and thread not in self._threads:
-            remember(self._threads, thread, user)
+            self._threads.keep(thread, user)
 
     def claimed(self, id: str) -> bool:
         """Whether any question is known to have been answered by this run."""
