@@ -96,7 +96,7 @@ class Whole(World):
         if detail and not self.knows_after_logout():
             self.respond(call, 401, {"detail": "revoked"})
         else:
-            self.respond(call, 200, {"valid": True})
+            self.respond(call, 200, {"user_id": self.user_ids[user], "email": f"{user}@example.org"})
 
     def knows_after_logout(self) -> bool:
         """Whether the platform still knows who has logged out."""
