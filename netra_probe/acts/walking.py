@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from netra_probe.users import User
 
 #: What ends sessions, locks people out, belongs to operators, or is not about anybody's objects.
-_LEFT_OUT = re.compile(
-    r"log-?_?(in|out)|sign-?_?(up|in|out)|regist|refresh|token|ticket|passw|oauth|callback|verif|validat|\bdev\b|able$"
-    r"|lock|\bban|deactiv|health|metric|internal|admin|shutdown|reset|webhook|blacklist|impersonat|invite|openapi|docs",
-    re.IGNORECASE,
-)
+_LEFT_OUT = frozenset((
+    "login", "logon", "logout", "signin", "signup", "signout", "register", "registration", "refresh", "token", "tokens",
+    "ticket", "password", "passwd", "oauth", "oauth2", "callback", "verify", "verification", "validate", "validation",
+    "confirm", "dev", "enable", "disable", "lock", "unlock", "ban", "deactivate", "health", "healthz", "metrics",
+    "status", "internal", "admin", "shutdown", "reset", "blacklist", "impersonate", "invite", "openapi", "docs",
+))  # fmt: skip
+_WORDS = re.compile(r"[/_-]")
 #: Starts a run of an agent.
 _RUNS = re.compile(r"agent|stream|execut|/run|/ask|complet", re.IGNORECASE)
 #: Refusals of what was sent, and not of who sent it: another body may do.
@@ -196,7 +198,9 @@ class Walk:
 
 def _is_ours(route: Route) -> bool:
     """Whether an ordinary user may try this route on their own things without harm to their account."""
-    if _LEFT_OUT.search(route.path) or route.form:
+    parts = [part for part in route.path.lower().split("/") if not part.startswith("{")]
+    words = {word for part in parts for word in (part.replace("-", "").replace("_", ""), *_WORDS.split(part))}
+    if words & _LEFT_OUT or route.form:
         return False
     if route.service == "auth":
         return route.reads and bool(route.braces)

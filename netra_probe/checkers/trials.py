@@ -129,6 +129,8 @@ def _answered(
         return Outcome(kind="answered without credentials", why=why, shows=_shows(trial, control))
     if trial.owner is not None and trial.owner == trial.call.user:
         return _own_object(trial, done)
+    if trial.reads and empty(done.payload):
+        return Outcome()  # what is filtered by its owner shows others nothing
     if not trial.reads and trial.target and not trial.after:
         return Outcome(doubt="was answered with success and not re-read by the owner")
     why = "it was answered with success" + ("" if trial.reads else ", and the owner sees no change")

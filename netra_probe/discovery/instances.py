@@ -186,19 +186,28 @@ def _kind(schema: Json) -> str:
 
 
 def _number(schema: Json, *, whole: bool) -> int | float:
-    step = schema.get("multipleOf") or (1 if whole else 0)
-    low, high = schema.get("minimum"), schema.get("maximum")
-    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    if above is True:  # OpenAPI 3.0: a flag beside the minimum
-        above, low = low, None
+    """A small number within the bounds; 1, where it fits."""
+    step = _bound(schema, "multipleOf") or (1 if whole else None)
+    low, high = _bound(schema, "minimum"), _bound(schema, "maximum")
+    above, below = _bound(schema, "exclusiveMinimum"), _bound(schema, "exclusiveMaximum")
+    if schema.get("exclusiveMinimum") is True:  # OpenAPI 3.0: flags beside the bounds
+        low, above = None, low
+    if schema.get("exclusiveMaximum") is True:
+        high, below = None, high
+    least = max((bound for bound in (low, above) if bound is not None), default=None)
+    most = min((bound for bound in (high, below) if bound is not None), default=None)
     value: int | float = 1
-    if isinstance(low, int | float) and not isinstance(low, bool):
-        value = max(value, low)
-    if isinstance(above, int | float) and not isinstance(above, bool):
-        value = max(value, above + (step or 1))
-    for most in (high, below):
-        if isinstance(most, int | float) and not isinstance(most, bool) and value > most:
-            value = most
+    if least is not None and (value < least or value == above):
+        value = least if least != above else least + (step or 1)
+    if most is not None and (value > most or value == below):
+        value = most if most != below else most - (step or 1)
+        if least is not None and (value < least or value == above):
+            value = (least + most) / 2
     if step:
         value = math.ceil(value / step) * step
     return int(value) if whole or float(value).is_integer() else value
+
+
+def _bound(schema: Json, name: str) -> int | float | None:
+    value = schema.get(name)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

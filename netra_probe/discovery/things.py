@@ -47,13 +47,14 @@ class Thing:
 
 
 class Things:
-    """All that is known of users' objects; ids that two users were given belong to nobody."""
+    """All that is known of users' objects; what two users have made, or were shown, belongs to neither."""
 
     def __init__(self) -> None:
         self._by_collection: dict[tuple[str, str], list[Thing]] = defaultdict(list)
         #: (user, name such as ``thread_id``) → ids.
         self._by_name: dict[tuple[str, str], list[Thing]] = defaultdict(list)
-        self._holders: dict[tuple[str, str], set[str]] = defaultdict(set)
+        #: (made or listed, kind, id) → who made it, or was shown it.
+        self._holders: dict[tuple[bool, str, str], set[str]] = defaultdict(set)
         self.user_ids: dict[str, str] = {}
 
     def learn(self, route: Route, user: str, body: Any, filled: Mapping[str, str]) -> list[Thing]:
@@ -91,7 +92,7 @@ class Things:
         return Thing(kind=kind, id=id, owner=user, collection=collection, made=made, within=dict(filled))
 
     def _keep(self, thing: Thing, among: list[Thing]) -> bool:
-        self._holders[thing.kind, thing.id].add(thing.owner)
+        self._holders[thing.made, thing.kind, thing.id].add(thing.owner)
         if any(known.id == thing.id for known in among):
             return False
         among.append(thing)
@@ -103,8 +104,8 @@ class Things:
             among[:] = [known for known in among if (known.kind, known.id) != (thing.kind, thing.id)]
 
     def is_private(self, thing: Thing) -> bool:
-        """Whether only its owner was ever given it: what several users are shown is everybody's."""
-        return self._holders[thing.kind, thing.id] <= {thing.owner}
+        """Whether it is its owner's alone: nobody else made it or, where nobody is known to have, was shown it."""
+        return self._holders[thing.made, thing.kind, thing.id] <= {thing.owner}
 
     def of(self, user: str) -> Iterator[Thing]:
         """All things of a user."""

@@ -1,0 +1,40 @@
+"""On platforms that nobody here wrote: every operation that forgets the owner is found, and no other is accused."""
+
+from __future__ import annotations
+
+import pytest
+from acting import Acting
+from strange_platform import StrangePlatform, served
+
+from netra_probe import acts, investigate
+
+
+async def accused(platform: StrangePlatform) -> tuple[set[str], dict[str, tuple[str, ...]]]:
+    """The operations that C5 finds anything on, and the findings and doubts of C1, C2 and C8."""
+    with served(platform) as url:
+        probe = await investigate("C4", users=2, target={"auth_url": url, "backend_urls": [url]})
+        acting = Acting(probe)
+        try:
+            await acts.trespass(probe, owner=probe.users[0], intruder=probe.users[1])
+            judged = acting.judged()
+        finally:
+            await probe.close()
+    found = {finding.summary.partition(": ")[2].partition(" by ")[0] for finding in judged["C5"].findings}
+    others = {
+        id: tuple(finding.summary for finding in judged[id].findings)
+        for id in ("C1", "C2", "C8")
+        if judged[id].findings
+    }
+    return found, others
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_every_unchecked_operation_is_found_and_no_other(seed: int) -> None:
+    platform = StrangePlatform(seed, flawed=True)
+    found, _ = await accused(platform)
+    assert found == platform.unchecked
+
+
+@pytest.mark.parametrize("seed", range(100, 102))
+async def test_a_platform_without_flaws_is_not_accused(seed: int) -> None:
+    assert await accused(StrangePlatform(seed, flawed=False)) == (set(), {})
