@@ -15,6 +15,7 @@ from netra_probe.acts.tabs import (
     QUESTION,
     answered,
     everybody_asks,
+    mark_of,
     open_tab,
     tab,
     tabs,
@@ -187,9 +188,11 @@ async def across_backends(probe: Investigation, users: Sequence[User] = (), *, r
         missing = "a second backend" if route else "a route that starts a run"
         return Outcome(act="across backends", users=names(users), missing=missing)
     clients = [(user, backend_client(probe, user, number)) for user in users for number in backends]
-    runs: list[Run] = []
     async with tabs(users) as ears:
-        for _ in range(rounds):
+        runs = await everybody_asks(users, ears)
+        # A run that was started elsewhere is known by its id alone.
+        named = bool(runs) and all(run.run_id for run in runs)
+        for _ in range(rounds if named else 0):
             runs += await asyncio.gather(
                 *(
                     ask_over_rest(probe, user, ears[user.name], client.http, route)
@@ -200,14 +203,16 @@ async def across_backends(probe: Investigation, users: Sequence[User] = (), *, r
             if any(isinstance(run.outcome, Silent) for run in runs):
                 break
     await asyncio.gather(*(client.http.close() for _, client in clients))
+    if not named:
+        return Outcome(act="across backends", users=names(users), missing="runs that name themselves")
     return Outcome(act="across backends", users=names(users), counts={"answered": answered(runs)})
 
 
 async def _saw(probe: Investigation, socket: Socket, run: Run) -> bool:
     """Whether a tab gets to see a run to its end; it is given a moment, since another tab may be ahead of it."""
-    end = run.names[-1] if run and run.names else ""
+    end, mark = run.names[-1] if run and run.names else "", mark_of(run)
     seen = await socket.until(
-        lambda frame: frame.name == end and run.run_id in (frame.run, frame.ids.get("turn_id")),
+        lambda frame: frame.name == end and mark in (frame.run, frame.ids.get("turn_id")),
         within=probe.timeouts.grace if end else 0.0,
     )
     return isinstance(seen, Received)

@@ -70,7 +70,7 @@ async def claim_identity(probe: Investigation, claimant: User, victim: User, *, 
             attempt=foreign("claim a thread in a question", *foreign_thread),
         )
         asking = probe.start([victim.ask(QUESTION, socket=own, thread=thread)])
-        run = await _own_run(probe, victim, own, thread)
+        run = await _own_run(probe, victim, own)
         if run:
             posed.append(
                 await claimant.ask(
@@ -166,7 +166,7 @@ async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *,
             return Outcome(act="stop of a foreign run", users=names((stopper, victim)), missing="a connection")
         thread = await victim.new_thread()
         asking = probe.start([victim.ask(QUESTION, socket=sockets[victim.name], thread=thread)])
-        run = await _own_run(probe, victim, sockets[victim.name], thread)
+        run = await _own_run(probe, victim, sockets[victim.name])
         if run:
             attempt = foreign("stop a foreign run", "run", run, victim)
             await _say(probe, sockets[stopper.name], "stop_agent", {"run_id": run}, attempt=attempt)
@@ -239,15 +239,10 @@ async def burst(probe: Investigation, users: Sequence[User] = (), *, size: int =
     return Outcome(act="burst", users=names(users), counts={"answered": answered(runs)})
 
 
-async def _own_run(probe: Investigation, user: User, socket: Socket, thread: str) -> str:
-    """The id of the run that the user has just asked for in a thread, noted as theirs; "" when none is told."""
-    start = len(socket.received)
-    begun = await socket.until(
-        lambda frame: "run_id" in frame.ids and frame.ids.get("thread_id", thread) == thread,
-        within=probe.timeouts.run,
-        start=start,
-    )
-    run = begun.frame.ids["run_id"] if isinstance(begun, Received) else ""
+async def _own_run(probe: Investigation, user: User, socket: Socket) -> str:
+    """The id of the run that the user has just asked for, noted as theirs; "" when the target's events tell none."""
+    begun = await until_run_begins(probe, socket, start=len(socket.received))
+    run = begun.frame.ids.get("run_id", "") if isinstance(begun, Received) else ""
     _note_own_run(probe, user, run)
     return run
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from netra_probe.acts.tabs import tab, until_run_ends
+from netra_probe.acts.tabs import mark_of, tab, until_run_ends
 from netra_probe.clients.agent import Run
 from netra_probe.clients.websocket import Socket
 
@@ -49,6 +49,7 @@ async def come_back(
 ) -> bool:
     """Connect again and wait for the end of a run, unless it had come before."""
     async with tab(user, backend=backend, query=point or None) as socket:
-        if run or socket is None or not run.run_id:
+        mark = mark_of(run)
+        if run or socket is None or not mark:
             return bool(run)
-        return await until_run_ends(probe, socket, run.run_id)
+        return await until_run_ends(probe, socket, mark)

@@ -64,6 +64,11 @@ async def everybody_asks(users: Iterable[User], sockets: Mapping[str, Socket], q
     )
 
 
+def mark_of(run: Run) -> str:
+    """What ties the events of a run together: its run id, or where events carry none the turn's; "" when none came."""
+    return run.run_id or next((seen.frame.run for seen in run.events if seen.frame.run), "")
+
+
 def answered(runs: Iterable[Run]) -> int:
     """How many runs came to their end."""
     return sum(1 for run in runs if run)

@@ -37,7 +37,7 @@ ACTS: dict[str, tuple[Act, str]] = {
         lambda probe: acts.cut_and_resume(probe, probe.users[0], by="sequence", backends=(0, 1)),
         "<cut and resume of alice: cut 2, resumed 2, ended 2, answered 2>",
     ),
-    "backends": (acts.across_backends, "<across backends of alice, bob, carol: answered 6>"),
+    "backends": (acts.across_backends, "<across backends of alice, bob, carol: answered 9>"),
     "slow reader": (
         lambda probe: acts.slow_reader(probe, probe.users[0]),
         "<slow reader of alice, bob, carol: answered 6, answered late 10>",
