@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.roster import OBJECT_IDS, Roster, decoded, listed, times, witness
+from netra_probe.checkers.runs import KEPT_IDS
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch
 from netra_probe.history.operation import PROBE, Operation, Outcome
@@ -46,6 +48,7 @@ class _StorePass(Pass):
         self._start = start
         self._roster = Roster()
         self._search = CanarySearch()
+        self._runs: deque[str] = deque()
         self._minted: dict[str, int] = {}
         #: (user, token): secrets of others that the user put into a request and may therefore have stored.
         self._quoted: set[tuple[str, str]] = set()
@@ -70,7 +73,16 @@ class _StorePass(Pass):
         elif operation.type == "invoke":
             self._remember(operation)
         elif operation.type == "ok" and operation.user is not None and "run_id" in operation.ids:
-            self._roster.objects.setdefault(operation.ids["run_id"], ("run", operation.user))
+            self._ran(operation.ids["run_id"], operation.user)
+
+    def _ran(self, run: str, user: str) -> None:
+        """A run is its user's; of a soak test of days only the latest are remembered."""
+        objects = self._roster.objects
+        if run not in objects:
+            objects[run] = ("run", user)
+            self._runs.append(run)
+            if len(self._runs) > KEPT_IDS:
+                objects.pop(self._runs.popleft(), None)
 
     def _mint(self, operation: Operation, user: str) -> None:
         token, detail = str(operation.detail.get("token", "")), operation.detail
