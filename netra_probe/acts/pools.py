@@ -31,6 +31,8 @@ MOMENTS = (0.005, 0.0, 0.01, 0.02, 0.03)
 #: Routes whose answer is the user's own, and that a hung-up client leaves in the middle of something.
 READS = ("/api/threads", "/api/users/me", "/api/user/me", "/api/spend", "/api/chat/messages")
 STREAM = "/api/chat/stream"
+#: Requests at once, of everybody together, that make a pool grow.
+RUSH = 36
 
 
 async def cancel_and_volley(
@@ -142,13 +144,14 @@ async def churn(
     """Come, hang up and go, cycle after cycle; measure what the target holds on to after each of them (P4).
 
     Each cycle opens and closes sockets, resets some of them in the middle of a run, and hangs up on requests and
-    (unless ``streams`` is false) streams. What a first cycle warms up is not measured.
+    (unless ``streams`` is false) streams. What a first cycle and a rush before it warm up is not measured.
     """
     permit(probe, Mode.ATTACK, "hanging up on requests")
     users = list(users) or probe.users
     stream = offered(probe, "POST", STREAM) if streams else ""
     connected = 0
     runs: list[Run] = []
+    await _rush(probe, users)
     for cycle in range(-1, cycles):
         clients = {user.name: backend_client(probe, user, backend) for user in users}
         for user in users:
@@ -195,6 +198,17 @@ async def _read(client: BackendClient, routes: Sequence[str], thread: str, numbe
     """One of the routes, or after them all the thread itself, by number."""
     choice = number % (len(routes) + bool(thread))
     return await client.thread(thread) if choice == len(routes) else await client.http.request("GET", routes[choice])
+
+
+async def _rush(probe: Investigation, users: Sequence[User]) -> None:
+    """Many requests at once at every backend: pools grow to what they will need, and have no reason to grow later."""
+    for number in range(len(probe.target.backend_urls)):
+        clients = {user.name: backend_client(probe, user, number) for user in users}
+        rush = [
+            clients[user.name].http.request("GET", READS[0]) for _ in range(-(-RUSH // len(users))) for user in users
+        ]
+        await asyncio.gather(*rush)
+        await _close(clients)
 
 
 async def _cut_one_run(probe: Investigation, users: Sequence[User], backend: int) -> list[Run]:
