@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from netra_probe import nemesis
 from netra_probe.acts.asking import RUN_ROUTES, ask_over_rest
 from netra_probe.acts.offers import backend_client, offered
-from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.outcome import Outcome, names, needs_answers
 from netra_probe.acts.resuming import come_back, resume_point
 from netra_probe.acts.tabs import (
     QUESTION,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from netra_probe.users import User
 
 
+@needs_answers("reconnect storm")
 async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, backend: int | None = None) -> Outcome:
     """Connect and close quickly, many at once, and the new one before the old one goes; then ask, on what is left.
 
@@ -57,12 +58,14 @@ async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, 
                     runs.append(await user.ask(QUESTION, socket=new))
             if _fell_silent(runs):
                 break
-        runs += await everybody_asks(_others(probe, user), watching)
+        if not probe.patience.is_hopeless:
+            runs += await everybody_asks(_others(probe, user), watching)
     return Outcome(
         act="reconnect storm", users=(user.name,), counts={"connected": connected, "answered": answered(runs)}
     )
 
 
+@needs_answers("late close")
 async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backend: int | None = None) -> Outcome:
     """Lose a connection without the target's noticing, come back, and only then let it notice.
 
@@ -90,6 +93,7 @@ async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backe
     return Outcome(act="late close", users=(user.name,), counts={"answered": answered(runs)})
 
 
+@needs_answers("two tabs")
 async def two_tabs(
     probe: Investigation, user: User, *, backends: tuple[int | None, int | None] = (None, None)
 ) -> Outcome:
@@ -114,6 +118,7 @@ async def two_tabs(
     return Outcome(act="two tabs", users=(user.name,), counts={"answered": answered(runs), "copies": copies})
 
 
+@needs_answers("leave and join")
 async def leave_and_join(
     probe: Investigation, leaver: User, joiners: Sequence[User] = (), *, backend: int | None = None
 ) -> Outcome:
@@ -141,6 +146,7 @@ async def leave_and_join(
     return Outcome(act="leave and join", users=(leaver.name, *names(joiners)), counts=counts)
 
 
+@needs_answers("cut and resume")
 async def cut_and_resume(
     probe: Investigation,
     user: User,
@@ -176,6 +182,7 @@ async def cut_and_resume(
     return Outcome(act="cut and resume", users=(user.name,), counts=counts)
 
 
+@needs_answers("across backends")
 async def across_backends(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1) -> Outcome:
     """Everybody listens at one backend, and has runs worked on at each of them at once.
 

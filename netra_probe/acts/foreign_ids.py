@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.acts.offers import backend_client
-from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.outcome import Outcome, names, needs_answers
 from netra_probe.acts.tabs import (
     QUESTION,
     answered,
@@ -40,6 +40,7 @@ def foreign(attempt: str, kind: str, id: str, owner: User) -> dict[str, Any]:
     return {"attempt": attempt, "object": {"kind": kind, "id": id}, "owner": owner.name, "expect": "refused"}
 
 
+@needs_answers("claimed identity")
 async def claim_identity(probe: Investigation, claimant: User, victim: User, *, backend: int | None = None) -> Outcome:
     """Claim to be somebody else in the URL and in every message, and to ask in their thread; then let them ask.
 
@@ -94,6 +95,7 @@ async def claim_identity(probe: Investigation, claimant: User, victim: User, *, 
     )
 
 
+@needs_answers("foreign thread")
 async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, backend: int | None = None) -> Outcome:
     """Subscribe to, switch to and read the history of another user's thread and run; then let them ask in it.
 
@@ -128,6 +130,7 @@ async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, b
     )
 
 
+@needs_answers("stop of one's own run")
 async def stop_own_run(
     probe: Investigation, stopper: User, bystanders: Sequence[User] = (), *, backend: int = 0
 ) -> Outcome:
@@ -158,6 +161,7 @@ async def stop_own_run(
     return Outcome(act="stop of one's own run", users=(stopper.name, *names(bystanders)), counts=counts)
 
 
+@needs_answers("stop of a foreign run")
 async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *, backend: int = 0) -> Outcome:
     """Try to stop somebody else's run by its id: it must go on to its end (G4, W2)."""
     permit(probe, Mode.ATTACK, "stopping another user's run")
@@ -176,6 +180,7 @@ async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *,
     return Outcome(act="stop of a foreign run", users=names((stopper, victim)), counts=counts)
 
 
+@needs_answers("equal ids")
 async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 3, backend: int = 0) -> Outcome:
     """Ask at the same instant under one and the same message, turn and request id, on one backend.
 
@@ -216,6 +221,7 @@ async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds:
     return Outcome(act="equal ids", users=names(users), counts={"answered": answered(runs), "read": read})
 
 
+@needs_answers("burst")
 async def burst(probe: Investigation, users: Sequence[User] = (), *, size: int = 3, rounds: int = 2) -> Outcome:
     """Everybody starts several runs, each in a thread of its own, all in the same instant.
 

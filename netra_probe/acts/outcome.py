@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
     from netra_probe.users import User
+
+More = ParamSpec("More")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +45,28 @@ class Outcome:
 def names(users: Iterable[User]) -> tuple[str, ...]:
     """The aliases of users."""
     return tuple(user.name for user in users)
+
+
+def needs_answers(
+    name: str,
+) -> Callable[
+    [Callable[Concatenate[Investigation, More], Coroutine[Any, Any, Outcome]]],
+    Callable[Concatenate[Investigation, More], Coroutine[Any, Any, Outcome]],
+]:
+    """An act of this name that consists of runs; not done where one was silent until its deadline, and none answered.
+
+    One such silence is evidence; a minute of them, act after act, is only slow.
+    """
+
+    def decorate(
+        act: Callable[Concatenate[Investigation, More], Coroutine[Any, Any, Outcome]],
+    ) -> Callable[Concatenate[Investigation, More], Coroutine[Any, Any, Outcome]]:
+        @wraps(act)
+        async def done(probe: Investigation, /, *arguments: More.args, **options: More.kwargs) -> Outcome:
+            if probe.patience.is_hopeless:
+                return Outcome(act=name, users=names(probe.users), missing="runs that are answered")
+            return await act(probe, *arguments, **options)
+
+        return done
+
+    return decorate

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netra_probe import nemesis
-from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.outcome import Outcome, names, needs_answers
 from netra_probe.acts.resuming import come_back, resume_point
 from netra_probe.acts.tabs import QUESTION, answered, everybody_asks, tab, tabs, until_run_begins
 from netra_probe.clients.agent import Run
@@ -28,6 +28,7 @@ QUESTIONS = 10
 ROUNDS = 3
 
 
+@needs_answers("slow reader")
 async def slow_reader(
     probe: Investigation, slow: User, others: Sequence[User] = (), *, questions: int = QUESTIONS, backend: int = 0
 ) -> Outcome:
@@ -57,6 +58,7 @@ async def slow_reader(
     return Outcome(act="slow reader", users=(slow.name, *names(others)), counts=counts)
 
 
+@needs_answers("killed peer")
 async def killed_peer(
     probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = ROUNDS, backend: int = 0
 ) -> Outcome:
@@ -89,6 +91,7 @@ async def killed_peer(
     )
 
 
+@needs_answers("frozen peer")
 async def frozen_peer(
     probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = ROUNDS, backend: int = 0
 ) -> Outcome:

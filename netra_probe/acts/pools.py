@@ -162,7 +162,8 @@ async def churn(
             await asyncio.gather(*(http.abandon("GET", "/api/threads", after=0.01) for _ in range(size)))
             if stream:
                 await http.abandon("POST", stream, after=0.03, json={"request": QUESTION, "message": QUESTION})
-        runs += await _cut_one_run(probe, users, backend)
+        if not probe.patience.is_hopeless:
+            runs += await _cut_one_run(probe, users, backend)
         await _close(clients)
         if cycle >= 0:
             await probe.gauge(cycle)

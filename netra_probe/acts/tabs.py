@@ -30,13 +30,13 @@ async def open_tab(user: User, *, backend: int | None = None, query: Mapping[str
 
 @asynccontextmanager
 async def tab(
-    user: User, *, backend: int | None = None, query: Mapping[str, str] | None = None
+    user: User, *, backend: int | None = None, query: Mapping[str, str] | None = None, fenced: bool = True
 ) -> AsyncIterator[Socket | None]:
     """One more connection of a user; on the way out it is fenced (shown to have been alive) and closed."""
     socket = await open_tab(user, backend=backend, query=query)
     try:
         yield socket
-        if socket is not None and socket.closed is None:
+        if fenced and socket is not None and socket.closed is None:
             await socket.fence()
     finally:
         if socket is not None:
@@ -49,11 +49,11 @@ async def tabs(users: Iterable[User], *, backend: int | None = None) -> AsyncIte
     opened: dict[str, Socket] = {}
     async with AsyncExitStack() as stack:
         for user in users:
-            socket = await stack.enter_async_context(tab(user, backend=backend))
+            socket = await stack.enter_async_context(tab(user, backend=backend, fenced=False))
             if socket is not None:
                 opened[user.name] = socket
         yield opened
-        # Together, because a young connection has to be waited for: the fences on the way out then cost nothing more.
+        # Together, because a young connection has to be waited for.
         await asyncio.gather(*(socket.fence() for socket in opened.values() if socket.closed is None))
 
 

@@ -79,6 +79,11 @@ class Patience:
             return self._deadline
         return min(self._deadline, max(self.LEAST, self.FACTOR * self._longest))
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether a run stayed silent for the whole deadline, and none was ever answered."""
+        return self._was_silent and not self._longest
+
     def learn(self, *, answered: bool, seconds: float) -> None:
         """Take in how a run ended, and after how long."""
         if answered:

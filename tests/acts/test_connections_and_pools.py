@@ -193,6 +193,10 @@ async def test_a_target_with_one_backend_and_few_routes_is_not_offered_some_acts
         assert not await acts.half_done(probe)
         before = len(probe.history)
         assert await acts.share_a_line(probe)
+        probe.patience.learn(answered=False, seconds=1.0)
+        assert repr(await acts.two_tabs(probe, probe.users[0])) == (
+            "<two tabs of alice, bob: not offered (runs that are answered)>"
+        )
         actions_done = {op.action for op in list(probe.history)[before:] if op.surface == "rest"}
         assert not any("users/me" in action for action in actions_done)
     finally:
