@@ -108,7 +108,7 @@ class _TransactionPass(Pass):
     def _steps(self, given: Any, operation: Operation) -> tuple[Step, ...]:
         steps: list[Step] = []
         for entry in given if isinstance(given, list | tuple) else ():
-            if not (isinstance(entry, list | tuple) and len(entry) >= 3 and isinstance(entry[0], str) and entry[0] in _ACTS):
+            if not (isinstance(entry, list | tuple) and len(entry) >= 3 and str(entry[0]) in _ACTS):
                 self._malformed += 1
                 continue
             act, key, value = str(entry[0]), str(entry[1]), frozen(entry[2])
