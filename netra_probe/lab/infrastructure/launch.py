@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.lab.dialects import Variant
-from netra_probe.lab.infrastructure import postgres, postgres_template, redis_server, services
+from netra_probe.lab.infrastructure import fault_needs, postgres, postgres_template, redis_server, services
 from netra_probe.lab.infrastructure.configuration_directory import ConfigurationDirectory
 from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
 from netra_probe.lab.infrastructure.errors import LabError
@@ -20,7 +20,7 @@ from netra_probe.lab.infrastructure.plan import Plan
 from netra_probe.lab.infrastructure.ports import HOST, SERVICES, USUAL, hold, in_use, port_of
 from netra_probe.lab.infrastructure.processes import Child, Children
 from netra_probe.lab.infrastructure.requests import status_of
-from netra_probe.lab.shared.faults import FaultProblem, check_selection
+from netra_probe.lab.shared.faults import Fault, FaultProblem, check_selection
 
 READY_SECONDS = 25.0
 STOP_SECONDS = 1.4
@@ -43,6 +43,7 @@ class Launch:
         self._broken = asyncio.Event()
         self._started = time.time()
         self._seeds: dict[str, Any] = {}
+        self._faults: list[type[Fault]] = []
         self._names = tuple(name for name in SERVICES if name not in plan.without)
 
     # Up
@@ -63,7 +64,7 @@ class Launch:
             await asyncio.gather(broken, starting, return_exceptions=True)
 
     async def _start(self) -> None:
-        self._check_faults()
+        await self._prepare_faults()
         for name in SERVICES:  # services that are left out have an address too, where nobody answers
             port = USUAL.get(name, 0) if self.plan.ports == "usual" else 0
             self._held[name] = hold(name, port, holder=holder_of)
@@ -170,11 +171,12 @@ class Launch:
 
         return await load(self.at.seed_places())
 
-    def _check_faults(self) -> None:
+    async def _prepare_faults(self) -> None:
         try:
-            check_selection(",".join(self.plan.faults), self.plan.fault_modules)
+            self._faults = check_selection(",".join(self.plan.faults), self.plan.fault_modules)
         except FaultProblem as problem:
             raise LabError(f"The lab cannot start: {problem}.") from None
+        await asyncio.to_thread(fault_needs.install, self._faults)
 
     def _start_service(self, name: str, gate: int | None) -> Child:
         listener = self._held.pop(name)
@@ -190,7 +192,11 @@ class Launch:
                 self.children.start(
                     services.command(
                         name,
-                        services.environment_of(name, self.plan, self.at, self.configuration.path),
+                        fault_needs.added_to(
+                            services.environment_of(name, self.plan, self.at, self.configuration.path),
+                            name,
+                            self._faults,
+                        ),
                         listener=listener.fileno(),
                         gate=gate,
                         directory=self.directory.path,

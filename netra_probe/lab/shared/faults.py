@@ -39,15 +39,20 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from netra_probe.lab.shared.isolated_environment import get_env
 
 PUBLISHED = "netra_probe.lab.faults"
 """The package whose import registers the published faults."""
+OTHERS = ("netra_probe.lab.real_libraries", "netra_probe.lab.conditions")
+"""Packages with what is installed by name only."""
+
+Kind = Literal["defect", "real", "condition"]
+"""A defect as it is published or written by somebody, a real one in a real library, or what a healthy lab may meet."""
 
 
 class FaultProblem(ValueError):
@@ -96,6 +101,13 @@ class Fault:
     checkers: ClassVar[tuple[str, ...]] = ()
     service: ClassVar[str] = "backend"
     """Which service it is installed in: ``backend`` (both processes), ``auth_service`` or ``llm_service``."""
+    kind: ClassVar[Kind] = "defect"
+    like: ClassVar[str] = ""
+    """The published fault that this is a case of, if it is one."""
+    settings: ClassVar[Mapping[str, str]] = {}
+    """What the processes of its service are started with besides."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Versions that these processes import instead of what is installed, as ``redis==4.5.1 --hash=sha256:…``."""
 
     def __init__(self, *, rate: float = 1.0, seed: str = "") -> None:
         self.rate = rate
@@ -183,12 +195,15 @@ def load_fault_modules(paths: list[str] | tuple[str, ...]) -> None:
                 register(value)
 
 
-def known_faults(modules: list[str] | tuple[str, ...] = ()) -> dict[str, type[Fault]]:
-    """All selectable faults by id: the published ones and those of `modules`."""
-    if importlib.util.find_spec(PUBLISHED) is not None:
-        importlib.import_module(PUBLISHED)
+def known_faults(
+    modules: list[str] | tuple[str, ...] = (), *, kinds: Sequence[Kind] = ("defect",)
+) -> dict[str, type[Fault]]:
+    """Selectable faults by id: the published ones and those of `modules`; others where their kind is asked for."""
+    for package in (PUBLISHED, *(OTHERS if set(kinds) - {"defect"} else ())):
+        if importlib.util.find_spec(package) is not None:
+            importlib.import_module(package)
     load_fault_modules(modules)
-    return dict(_registry)
+    return {id: fault for id, fault in _registry.items() if fault.kind in kinds}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +236,7 @@ def check_selection(text: str, modules: list[str] | tuple[str, ...] = ()) -> lis
     selections = parse_faults(text)
     if not selections and not modules:
         return []
-    known = known_faults(modules)
+    known = known_faults(modules, kinds=get_args(Kind))
     for selection in selections:
         if selection.id not in known:
             raise FaultProblem(f"there is no fault {selection.id!r}{_suggest(selection.id, known)}")

@@ -12,7 +12,8 @@
 
 Environment: ``LAB_LISTEN_FD`` (an inherited, bound TCP socket) or ``LAB_PORT`` (0 picks one) or ``PORT``;
 ``LAB_START_FD`` (an inherited pipe: start-up goes on at its end of file, once databases are ready); ``LAB_PARENT_PID``
-(end with that process).
+(end with that process); ``LAB_SERVER_LOOP`` (another event loop) and ``LAB_SERVER_RESETS_CONTEXT=0`` (requests begin in
+whatever context their connection is in).
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def serve(create_app: Callable[[], Any], **options: Any) -> None:
     config = uvicorn.Config(
         application,
         **{
-            "loop": "uvloop" if sys.platform != "win32" else "asyncio",
+            "loop": get_env().get("LAB_SERVER_LOOP") or ("uvloop" if sys.platform != "win32" else "asyncio"),
             "http": "httptools",
             "ws": "websockets-sansio",
             "lifespan": "on",
@@ -126,7 +127,7 @@ def serve(create_app: Callable[[], Any], **options: Any) -> None:
             "date_header": options.get("interface") == "wsgi",
             "proxy_headers": False,
             # a request must never see the context variables of the one before it on the same connection
-            "reset_contextvars": True,
+            "reset_contextvars": get_env().get("LAB_SERVER_RESETS_CONTEXT") != "0",
             "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
             **options,
         },
