@@ -213,7 +213,9 @@ class Investigation:
         self._window = len(self.history)
         self._banner.show([user.name for user in self.users])
 
-    def check(self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = ()) -> CaseView:
+    def check(
+        self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = (), steady: bool = True
+    ) -> CaseView:
         """Judge what happened since the last check; the verdict is recorded and shown.
 
         Arguments:
@@ -221,6 +223,8 @@ class Investigation:
             checkers: what to look for.
             claim: what the case claims; taken from the requirements when left out.
             needs: surfaces without which the case is not applicable (``database``, ``cache``, ``operator``).
+            steady: false where the moment decides how much was seen (who hung up when, what a poll met): the evidence
+                then names what it rests on, and counts only what the probe did itself.
         """
         if not case.startswith(self.scenario + "."):
             raise ParameterError(
@@ -238,7 +242,8 @@ class Investigation:
             specification = [{"id": checker.id, "options": dict(checker.options)} for checker in checkers]
             marker = self.history.observe(
                 actions.CHECK,
-                detail={"case": case, "claim": claim, "start": self._window, "checkers": specification},
+                detail={"case": case, "claim": claim, "start": self._window, "checkers": specification}
+                | ({} if steady else {"steady": False}),
             )
             result = judge_case(self.history, marker, checkers)
         self._window = len(self.history)

@@ -96,40 +96,31 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
         judgements = tuple(
             replace(judgement, findings=attributed(judgement.findings, attribution)) for judgement in judgements
         )
-    result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances)
-    return replace(result, looks_like=tuple(map(str, attribution)))
+    steady = not disturbances and bool(marker.detail.get("steady", True))
+    result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances, steady=steady)
+    return replace(result, looks_like=tuple(map(str, attribution)), steady=steady)
 
 
 #: Counts that follow from what the probe did; the others depend on the moment at which a disturbance struck.
-UNDISTURBED = frozenset(
-    {
-        "users looking",
-        "cycles",
-        "gauges",
-        "forged credentials",
-        "forged credentials refused",
-        "valid credentials accepted",
-    }
-)
+UNDISTURBED = frozenset({"users looking", "cycles", "gauges", "forged credentials", "credentials ended"})
 
 
 #: Counts that back a pass but tell a reader nothing.
 UNTOLD = frozenset({"canaries planted", "own ids seen"})
 
 
-def _evidence(evidence: dict[str, int], disturbances: int) -> str:
-    """What a pass rests on, in numbers that are the same in every healthy run."""
-    shown = {
-        name: count
-        for name, count in evidence.items()
-        if count and name not in UNTOLD and (not disturbances or name in UNDISTURBED)
-    }
+def _evidence(evidence: dict[str, int], disturbances: int, *, steady: bool) -> str:
+    """What a pass rests on, in numbers that are the same in every healthy run; what has none is named alone."""
+    told = {name: count for name, count in evidence.items() if count and name not in UNTOLD}
+    shown = {name: count for name, count in told.items() if steady or name in UNDISTURBED}
     if disturbances:
         shown["disturbances"] = disturbances
-    return " · ".join(f"{name} {count}" for name, count in shown.items())
+    return " · ".join([*(f"{name} {count}" for name, count in shown.items()), *(n for n in told if n not in shown)])
 
 
-def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: int) -> CaseResult:
+def _case(
+    id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: int, *, steady: bool
+) -> CaseResult:
     judgements = tuple(replace(judgement, findings=condensed(judgement.findings)) for judgement in judgements)
     verdict = Verdict.worst(judgement.verdict for judgement in judgements)
     result = CaseResult(
@@ -145,7 +136,7 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
     elif not judgements:
         reason = "nothing was checked"
     else:
-        reason = _evidence(result.evidence, disturbances)
+        reason = _evidence(result.evidence, disturbances, steady=steady)
     return replace(result, reason=reason)
 
 

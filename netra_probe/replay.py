@@ -103,7 +103,9 @@ class Replay(Investigation):
     async def gauge(self, cycle: int) -> None:
         pass
 
-    def check(self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = ()) -> CaseView:
+    def check(
+        self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = (), steady: bool = True
+    ) -> CaseView:
         marker = self._markers.get(case)
         if marker is None:
             raise ParameterError(

@@ -106,7 +106,7 @@ class CaseResult:
     """The verdict on one case, with everything that it rests on.
 
     ``looks_like`` names the groups of catalogue faults that would look like the findings, likeliest first, with
-    reasons.
+    reasons. ``steady`` says whether the counts are the same in every healthy run, so that they can be shown.
     """
 
     id: str
@@ -116,6 +116,7 @@ class CaseResult:
     requirements: tuple[str, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     looks_like: tuple[str, ...] = ()
+    steady: bool = True
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -108,7 +108,11 @@ class ScenarioView(View):
     def _tail(self) -> list[str]:
         cleanup = self.result.cleanup
         left = f": left {', '.join(cleanup.left)}" if cleanup.left else ", nothing is left"
-        return [f"clean-up: {cleanup.verdict}{left}", confidence_sentence(self.result.confidence)]
+        return [f"clean-up: {cleanup.verdict}{left}", confidence_sentence(self.result.confidence, steady=self._steady)]
+
+    @property
+    def _steady(self) -> bool:
+        return all(case.steady for case in self.result.cases)
 
     def text(self) -> str:
         return "\n".join([self._table().text(), *self._tail()])
@@ -125,7 +129,7 @@ class ScenarioView(View):
             "environment": result.environment,
             "seed": result.seed,
             **result.as_record(),
-            "confidence": result.confidence.as_dict(),
+            "confidence": result.confidence.as_dict() if self._steady else {},
             "cleanup": {"verdict": str(result.cleanup.verdict), "left": list(result.cleanup.left)},
         }
 
@@ -135,8 +139,10 @@ class ScenarioView(View):
         return {**bundle, VERDICT_MIME: json.loads(json.dumps(self.record()))}
 
 
-def confidence_sentence(confidence: Confidence) -> str:
-    """What the number of runs allows one to say, in words."""
+def confidence_sentence(confidence: Confidence, *, steady: bool = True) -> str:
+    """What the number of runs allows one to say, in words; without numbers where each run has others."""
+    if not steady and confidence.upper_bound < 1.0:
+        return "confidence: the number of agent runs and events, which varies here, is in results.json"
     seen = f"{confidence.runs} agent runs, {confidence.deliveries} events delivered"
     if confidence.upper_bound >= 1.0:
         return f"confidence: {seen}; no bound, because there were findings or no runs"
