@@ -96,13 +96,24 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
         judgements = tuple(
             replace(judgement, findings=attributed(judgement.findings, attribution)) for judgement in judgements
         )
-    steady = not disturbances and bool(marker.detail.get("steady", True))
-    result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances, steady=steady)
+    steady = bool(marker.detail.get("steady", True))
+    shown = steady and not disturbances
+    result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances, steady=shown)
     return replace(result, looks_like=tuple(map(str, attribution)), steady=steady)
 
 
 #: Counts that follow from what the probe did; the others depend on the moment at which a disturbance struck.
-UNDISTURBED = frozenset({"users looking", "cycles", "gauges", "forged credentials", "credentials ended"})
+UNDISTURBED = frozenset(
+    {
+        "users looking",
+        "cycles",
+        "gauges",
+        "forged credentials",
+        "forged credentials refused",
+        "valid credentials accepted",
+        "credentials ended",
+    }
+)
 
 
 #: Counts that back a pass but tell a reader nothing.
