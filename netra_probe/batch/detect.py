@@ -5,19 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from netra_probe import lab
 from netra_probe.batch.detection import HEALTHY, Seen, Trial
+from netra_probe.batch.disturbing import disturbed
 from netra_probe.batch.notebooks import Notebook
-from netra_probe.batch.results import find_history
+from netra_probe.batch.results import find_history, read_plan
 from netra_probe.batch.run import Plan, end_with_parent, run
-from netra_probe.errors import ProbeError
 from netra_probe.history import actions
 from netra_probe.history.store import History
 from netra_probe.judging import ScenarioResult, judge_history
@@ -25,11 +25,29 @@ from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.parameters import Parameters
 from netra_probe.verdict import Verdict
 
-#: Healthy labs that must give no finding: what is asked of them beyond the plain run.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "other seed": {"seed": 4711},
-    "ten times the users": {"users": 30, "rounds": 2},
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A kind of healthy lab that must give no finding.
+
+    Arguments:
+        parameters: that differ from the usual ones.
+        conditions: of ``netra_probe.lab.conditions``, under which the lab is started.
+        around: what goes on around it, of ``netra_probe.batch.disturbing``.
+    """
+
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    conditions: tuple[str, ...] = ()
+    around: str = ""
+
+
+VARIANTS: dict[str, Variant] = {
+    "plain": Variant(),
+    "other seed": Variant(parameters={"seed": 4711}),
+    "ten times the users": Variant(parameters={"users": 30, "rounds": 2}),
+    "benign disturbances": Variant(around="neighbours"),
+    "restarted backend": Variant(around="restarts"),
+    "legal reorderings": Variant(conditions=("JITTER",)),
 }
 
 
@@ -71,7 +89,7 @@ def orders(
             modules=tuple(modules),
         )
         for variant in variants:
-            changed = seeded.model_copy(update=VARIANTS[variant])
+            changed = seeded.model_copy(update=dict(VARIANTS[variant].parameters))
             name = f"{HEALTHY}-{variant.replace(' ', '-')}-{number}"
             made.append(replace(template, variant=variant, parameters=changed, output=output / name))
         made += [replace(template, fault=fault, rate=rate, output=output / f"{fault}-{number}") for fault in faults]
@@ -81,31 +99,43 @@ def orders(
 def run_trials(
     waiting: Sequence[TrialOrder], *, jobs: int, tell: Callable[[Trial], None] = lambda trial: None
 ) -> Iterator[Trial]:
-    """Run trials side by side; a trial that cannot be finished says why and stops no other."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        max_workers=max(1, min(jobs, len(waiting))), mp_context=context, initializer=end_with_parent
-    ) as pool:
-        running = {pool.submit(trial_of, order): order for order in waiting}
-        for future in as_completed(running):
-            order = running[future]
-            try:
+    """Run trials side by side, each in a process of its own; one that cannot be finished says why and stops no other.
+
+    Ctrl-C, and whoever does not want any more of them, ends those that run.
+    """
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as starters:
+        running = {starters.submit(_in_own_process, order): order for order in waiting}
+        try:
+            for future in as_completed(running):
                 trial = future.result()
-            except (BrokenProcessPool, ProbeError, lab.LabError, OSError) as error:
-                trial = Trial(
-                    fault=order.fault,
-                    variant=order.variant,
-                    number=order.number,
-                    trouble=f"{type(error).__name__}: {error}",
-                )
-            tell(trial)
-            yield trial
+                tell(trial)
+                yield trial
+        except (KeyboardInterrupt, GeneratorExit):
+            starters.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _in_own_process(order: TrialOrder) -> Trial:
+    """One trial; what kills its process, or goes wrong in it, is its trouble alone."""
+    context = multiprocessing.get_context("spawn")
+    # A pool breaks as a whole when one of its processes dies: each of these holds one.
+    with ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=end_with_parent) as pool:
+        try:
+            return pool.submit(trial_of, order).result()
+        except BrokenProcessPool:
+            trouble = "its process died"
+        except Exception as error:
+            trouble = f"{type(error).__name__}: {error}"
+    return Trial(fault=order.fault, variant=order.variant, number=order.number, trouble=trouble)
 
 
 def trial_of(order: TrialOrder) -> Trial:
     """One trial, start to end, in this process."""
     begin = time.monotonic()
-    chosen = () if order.fault == HEALTHY else (f"{order.fault}:{order.rate:g}",)
+    variant = VARIANTS[order.variant]
+    chosen = variant.conditions if order.fault == HEALTHY else (f"{order.fault}:{order.rate:g}",)
     with lab.start_lab(faults=chosen, fault_modules=order.modules) as running:
         plan = Plan(
             notebooks=order.notebooks,
@@ -114,8 +144,11 @@ def trial_of(order: TrialOrder) -> Trial:
             output=order.output,
             variables={LAB_VARIABLE: str(running.state_file)},
         )
-        directory, results = run(plan)
-        counted = running.status()["faults"].get(order.fault, {"reached": 0, "triggered": 0})
+        with disturbed(variant.around, running, order.output) as around:
+            directory, results = run(plan)
+        counters = running.status()["faults"]
+    counted = counters.get(order.fault, {"reached": 0, "triggered": 0})
+    idle = [name for name in variant.conditions if not counters[name]["triggered"]]
     seen: list[Seen] = []
     groups: tuple[tuple[str, ...], ...] = ()
     elapsed = 0.0
@@ -136,14 +169,30 @@ def trial_of(order: TrialOrder) -> Trial:
         triggered=counted["triggered"],
         seen=tuple(sorted(seen, key=lambda one: one.seconds)),
         groups=groups,
+        like=_like(order),
         inconclusive=tuple(
             case["id"]
             for scenario in results["scenarios"]
             for case in scenario["cases"]
             if case["verdict"] == Verdict.INCONCLUSIVE
         ),
+        trouble=around.trouble or (f"{idle[0]} never came about" if idle else "") or _unfinished(read_plan(directory)),
         seconds=round(time.monotonic() - begin, 1),
     )
+
+
+def _like(order: TrialOrder) -> str:
+    """The published fault that the trial's fault is a case of, or the fault itself."""
+    known = lab.known_faults([str(module) for module in order.modules], kinds=("defect", "real"))
+    return known[order.fault].like if order.fault in known else ""
+
+
+def _unfinished(plan: dict[str, Any]) -> str:
+    """Why some scenario did not run to its end, if one did not."""
+    ends = (
+        f"{one['id']} {one['status']}: {one['reason']}" for one in plan["scenarios"] if one["status"] != "completed"
+    )
+    return next(ends, "")
 
 
 def _seen(result: ScenarioResult, history: History, elapsed: float) -> Iterator[Seen]:

@@ -33,6 +33,7 @@ class Trial:
         seen: what was found, in order of time.
         groups: attribution of the first red case: groups of fault ids, likeliest first.
         inconclusive: cases without a verdict.
+        like: the published fault that this one is a case of, or "".
         trouble: why the trial could not be finished, or "".
     """
 
@@ -44,6 +45,7 @@ class Trial:
     seen: tuple[Seen, ...] = ()
     groups: tuple[tuple[str, ...], ...] = ()
     inconclusive: tuple[str, ...] = ()
+    like: str = ""
     trouble: str = ""
     seconds: float = 0.0
 
@@ -55,7 +57,7 @@ class Trial:
     def rank(self) -> int | None:
         """Position of the group that names the fault, from 1; ``None`` when none does."""
         for position, group in enumerate(self.groups, start=1):
-            if self.fault in group:
+            if self.fault in group or self.like in group:
                 return position
         return None
 
@@ -77,6 +79,7 @@ class Report:
     def as_record(self) -> dict[str, Any]:
         """``detection.json``."""
         healthy = [trial for trial in self.trials if trial.fault == HEALTHY]
+        finished = [trial for trial in healthy if trial.detected or not trial.trouble]
         variants = dict.fromkeys(trial.variant for trial in healthy)
         detected = sum(self._is_detected(fault) for fault in self.faults)
         false = sum(trial.detected for trial in healthy)
@@ -86,14 +89,15 @@ class Report:
             "healthy": [
                 {
                     "variant": variant,
-                    "runs": sum(trial.variant == variant for trial in healthy),
+                    "runs": sum(trial.variant == variant for trial in finished),
                     "findings": sum(len(trial.seen) for trial in healthy if trial.variant == variant),
+                    "trouble": next((one.trouble for one in healthy if one.variant == variant and one.trouble), ""),
                 }
                 for variant in variants
             ],
             "false_findings": sum(len(trial.seen) for trial in healthy),
             "detection_rate": rate(detected, len(self.faults)),
-            "false_finding_rate": rate(false, len(healthy)),
+            "false_finding_rate": rate(false, len(finished)),
             "top_group": rate(sum(self._first(fault).rank == 1 for fault in self.faults), len(self.faults)),
             "by_case": {case: sorted(faults) for case, faults in sorted(self.by_case().items())},
             "by_checker": {checker: sorted(faults) for checker, faults in sorted(self.by_checker().items())},
@@ -189,7 +193,7 @@ def rows(record: dict[str, Any]) -> Iterable[Sequence[str]]:
             fault["id"],
             str(fault["reached"]),
             str(fault["triggered"]),
-            "yes" if fault["detected"] else f"NO {fault['trouble']}".strip(),
+            " ".join(filter(None, ("yes" if fault["detected"] else "NO", fault["trouble"]))),
             " ".join(fault["checkers"]),
             fault["case"] or "",
             "" if fault["seconds"] is None else f"{fault['seconds']:.1f} s",

@@ -29,6 +29,9 @@ HEADINGS = ("fault", "reached", "triggered", "detected", "by", "case", "after", 
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="probability that a fault fires")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="trials of each fault")
 @click.option("--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="further faults")
+@click.option(
+    "--real", is_flag=True, help="also real defects of real libraries, R1 and R2, which are not among the published"
+)
 @click.option("--healthy/--no-healthy", default=True, help="also run the healthy variants")
 @click.option("--by-case", is_flag=True, help="show which faults turn each case red")
 @click.option("--jobs", type=click.IntRange(min=1), default=min(2, os.cpu_count() or 1), help="labs at a time")
@@ -39,15 +42,19 @@ def detect(
     rate: float,
     repeat: int,
     modules: tuple[Path, ...],
+    real: bool,
     healthy: bool,
     by_case: bool,
     jobs: int,
     output: Path | None,
 ) -> int:
-    """Run scenarios on labs with faults (all when none is given): what is reached, triggered, detected and named."""
-    check_faults(faults, modules)
-    known = lab.known_faults([str(module.resolve()) for module in modules])
-    chosen = list(faults) or list(known)
+    """Run scenarios on labs with faults: what is reached, triggered, detected and named.
+
+    All published faults when none is named. R1 (redis-py 4.5.1, out of step after a cancelled command) and R2 (uvicorn
+    on the plain asyncio loop, keeping a request's context for the next) run when they are named, or with --real; R1
+    installs that version, with pip, into a directory of its own.
+    """
+    chosen = _chosen(faults, modules, real=real)
     there = {notebook.id for notebook in select(())}
     notebooks = select([id for id in scenarios.split(",") if id in there or id not in ("C4", "S1")])
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -81,7 +88,27 @@ def detect(
     click.echo("\n\n".join(["", *(table.text() for table in tables), summary(record)]))
     click.echo(f"\ndetection {directory / 'detection.json'}")
     complete = record["detection_rate"]["hits"] == record["detection_rate"]["of"]
-    return 0 if complete and not record["false_findings"] else 1
+    if not complete or record["false_findings"]:
+        return 1
+    return 3 if any(one["trouble"] for one in record["healthy"]) else 0
+
+
+def _chosen(faults: tuple[str, ...], modules: tuple[Path, ...], *, real: bool) -> list[str]:
+    """The faults to run, with what they need installed.
+
+    Raises ParameterError for one that does not exist, or whose libraries cannot be installed.
+    """
+    check_faults(faults, modules)
+    paths = [str(module.resolve()) for module in modules]
+    known, others = lab.known_faults(paths), lab.known_faults(kinds=("real",))
+    if conditions := [id for id in faults if id not in known | others]:
+        raise ParameterError(f"{conditions[0]} is no fault but a condition of healthy labs; leave it out.")
+    chosen = list(dict.fromkeys((*(faults or known), *(others if real else ()))))
+    try:
+        lab.install_libraries([others[id] for id in chosen if id in others])
+    except lab.LabError as error:
+        raise ParameterError(str(error)) from None
+    return chosen
 
 
 def matrix(record: dict[str, Any]) -> Table:
@@ -102,16 +129,18 @@ def summary(record: dict[str, Any]) -> str:
     """The figures in words."""
     found, false, top = record["detection_rate"], record["false_finding_rate"], record["top_group"]
     healthy = ", ".join(f"{one['variant']}: {one['findings']} in {one['runs']}" for one in record["healthy"])
+    trouble = [f"{one['variant']} not finished: {one['trouble']}" for one in record["healthy"] if one["trouble"]]
     lines = [
         f"detected {found['hits']} of {found['of']} faults (95 %: {found['low']:.0%} to {found['high']:.0%})",
         f"named in the first group: {top['hits']} of {top['of']}",
         f"false findings: {record['false_findings']} ({healthy or 'no healthy run'}; "
         f"95 %: {false['low']:.0%} to {false['high']:.0%} of runs)",
+        *trouble,
         *(f"lost {how}: {' '.join(lost) or 'none'}" for how, lost in record["lost"].items()),
     ]
     return "\n".join(lines)
 
 
 def _tell(trial: Trial) -> None:
-    what = "found" if trial.detected else trial.trouble or "nothing found"
+    what = ", ".join(filter(None, ("found" if trial.detected else "nothing found", trial.trouble)))
     click.echo(f"  {trial.fault:<8} {trial.variant:<20} {what}, {trial.seconds:.0f} s")

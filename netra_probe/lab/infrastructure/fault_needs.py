@@ -26,7 +26,7 @@ INSTALL_SECONDS = 30.0
 _SERVICES = {"auth": "auth_service", "llm": "llm_service", "backend-1": "backend", "backend-2": "backend"}
 
 
-def install(faults: Iterable[type[Fault]]) -> None:
+def install_libraries(faults: Iterable[type[Fault]]) -> None:
     """Install what faults need and what is not there yet; LabError with the remedy where that cannot be done."""
     for fault in faults:
         place = _place(fault)

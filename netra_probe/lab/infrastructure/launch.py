@@ -176,7 +176,7 @@ class Launch:
             self._faults = check_selection(",".join(self.plan.faults), self.plan.fault_modules)
         except FaultProblem as problem:
             raise LabError(f"The lab cannot start: {problem}.") from None
-        await asyncio.to_thread(fault_needs.install, self._faults)
+        await asyncio.to_thread(fault_needs.install_libraries, self._faults)
 
     def _start_service(self, name: str, gate: int | None) -> Child:
         listener = self._held.pop(name)
