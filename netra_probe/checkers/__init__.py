@@ -1,4 +1,4 @@
-"""C1 … C12: history in, findings out; no I/O.
+"""C1 … C12 and H1: history in, findings out; no I/O.
 
 A checker is built by its lower-case name, ``canary()``, and rebuilt from what was stored with a verdict by
 ``from_options``. The classes are imported here and not on use: a submodule imported later would hide the function of
@@ -16,6 +16,7 @@ from netra_probe.checkers.base import Checker, Pass, Window, judge
 from netra_probe.checkers.canary import CanaryChecker
 from netra_probe.checkers.delivery import DeliveryChecker
 from netra_probe.checkers.envelope import EnvelopeChecker
+from netra_probe.checkers.hygiene import HygieneChecker
 from netra_probe.checkers.lifecycle import LifecycleChecker
 from netra_probe.checkers.noninterference import NonInterferenceChecker
 from netra_probe.checkers.pairing import PairingChecker
@@ -37,6 +38,7 @@ REGISTRY: dict[str, type[Checker]] = {
     "C10": ResourceChecker,
     "C11": NonInterferenceChecker,
     "C12": StoreChecker,
+    "H1": HygieneChecker,
 }
 
 canary = CanaryChecker
@@ -51,6 +53,7 @@ transactions = TransactionChecker
 resources = ResourceChecker
 noninterference = NonInterferenceChecker
 store = StoreChecker
+hygiene = HygieneChecker
 
 
 def from_options(id: str, options: Mapping[str, Any]) -> Checker:
@@ -75,6 +78,7 @@ __all__ = [
     "delivery",
     "envelope",
     "from_options",
+    "hygiene",
     "judge",
     "lifecycle",
     "noninterference",

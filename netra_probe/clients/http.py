@@ -32,6 +32,13 @@ LONGEST_BODY = 1_000_000
 CANCELLED = "cancelled"
 
 
+#: Response headers that are kept: what they say about caches, other origins, limits and the software.
+KEPT_HEADERS = (
+    "cache-control", "access-control-allow-origin", "access-control-allow-credentials", "server", "x-powered-by",
+    "x-aspnet-version", "retry-after", "ratelimit-limit", "x-ratelimit-limit",
+)  # fmt: skip
+
+
 class Http:
     """A recording HTTP client of one user at one service.
 
@@ -212,6 +219,9 @@ class Http:
             self._line = line
         if location := response.headers.get("location"):
             detail["location"] = location
+        detail["headers"] = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+        if cookies := _cookies(response):
+            detail["cookies"] = cookies
         done = self.history.complete(call, outcome, status=status, payload=text, ids=read_ids(body), detail=detail)
         if status < 400:
             return Answered(status=status, body=body, location=location or "", operation=done.index)
@@ -227,6 +237,16 @@ class Http:
 def _trust(verify: bool) -> ssl.SSLContext:
     """Whom to trust over TLS, made once: reading all certificate authorities takes longer than most requests."""
     return httpx.create_ssl_context(verify=verify, trust_env=False)
+
+
+def _cookies(response: httpx.Response) -> dict[str, str]:
+    """The attributes of the cookies that a response sets, by name, without their values."""
+    tls = "; over-tls" if response.url.scheme == "https" else ""
+    cookies = {}
+    for line in response.headers.get_list("set-cookie"):
+        pair, _, attributes = line.partition(";")
+        cookies[pair.partition("=")[0].strip()] = attributes.strip().lower() + tls
+    return cookies
 
 
 def _text(json: Any) -> str:

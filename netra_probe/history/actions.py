@@ -26,6 +26,8 @@ action         surface     detail
 ``row``        database    observation: one row: ``table``, ``key``, ``owner`` (alias, or None)
 ``key``        cache       observation: one key: ``key``, ``owners`` (aliases named in the key)
 ``gauge``      any         observation: a number: ``name``, ``value`` (sockets, pool connections, tasks, …)
+``token``      probe       observation: what a token says of itself, without it: ``kind``, ``form``, ``algorithm``,
+                           ``claims``, ``lifetime``; ``stated`` (a lifetime) and ``by`` whom; ``answer`` that gave it
 ``end``        probe       the last line of a closed history: ``operations``
 =============  ==========  ==================================================================================
 """
@@ -50,6 +52,7 @@ ROW = "row"
 KEY = "key"
 GAUGE = "gauge"
 TXN = "txn"
+TOKEN = "token"
 #: What ends a credential: actions of the probe, or what a disturbance did.
 ENDINGS = frozenset(("logout", "revoke", "expire", "disable", "delete"))
 END = "end"

@@ -1,0 +1,102 @@
+"""What a rule of hygiene is: it looks at what was exchanged, and objects with a clause of a standard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from netra_probe.checkers.hygiene.marks import MARK
+from netra_probe.checkers.roster import decoded
+from netra_probe.history.frames import Frame
+from netra_probe.history.operation import Operation
+
+NONE: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request and what came of it."""
+
+    call: Operation
+    done: Operation
+
+    @property
+    def trial(self) -> str:
+        """Which rule the request tries; "" for an ordinary one."""
+        return str(self.call.detail.get(MARK, ""))
+
+    @property
+    def status(self) -> int:
+        """The HTTP status or close code; 0 where nothing came."""
+        return self.done.status or 0
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What was kept of the response's header."""
+        kept = self.done.detail.get("headers")
+        return kept if isinstance(kept, dict) else NONE
+
+    @cached_property
+    def body(self) -> Any:
+        """The decoded body, or ``None``."""
+        return decoded(self.done.payload)
+
+    @property
+    def shows(self) -> tuple[int, int]:
+        """The two operations, as witnesses."""
+        return self.call.index, self.done.index
+
+    @property
+    def place(self) -> str:
+        """The operation, as it is named to the reader."""
+        return self.call.action
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objection:
+    """What one rule has against one exchange.
+
+    Objections with the same ``said`` on the same surface become one finding that names all ``place``s.
+    """
+
+    said: str
+    shows: tuple[int, ...]
+    surface: str
+    place: str = ""
+    user: str | None = None
+
+
+class Rule:
+    """One clause, checked over a history; subclasses override what they look at."""
+
+    #: Short and stable: the finding's kind.
+    kind: ClassVar[str]
+    #: What a notebook asks about: ``tokens``, ``refusals``, ``sockets``, ``accounts``, ``health``.
+    topic: ClassVar[str]
+    #: Standard and number.
+    clause: ClassVar[str]
+    #: What the clause demands, in a sentence.
+    demand: ClassVar[str]
+
+    def __init__(self) -> None:
+        #: What was looked at, by name; the same in every run of the same acts.
+        self.seen: Counter[str] = Counter()
+
+    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+        """Look at a request and its answer."""
+        return iter(())
+
+    def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
+        """Look at a frame that came over a socket."""
+        return iter(())
+
+    def note(self, operation: Operation) -> Iterator[Objection]:
+        """Look at an observation: the shape of a token, the end of a connection."""
+        return iter(())
+
+    def finish(self) -> Iterator[Objection]:
+        """What only the whole history shows."""
+        return iter(())
