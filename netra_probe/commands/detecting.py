@@ -12,7 +12,7 @@ import click
 
 from netra_probe import lab
 from netra_probe.batch.detect import VARIANTS, orders, run_trials
-from netra_probe.batch.detection import Report, Trial, rows
+from netra_probe.batch.detection import HEALTHY, Report, Trial, rows
 from netra_probe.batch.notebooks import select
 from netra_probe.batch.results import write_json
 from netra_probe.commands.running import check_faults
@@ -33,6 +33,13 @@ HEADINGS = ("fault", "reached", "triggered", "detected", "by", "case", "after", 
     "--real", is_flag=True, help="also real defects of real libraries, R1 and R2, which are not among the published"
 )
 @click.option("--healthy/--no-healthy", default=True, help="also run the healthy variants")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    type=click.Choice(list(VARIANTS)),
+    help="healthy variants to run, instead of all (repeatable)",
+)
 @click.option("--by-case", is_flag=True, help="show which faults turn each case red")
 @click.option("--jobs", type=click.IntRange(min=1), default=min(2, os.cpu_count() or 1), help="labs at a time")
 @click.option("--output", type=click.Path(path_type=Path), help="where to keep the trials and detection.json")
@@ -44,6 +51,7 @@ def detect(
     modules: tuple[Path, ...],
     real: bool,
     healthy: bool,
+    variants: tuple[str, ...],
     by_case: bool,
     jobs: int,
     output: Path | None,
@@ -52,7 +60,7 @@ def detect(
 
     All published faults when none is named. R1 (redis-py 4.5.1, out of step after a cancelled command) and R2 (uvicorn
     on the plain asyncio loop, keeping a request's context for the next) run when they are named, or with --real; R1
-    installs that version, with pip, into a directory of its own.
+    installs that version, with pip, into a directory of its own. `detect healthy` runs healthy labs alone.
     """
     chosen = _chosen(faults, modules, real=real)
     there = {notebook.id for notebook in select(())}
@@ -70,7 +78,7 @@ def detect(
         rate=rate,
         repeat=repeat,
         modules=[module.resolve() for module in modules],
-        variants=list(VARIANTS) if healthy else [],
+        variants=(list(variants) or list(VARIANTS)) if healthy else [],
     )
     click.echo(f"{len(waiting)} trials of {', '.join(notebook.id for notebook in notebooks)}, {jobs} labs at a time …")
     trials = sorted(run_trials(waiting, jobs=jobs, tell=_tell), key=lambda trial: (trial.number, trial.variant))
@@ -98,12 +106,14 @@ def _chosen(faults: tuple[str, ...], modules: tuple[Path, ...], *, real: bool) -
 
     Raises ParameterError for one that does not exist, or whose libraries cannot be installed.
     """
+    alone = HEALTHY in faults
+    faults = tuple(id for id in faults if id != HEALTHY)
     check_faults(faults, modules)
     paths = [str(module.resolve()) for module in modules]
     known, others = lab.known_faults(paths), lab.known_faults(kinds=("real",))
     if conditions := [id for id in faults if id not in known | others]:
         raise ParameterError(f"{conditions[0]} is no fault but a condition of healthy labs; leave it out.")
-    chosen = list(dict.fromkeys((*(faults or known), *(others if real else ()))))
+    chosen = list(dict.fromkeys((*(faults or (() if alone else known)), *(others if real else ()))))
     try:
         lab.install_libraries([others[id] for id in chosen if id in others])
     except lab.LabError as error:
