@@ -91,7 +91,7 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
 
     judgements = tuple(judge(checkers, watched(), window))
     attribution = Attribution()
-    if found := [finding for judgement in judgements for finding in judgement.findings]:
+    if found := [finding for judgement in judgements for finding in judgement.findings if finding.is_leak]:
         attribution = attribute(found, history, window)
         judgements = tuple(
             replace(judgement, findings=attributed(judgement.findings, attribution)) for judgement in judgements
@@ -138,9 +138,10 @@ def _case(
         id=id, title=claim, verdict=verdict, reason="", requirements=(id.partition(".")[0], id), judgements=judgements
     )
     findings, doubts = result.findings, [doubt for judgement in judgements for doubt in judgement.doubts]
-    if findings:
-        more = f" — and {len(findings) - 1} more finding(s)" if len(findings) > 1 else ""
-        reason = findings[0].summary + more
+    leaks, objections = [found for found in findings if found.is_leak], [f for f in findings if not f.is_leak]
+    if leaks:
+        more = f" — and {len(leaks) - 1} more finding(s)" if len(leaks) > 1 else ""
+        reason = leaks[0].summary + more
     elif doubts:
         more = f" (and {len(doubts) - 1} more doubt(s))" if len(doubts) > 1 else ""
         reason = doubts[0] + more
@@ -148,6 +149,8 @@ def _case(
         reason = "nothing was checked"
     else:
         reason = _evidence(result.evidence, disturbances, steady=steady)
+    if objections:
+        reason += f"{' · ' if reason else ''}hygiene: {len(objections)} objection(s)"
     return replace(result, reason=reason)
 
 
@@ -226,7 +229,7 @@ def scenario_result(
             arrived[run] += 1
         if operation.index in wanted:
             witnesses.append((operation.index, str(operation)))
-    leaks = sum(1 for case in cases for finding in case.findings if finding.severity == "isolation")
+    leaks = sum(1 for case in cases for finding in case.findings if finding.is_leak)
     done = (
         CleanUp(verdict=Verdict(cleanup.detail["verdict"]), left=tuple(cleanup.detail["left"]))
         if cleanup is not None

@@ -76,6 +76,11 @@ class Finding:
                 f"a finding carries one to six witness operations, not {len(self.witness)}: {self.summary}"
             )
 
+    @property
+    def is_leak(self) -> bool:
+        """Whether it turns a verdict red, rather than standing beside it as hygiene."""
+        return self.severity == "isolation"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
@@ -96,7 +101,7 @@ class Judgement:
 
     @property
     def verdict(self) -> Verdict:
-        if any(finding.severity == "isolation" for finding in self.findings):
+        if any(finding.is_leak for finding in self.findings):
             return Verdict.FAIL
         return Verdict.INCONCLUSIVE if self.doubts else Verdict.PASS
 

@@ -104,8 +104,9 @@ def summary(results: dict[str, Any]) -> str:
     for scenario in results["scenarios"]:
         for case in scenario["cases"]:
             rows.append([case["id"], case["title"], case["verdict"], case["reason"]])
-            for finding in case["findings"][:MOST_FINDINGS]:
-                details.append(f"{case['id']} {finding['checker']} {finding['kind']}: {finding['summary']}")
+            for finding in sorted(case["findings"], key=lambda found: found["severity"] == "hygiene")[:MOST_FINDINGS]:
+                mark = "hygiene, " if finding["severity"] == "hygiene" else ""
+                details.append(f"{case['id']} {mark}{finding['checker']} {finding['kind']}: {finding['summary']}")
                 details += [f"    {step['text']}" for step in finding["witness"]]
                 if finding["attribution"]:
                     details.append(f"    looks like: {', '.join(finding['attribution'])}")

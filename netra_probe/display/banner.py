@@ -47,6 +47,8 @@ class Banner:
         counts = f"{passed} of {len(cases)} cases pass"
         answer = f"{worst.id}: {worst.reason}" if verdict is not Verdict.PASS else "nobody saw anybody else’s data"
         tail = "" if cleaned is None else f" · clean-up: {cleaned.verdict}"
+        beside = sum(not finding.is_leak for case in cases for finding in case.findings)
+        tail = (f" · hygiene: {beside} objection(s)" if beside else "") + tail
         line = f"{self._scenario} {title} {place}: {counts} · {answer}{tail}"
         return {
             "text/plain": f"{str(verdict).upper()}  {line}",

@@ -14,6 +14,8 @@ from netra_probe.verdict import CaseResult, Confidence, Finding, Verdict
 
 #: MIME type under which a notebook carries its verdict, so that any executed notebook can be harvested.
 VERDICT_MIME = "application/vnd.netra-probe.verdict+json"
+#: What findings of hygiene stand under: they are no leaks, and leave the verdict as it is.
+HYGIENE = "Hygiene — objections beside the verdict, not leaks:"
 
 
 class View:
@@ -47,8 +49,10 @@ class CaseView(View):
     def text(self) -> str:
         result = self.result
         lines = [f"{str(result.verdict).upper()}  {result.id} {result.title}", f"      {result.reason}"]
-        for finding in result.findings:
+        for finding in (found for found in result.findings if found.is_leak):
             lines += ["", *self._finding(finding)]
+        for number, finding in enumerate(found for found in result.findings if not found.is_leak):
+            lines += ["", *([f"  {HYGIENE}"] if number == 0 else []), *self._finding(finding)]
         lines += [f"      looks like {group}" for group in result.looks_like]
         for judgement in result.judgements:
             lines += [f"      doubt ({judgement.checker}): {doubt}" for doubt in judgement.doubts]
@@ -67,7 +71,11 @@ class CaseView(View):
             f'<p style="margin:4px 0">{badge(result.verdict)}&nbsp; <b>{html.escape(result.id)}</b> '
             f"{html.escape(result.title)}<br>{html.escape(result.reason)}</p>"
         ]
-        for finding in result.findings:
+        hygiene_begun = False
+        for finding in sorted(result.findings, key=lambda found: not found.is_leak):
+            if not finding.is_leak and not hygiene_begun:
+                hygiene_begun = True
+                parts.append(f'<p style="margin:12px 0 0 0"><i>{HYGIENE}</i></p>')
             head, *rest = self._finding(finding)
             body = html.escape("\n".join(line.strip() for line in rest))
             parts.append(
@@ -90,7 +98,7 @@ class ScenarioView(View):
         rows, marks = [], {}
         for number, case in enumerate(self.result.cases):
             checkers = ", ".join(judgement.checker for judgement in case.judgements) or "–"
-            observed = f"{len(case.findings)} finding(s)" if case.judgements else "–"
+            observed = observation(case) if case.judgements else "–"
             marks[number, 4] = case.verdict
             expected = "no finding" if case.judgements else "–"
             rows.append([case.id, case.title, expected, observed, str(case.verdict), f"{checkers}: {case.reason}"])
@@ -137,6 +145,13 @@ class ScenarioView(View):
         bundle = super()._repr_mimebundle_(include, exclude)
         # Through JSON once, so that the stored notebook and the live message are the same to the byte.
         return {**bundle, VERDICT_MIME: json.loads(json.dumps(self.record()))}
+
+
+def observation(case: CaseResult) -> str:
+    """How much was found, hygiene apart from the rest: ``2 finding(s)``, ``0 finding(s), 1 of hygiene``."""
+    leaks = sum(finding.is_leak for finding in case.findings)
+    beside = len(case.findings) - leaks
+    return f"{leaks} finding(s)" + (f", {beside} of hygiene" if beside else "")
 
 
 def confidence_sentence(confidence: Confidence, *, steady: bool = True) -> str:
