@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Refused, Silent, Unreachable
 from netra_probe.history import actions
+from netra_probe.users import thread_ids
 from netra_probe.verdict import CleanUp, Verdict
 
 if TYPE_CHECKING:
@@ -99,16 +100,20 @@ async def _delete(http: Http, route: str, user_id: str) -> bool:
     return bool(reply)
 
 
-async def _remove_threads(user: User) -> list[str]:
+async def _remove_threads(user: User, only: Container[str] | None = None) -> list[str]:
+    """Remove the user's threads, all or ``only`` these; returns what is left, by name."""
     left = []
-    listed = await user.rest.threads()
-    threads = listed.body if isinstance(listed, Answered) else []
-    if isinstance(threads, dict):
-        threads = threads.get("threads") or threads.get("items") or threads.get("data") or []
-    for thread in threads if isinstance(threads, list) else []:
-        id = thread.get("id") if isinstance(thread, dict) else None
-        if isinstance(id, str) and not await user.rest.delete_thread(id):
+    for id in thread_ids(await user.rest.threads()):
+        if (only is None or id in only) and not await user.rest.delete_thread(id):
             left.append(f"a thread of {user.name}")
+    return left
+
+
+async def _leave_account(probe: Investigation, user: User) -> list[str]:
+    """Take out of an account that existed before what the probe has put into it, and end the session."""
+    spoken_of = {id for operation in probe.history if operation.user == user.name for id in operation.ids.values()}
+    left = await _remove_threads(user, (spoken_of - user.threads_before) | set(user.threads_made))
+    await user.auth.logout()
     return left
 
 
@@ -118,11 +123,14 @@ async def clean_up(probe: Investigation, users: list[User]) -> CleanUp:
     ``fail`` when something was removed by the target's own account and is still there; ``not applicable`` when the
     target offers no way to remove an account, which is then named as left.
     """
-    lists = await asyncio.gather(*(remove_user(user, probe.routes) for user in users))
+    lists = await asyncio.gather(
+        *(_leave_account(probe, user) if user.existing else remove_user(user, probe.routes) for user in users)
+    )
     left = [item for items in lists for item in items]
     can_remove = probe.routes.removal("auth", AUTH_REMOVAL) is not None
     ids = {user.id: user.name for user in users if user.id}
-    gone = {id: name for id, name in ids.items() if f"account of {name}" not in left}
+    staying = {user.name for user in users if user.existing}
+    gone = {id: name for id, name in ids.items() if f"account of {name}" not in left and name not in staying}
     if probe.database is not None and gone:
         left += [f"{number} row(s) in {table}" for table, number in (await probe.database.count(gone)).items()]
     if probe.cache is not None and gone:

@@ -14,6 +14,7 @@ from netra_probe.checkers.base import Checker
 from netra_probe.cleanup import Routes
 from netra_probe.clients.agent import Patience
 from netra_probe.clients.cache import CacheClient
+from netra_probe.clients.component import Component
 from netra_probe.clients.database import DatabaseClient
 from netra_probe.clients.replies import Timeouts, Unreachable
 from netra_probe.clients.websocket import Opened, Socket
@@ -27,10 +28,12 @@ from netra_probe.history.operation import Operation
 from netra_probe.history.store import Recorder
 from netra_probe.judging import ScenarioResult, judge_case, scenario_result, skipped_case
 from netra_probe.ledger import Ledger
+from netra_probe.pace import Pace, shared_file
+from netra_probe.permission import Gate, Notes, NotPermitted
 from netra_probe.requirements import SCENARIOS
 from netra_probe.strangers import knock
-from netra_probe.target import Target
-from netra_probe.users import User, alias
+from netra_probe.target import Mode, Target
+from netra_probe.users import User, alias, log_in_accounts
 from netra_probe.verdict import CaseResult, CleanUp
 from netra_probe.wire import LiveWire, Wire
 
@@ -61,7 +64,10 @@ class Investigation:
         self.seed = seed
         self.timeouts = timeouts
         self.patience = Patience(timeouts.run)
-        self.wire: Wire = wire or LiveWire(target, history, timeouts)
+        #: What was not done since the last check, and why.
+        self.notes = Notes()
+        pace = Pace(rate=target.rate, most=target.most, shared=shared_file())
+        self.wire: Wire = wire or LiveWire(target, history, timeouts, gate=Gate(target, self.notes, pace))
         self.users: list[User] = []
         self.database: DatabaseClient | None = None
         self.cache: CacheClient | None = None
@@ -74,16 +80,23 @@ class Investigation:
         self._lowest: dict[str, int] = {}
         self._cases: list[CaseResult] = []
         self._banner = Banner(scenario=scenario, environment=environment)
+        self._components: dict[str, Component] = {}
 
     # Users
 
     async def recruit(self, number: int, *, beside: User | None = None) -> list[User]:
         """Register more users through the real route, concurrently; returns them.
 
-        ``beside`` gives them addresses that begin like this user's: ``…alice@`` and ``…alicea@``.
+        ``beside`` gives them addresses that begin like this user's: ``…alice@`` and ``…alicea@``. Where the target
+        names ``accounts`` those log in instead, fewer than asked for if there are no more; in mode ``observe`` the
+        users are names without accounts. What was withheld is noted for the next check.
 
         Raises TargetError when the target registers nobody.
         """
+        if self.target.accounts and self.target.mode is not Mode.OBSERVE:
+            recruits = await log_in_accounts(self, number, first=len(self._everybody))
+            self._everybody += recruits
+            return recruits
         first = len(self._everybody)
         recruits = []
         for position in range(first, first + number):
@@ -94,6 +107,10 @@ class Investigation:
             email = f"{address}@netra-probe.example"
             password = self.ledger.password(email)
             recruits.append(User(self, name=name, email=email, password=password, backend=position))
+        if self.target.mode is Mode.OBSERVE:
+            self.notes.withhold("mode observe: registering users needs mode probe")
+            self._everybody += recruits
+            return recruits
         self.ledger.add(
             [user.email for user in recruits], auth_url=self.target.auth_url, backend_urls=self.target.backend_urls
         )
@@ -142,6 +159,9 @@ class Investigation:
     async def look(self) -> None:
         """Read the rows and cache keys of all users into the history, where the target lets us."""
         ids = {user.id: user.name for user in self._everybody if user.id}
+        if not ids and self.target.mode is Mode.OBSERVE:
+            self.notes.withhold("mode observe: there are no users of ours whose rows could be read")
+            return
         if self.database is not None:
             await self.database.rows(ids)
         if self.cache is not None:
@@ -204,12 +224,29 @@ class Investigation:
 
     async def knock(self, *, like: User) -> list[Opened]:
         """Let strangers try the door: no token, nonsense, the user's token with another signature."""
-        return await knock(self, like=like)
+        try:
+            return await knock(self, like=like)
+        except NotPermitted:
+            return []
+
+    def component(self, name: str) -> Component:
+        """A class of the platform in this process: the one that ``target.components`` names, else the lab's.
+
+        >>> contexts = probe.component("UserExecutionContext")                                # doctest: +SKIP
+        >>> made = await contexts.call("from_request", user_id="u", thread_id="t", run_id="r")  # doctest: +SKIP
+
+        What is not as the platform's public calls are written down is in ``differences``, and never raised.
+        """
+        if name not in self._components:
+            path = self.target.components.get(name)
+            self._components[name] = Component(self.history, name, path=path, patience=self.timeouts.reply)
+        return self._components[name]
 
     # Judging
 
     def begin(self) -> None:
         """Everything so far was preparation: the first case is judged from here on."""
+        self.notes.clear()
         self._window = len(self.history)
         self._banner.show([user.name for user in self.users])
 
@@ -243,10 +280,13 @@ class Investigation:
             marker = self.history.observe(
                 actions.CHECK,
                 detail={"case": case, "claim": claim, "start": self._window, "checkers": specification}
-                | ({} if steady else {"steady": False}),
+                | ({} if steady else {"steady": False})
+                | ({"withheld": self.notes.withheld} if self.notes.withheld else {})
+                | ({"limits": self.notes.limits} if self.notes.limits else {}),
             )
             result = judge_case(self.history, marker, checkers)
         self._window = len(self.history)
+        self.notes.clear()
         self._cases.append(result)
         self._banner.update(self._cases, self.cleaned)
         return CaseView(result, self.history)
@@ -283,6 +323,8 @@ class Investigation:
     async def close(self) -> CleanUp:
         """Remove what was made, look whether it is gone, close the history. Closing twice is harmless."""
         if self.cleaned is None:
+            if self.wire.gate is not None:
+                self.wire.gate.leaving = True
             try:
                 self.cleaned = await cleanup.clean_up(self, self._everybody)
             finally:

@@ -99,7 +99,16 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
     steady = bool(marker.detail.get("steady", True))
     shown = steady and not disturbances
     result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances, steady=shown)
-    return replace(result, looks_like=tuple(map(str, attribution)), steady=steady)
+    return _bounded(replace(result, looks_like=tuple(map(str, attribution)), steady=steady), marker.detail)
+
+
+def _bounded(result: CaseResult, detail: dict[str, Any]) -> CaseResult:
+    """What was not allowed, or cut short by a cap, bounds what a case can say; a defect that was seen stays one."""
+    withheld, limits = detail.get("withheld", ()), detail.get("limits", ())
+    if result.verdict is Verdict.FAIL or not (withheld or limits):
+        return result
+    reason = "; ".join((withheld or limits)[:2]) + (f"; and {len(withheld) - 2} more" if len(withheld) > 2 else "")
+    return replace(result, verdict=Verdict.NOT_APPLICABLE if withheld else Verdict.INCONCLUSIVE, reason=reason)
 
 
 #: Counts that follow from what the probe did; the others depend on the moment at which a disturbance struck.

@@ -18,20 +18,20 @@ from netra_probe import lab_target
 from netra_probe.cleanup import discover_routes
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
-from netra_probe.clients.replies import Timeouts
-from netra_probe.errors import ParameterError, did_you_mean
+from netra_probe.clients.replies import Timeouts, Unreachable
+from netra_probe.errors import ParameterError, TargetError, did_you_mean
 from netra_probe.history import actions
+from netra_probe.history.redaction import SHORTEST
 from netra_probe.history.store import SCHEMA, Recorder
 from netra_probe.investigation import Investigation
 from netra_probe.ledger import Ledger
-from netra_probe.parameters import environment_file, folder, read_parameters
+from netra_probe.pace import RUN_VARIABLE as RUN_VARIABLE
+from netra_probe.parameters import environment_file, folder, read_parameters, target_of, validated
+from netra_probe.references import resolve_secret
 from netra_probe.replay import replay
 from netra_probe.requirements import SCENARIOS
 from netra_probe.sweeping import sweep
-from netra_probe.target import Target, read_target
-
-#: Where ``netra-probe run`` wants histories: a run directory, given to the kernel in its environment.
-RUN_VARIABLE = "NETRA_PROBE_RUN"
+from netra_probe.target import Mode, Target
 
 
 async def investigate(
@@ -92,8 +92,12 @@ async def investigate(
         },
     )
     try:
+        _know_secrets(probe)
         await _open_surfaces(probe)
-        await sweep(probe)
+        if resolved.mode is Mode.OBSERVE:
+            await _look_whether_it_is_there(probe)
+        else:
+            await sweep(probe)
         probe.users = await probe.recruit(users)
     except BaseException:
         await probe.close()
@@ -106,11 +110,12 @@ async def _resolve(environment: str, target: Mapping[str, Any] | Target | None) 
     if isinstance(target, Target):
         return target
     if target:
-        return read_target(dict(target), where=f"environment {environment}")
+        return target_of(environment, target)
     if environment == "lab":
         return await asyncio.to_thread(lab_target.find_or_start)
     path = environment_file(environment)
-    return read_target(read_parameters(path).target, where=str(path))
+    given = read_parameters(path, resolve=True)
+    return validated(given.target, environment, lambda keys: str(path))
 
 
 def _history_path(scenario: str, environment: str) -> Path:
@@ -132,11 +137,32 @@ def _kept(recording: str, scenario: str) -> Path:
     return Path(shutil.copy2(path, copy))
 
 
+def _know_secrets(probe: Investigation) -> None:
+    """Whatever the parameters refer to is kept out of the recording, wherever a target may echo it."""
+    target = probe.target
+    for keys, reference in target.references():
+        value = resolve_secret(reference, name=".".join(map(str, keys))).reveal()
+        if len(value) >= SHORTEST:
+            probe.history.redactor.know(value, str(keys[0]).replace("_", "-"))
+
+
+async def _look_whether_it_is_there(probe: Investigation) -> None:
+    """Where nobody is registered nobody would notice that there is no target. Raises TargetError."""
+    for url in (probe.target.auth_url, *probe.target.backend_urls):
+        http = probe.wire.http(url, surface="probe")
+        reply = await http.request("GET", "/health", anonymous=True)
+        await http.close()
+        if isinstance(reply, Unreachable):
+            raise TargetError(f"{url} cannot be reached: {reply!r}; is it running, and is the URL right?")
+
+
 async def _open_surfaces(probe: Investigation) -> None:
     target, history = probe.target, probe.history
     if (url := target.secret("database_url")) is not None:
         history.redactor.know(url.reveal(), "database-url")
-        probe.database = await DatabaseClient.open(history, url, probe.timeouts)
+        probe.database = await DatabaseClient.open(
+            history, url, probe.timeouts, schema=target.database_schema, ownership=target.ownership
+        )
     if (url := target.secret("redis_url")) is not None:
         history.redactor.know(url.reveal(), "redis-url")
         probe.cache = await CacheClient.open(history, url, probe.timeouts)

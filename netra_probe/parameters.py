@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import pydantic
 import yaml
 
 from netra_probe.errors import ParameterError, did_you_mean
-from netra_probe.target import Target, explain
+from netra_probe.explaining import first_problem
+from netra_probe.history.redaction import SHORTEST
+from netra_probe.references import look_up
+from netra_probe.target import Target, with_default_mode
 
 ENVIRONMENTS = ("lab", "test", "development", "staging", "production")
 PROJECT = Path(__file__).resolve().parent.parent
 #: Where runs are kept instead of ``outputs/``; the test session points it to a temporary folder.
 OUTPUT_VARIABLE = "NETRA_PROBE_OUTPUTS"
+
+
+#: Keys and positions that lead to a value.
+KeyPath: TypeAlias = tuple[str | int, ...]
 
 
 class Parameters(pydantic.BaseModel):
@@ -34,10 +43,10 @@ class Parameters(pydantic.BaseModel):
 
     environment: Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z0-9-]*$")]
     target: dict[str, Any] = {}
-    users: Annotated[int, pydantic.Field(ge=2, le=500)] = 3
-    rounds: Annotated[int, pydantic.Field(ge=1, le=10_000)] = 4
-    seed: int = 7
-    deadline: Annotated[float, pydantic.Field(gt=0, le=600)] = 10.0
+    users: Annotated[int, pydantic.Field(ge=2, le=500, strict=True)] = 3
+    rounds: Annotated[int, pydantic.Field(ge=1, le=10_000, strict=True)] = 4
+    seed: pydantic.StrictInt = 7
+    deadline: Annotated[float, pydantic.Field(gt=0, le=600, strict=True)] = 10.0
 
 
 def folder(name: str) -> Path:
@@ -65,50 +74,183 @@ def environment_file(environment: str) -> Path:
     return path
 
 
-def read_parameters(path: Path, overrides: dict[str, Any] | None = None) -> Parameters:
+@dataclass(frozen=True, kw_only=True)
+class ParameterFile:
+    """A parameter file as it was read: its values, and where in it each of them stands."""
+
+    path: Path
+    values: dict[str, Any]
+    tree: yaml.Node | None
+
+    @staticmethod
+    def read(path: Path) -> ParameterFile:
+        """Raises ParameterError when it cannot be read, is no YAML, or says something twice."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ParameterError(f"{path}: not text in UTF-8; give an existing parameter file.") from None
+        except OSError as error:
+            raise ParameterError(
+                f"{path}: cannot be read ({error.strerror}); give an existing parameter file."
+            ) from None
+        try:
+            values = yaml.safe_load(text)
+            tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        except (yaml.YAMLError, ValueError) as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f", line {mark.line + 1}" if mark else ""
+            raise ParameterError(
+                f"{path}{line}: not YAML; {getattr(error, 'problem', None) or 'check the indentation'}."
+            ) from None
+        if not isinstance(values, dict):
+            raise ParameterError(f'{path}: holds no parameters; write at least "environment: {path.stem}".')
+        if (twice := _key_given_twice(tree)) is not None:
+            raise ParameterError(
+                f'{path}, line {twice.start_mark.line + 1}: "{twice.value}" is given twice; keep one of them.'
+            )
+        return ParameterFile(path=path, values=values, tree=tree)
+
+    def place(self, path: KeyPath) -> str:
+        """``staging.yaml, line 7``: the deepest node on the path that exists in the file."""
+        return f"{self.path}{_line(self.tree, path)}"
+
+    def holds(self, path: KeyPath, value: object) -> bool:
+        """Whether this value is what the file has at that place."""
+        node: Any = self.values
+        for part in path:
+            try:
+                node = node[part]
+            except (LookupError, TypeError):
+                return False
+        return bool(node == value)
+
+
+def read_parameters(path: Path, overrides: dict[str, Any] | None = None, *, resolve: bool = False) -> Parameters:
     """Read and validate one parameter file; ``overrides`` (``-p name value``) win.
+
+    Arguments:
+        resolve: look also whether there is something behind each reference to a secret.
 
     Raises ParameterError naming file, line and key, with the nearest right key.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ParameterError(f"{path}: cannot be read ({error.strerror}); give an existing parameter file.") from None
-    try:
-        values = yaml.safe_load(text)
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ParameterError(f"{path}{line}: not YAML; {getattr(error, 'problem', 'check the indentation')}.") from None
-    if not isinstance(values, dict):
-        raise ParameterError(f'{path}: holds no parameters; write at least "environment: {path.stem}".')
-    for name in overrides or {}:
+    file = ParameterFile.read(path)
+    given = overrides or {}
+    for name in given:
         if name not in Parameters.model_fields:
             raise ParameterError(f'unknown parameter "{name}" (-p); {did_you_mean(name, Parameters.model_fields)}')
-    values = {**values, **(overrides or {})}
+
+    def place(where: KeyPath) -> str:
+        return f"-p {where[0]}" if where and where[0] in given else file.place(where)
+
     try:
-        parameters = Parameters.model_validate(values)
+        parameters = Parameters.model_validate({**file.values, **given})
     except pydantic.ValidationError as error:
-        place = _line(tree, error.errors()[0]["loc"])
-        raise ParameterError(f"{path}{place}: {explain(error, Parameters)}") from None
+        problem = first_problem(error, Parameters)
+        raise ParameterError(f"{place(problem.path)}: {problem.text}") from None
     if "replay" in parameters.target:
-        if len(parameters.target) > 1:
-            raise ParameterError(
-                f'{path}: "target.replay" stands alone, a recording has no addresses; drop the others.'
-            )
+        _check_replay(parameters.target, place)
     elif parameters.target:
-        try:
-            Target.model_validate(parameters.target)
-        except pydantic.ValidationError as error:
-            place = _line(tree, ("target", *error.errors()[0]["loc"]))
-            raise ParameterError(f"{path}{place}: {explain(error, Target, prefix='target')}") from None
+        target = validated(parameters.target, parameters.environment, place)
+        if resolve:
+            check_references(target, place)
     elif parameters.environment != "lab":
         raise ParameterError(f'{path}: "target" is missing; only the lab starts itself, say where {path.stem} is.')
     return parameters
 
 
-def _line(node: yaml.Node | None, path: tuple[str | int, ...]) -> str:
+def validated(values: Mapping[str, Any], environment: str, place: Callable[[KeyPath], str]) -> Target:
+    """The target that a mapping describes; in production it is only looked at unless the mapping says otherwise.
+
+    Arguments:
+        place: where a key stands, for the error.
+    """
+    try:
+        return Target.model_validate(with_default_mode(dict(values), environment))
+    except pydantic.ValidationError as error:
+        problem = first_problem(error, Target, prefix="target")
+        raise ParameterError(f"{place(problem.path)}: {problem.text}") from None
+
+
+def check_references(target: Target, place: Callable[[KeyPath], str]) -> None:
+    """Find out, before anything is sent, whether every secret can be had and every certificate be used.
+
+    Raises ParameterError that names the place, the key and what is missing.
+    """
+    for keys, reference in target.references():
+        where: KeyPath = ("target", *keys)
+        name = ".".join(map(str, where))
+        try:
+            value = look_up(reference)
+        except LookupError as error:
+            raise ParameterError(f'{place(where)}: "{name}" cannot be resolved: {error.args[0]}') from None
+        if len(value.reveal()) < SHORTEST:
+            raise ParameterError(
+                f'{place(where)}: "{name}" is too short to be kept out of recordings; '
+                f"a secret has at least {SHORTEST} characters."
+            )
+    try:
+        target.ssl_context()
+    except ParameterError as error:
+        key = str(error).partition(":")[0].partition(".")[2]
+        raise ParameterError(f"{place(('target', key))}: {error}") from None
+
+
+def target_of(environment: str, values: Mapping[str, Any]) -> Target:
+    """The target that a notebook was given, by stock papermill or by hand, ready to use.
+
+    What stands in the environment's own file in the same words is blamed on the file and its line.
+
+    Raises ParameterError as ``read_parameters`` does.
+    """
+    file: ParameterFile | None = None
+    known = folder("parameters") / f"{environment}.yaml"
+    if known.is_file():
+        file = ParameterFile.read(known)
+
+    def place(where: KeyPath) -> str:
+        at: Any = {"target": values}
+        reached: list[str | int] = []
+        for part in where:
+            try:
+                at = at[part]
+            except (LookupError, TypeError):
+                break
+            reached.append(part)
+        inside = file is not None and len(reached) > 1 and file.holds(tuple(reached), at)
+        return file.place(where) if file is not None and inside else f"environment {environment}"
+
+    target = validated(values, environment, place)
+    check_references(target, place)
+    return target
+
+
+def _check_replay(target: Mapping[str, Any], place: Callable[[KeyPath], str]) -> None:
+    where = place(("target", "replay"))
+    if len(target) > 1:
+        raise ParameterError(f'{where}: "target.replay" stands alone, a recording has no addresses; drop the others.')
+    if not isinstance(target["replay"], str):
+        raise ParameterError(f'{where}: "target.replay" is not the path of a recorded history.')
+
+
+def _key_given_twice(node: yaml.Node | None) -> yaml.ScalarNode | None:
+    """The second of two equal keys in one mapping: YAML takes the last, which nobody means."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen and key.value != "<<":
+                    return key
+                seen.add(key.value)
+            if (inner := _key_given_twice(value)) is not None:
+                return inner
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            if (inner := _key_given_twice(value)) is not None:
+                return inner
+    return None
+
+
+def _line(node: yaml.Node | None, path: KeyPath) -> str:
     """``, line 7`` of the deepest node on the path that exists in the file."""
     line = None
     for part in path:

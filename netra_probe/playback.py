@@ -21,6 +21,7 @@ from netra_probe.history.operation import Operation
 from netra_probe.history.redaction import Redactor
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import History, Recorder
+from netra_probe.permission import Gate
 
 #: Why an act fails that the recording does not hold.
 MISSING = "not in the recording"
@@ -157,6 +158,7 @@ class ReplayWire:
     """Hands out recorded connections in the order in which they were made."""
 
     live = False
+    gate: Gate | None = None
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape

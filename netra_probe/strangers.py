@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from netra_probe.clients.websocket import Opened, Socket
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
+from netra_probe.permission import permit
+from netra_probe.target import Mode
 
 if TYPE_CHECKING:
     from netra_probe.investigation import Investigation
@@ -22,6 +24,7 @@ async def knock(probe: Investigation, *, like: User) -> list[Opened]:
 
     Returns the strangers' results in the order: no token, nonsense, changed signature.
     """
+    permit(probe, Mode.PROBE, "knocking without a valid token")
     assert like.auth.access is not None
     own = like.auth.access
     await _attempt(probe, like, "own token", own, expect=like.name)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import os
+import ipaddress
+import re
+import ssl
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import pydantic
 
+from netra_probe.clients.component_calls import COMPONENTS, is_import_path
 from netra_probe.errors import ParameterError, did_you_mean
+from netra_probe.explaining import explain
 from netra_probe.history.secret import Secret
+from netra_probe.references import Reference, is_reference, resolve_secret
+from netra_probe.trust import Trust
+
+__all__ = ["LOOPBACK", "Account", "Mode", "Ownership", "Target", "explain", "read_target", "resolve_secret"]
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+#: Requests in a second, and altogether, that a deployment which is not on this machine gets at most unless its
+#: parameters say otherwise.
+ELSEWHERE_PER_SECOND, ELSEWHERE_REQUESTS = 50.0, 50_000
+#: Headers with such names carry secrets.
+_SECRET_HEADER = re.compile(r"auth|token|secret|password|cookie|api-?key|credential|session", re.IGNORECASE)
 
 
 class Mode(StrEnum):
@@ -23,116 +38,174 @@ class Mode(StrEnum):
     ATTACK = "attack"
 
 
-def resolve_secret(reference: str, *, name: str) -> Secret:
-    """The value behind ``env:NAME`` or ``keyring:service/name``.
+def default_mode(environment: str) -> Mode:
+    """What may be sent where the parameters do not say: production is only looked at."""
+    return Mode.OBSERVE if environment.startswith("prod") else Mode.PROBE
 
-    Raises ParameterError when there is nothing behind it, naming the key and the reference, never a value.
-    """
-    scheme, _, rest = reference.partition(":")
-    if scheme == "env":
-        value = os.environ.get(rest)
-        if not value:
-            raise ParameterError(
-                f"target.{name}: the environment variable {rest} is not set; export it, then run again."
-            )
-        return Secret(value)
-    if scheme == "keyring" and "/" in rest:
-        import keyring
 
-        service, _, account = rest.partition("/")
-        try:
-            value = keyring.get_password(service, account)
-        except keyring.errors.KeyringError as error:
-            raise ParameterError(
-                f"target.{name}: no keyring can be used here ({type(error).__name__}); use env:NAME."
-            ) from None
-        if not value:
-            raise ParameterError(
-                f"target.{name}: the keyring has nothing under {rest}; store it with `keyring set {service} {account}`."
-            )
-        return Secret(value)
-    raise ParameterError(
-        f"target.{name}: secrets are given by reference only, as env:NAME or keyring:service/name, "
-        "because parameters are stored in every executed notebook."
-    )
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine."""
+    if host in LOOPBACK:
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL: its host or port cannot be read") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", value) or port == 0:
         raise ValueError("is not an http:// or https:// URL")
     if parts.username or parts.password:
         raise ValueError("holds credentials; give them as a secret reference instead")
+    if parts.query or parts.fragment:
+        raise ValueError("holds a query or fragment; give the base URL of the service only")
     return value.rstrip("/")
 
 
-def _reference(value: object) -> object:
-    """Accept a reference, or a Secret that was handed over in memory (the lab's own)."""
-    if isinstance(value, Secret):
-        return value
-    if not isinstance(value, str) or not value.startswith(("env:", "keyring:")):
-        raise ValueError("must be a reference (env:NAME or keyring:service/name), never the secret itself")
-    return value
-
-
 HttpUrl = Annotated[str, pydantic.AfterValidator(_http_url)]
-Reference = Annotated[Secret | str, pydantic.PlainValidator(_reference)]
+Rate = Annotated[float, pydantic.Field(gt=0, strict=True)]
 
 
-class Account(pydantic.BaseModel):
+class _Strict(pydantic.BaseModel):
+    """Unknown keys are errors, and nothing is taken for what it is not."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Account(_Strict):
     """An existing account to use where registration is closed."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    email: str
+    email: Annotated[str, pydantic.Field(min_length=1)]
     password: Reference
 
 
-class Target(pydantic.BaseModel):
+class Ownership(_Strict):
+    """Who owns the rows of a table that does not say so as netra-wire §8 does.
+
+    Arguments:
+        owner: the column that holds the owner's id, or ``column.key`` for one inside of a JSON column.
+        through: the table whose key ``owner`` holds, where a row belongs to whoever owns that one's row.
+        key: the column that tells rows apart.
+    """
+
+    owner: Annotated[str, pydantic.Field(min_length=1)]
+    through: str | None = None
+    key: str = "id"
+
+
+class Target(_Strict):
     """One deployment. Unknown keys are errors; secrets are references until the moment they are used.
 
     Arguments:
         auth_url: base URL of the auth service.
         backend_urls: base URLs of the backends, at least one; users are spread over them.
         database_url, redis_url: read access to the stores; without them those surfaces are not applicable.
+        database_schema: the only schema to look at.
+        ownership: table → who owns its rows, where that differs from netra-wire §8.
         service_id, service_secret: credentials of a service, for service-to-service cases.
         jwt_secret: the signing key; unlocks attempts that are signed with the real key.
-        accounts: existing accounts, where registration is closed.
+        accounts: existing accounts, where registration is closed; they are never removed.
         components: import paths of component classes for in-process probing.
         headers: extra HTTP headers for every request and handshake (name → value or reference).
         verify_tls: false accepts a self-signed certificate.
+        ca_bundle: a file with the authorities to trust.
+        client_certificate, client_key, client_key_password: what to show to a server that asks for a certificate.
         mode: ``observe``, ``probe`` or ``attack``: what may be sent.
         authorised_by: who allowed it; needed for ``attack`` on anything but this machine.
-        generator: the client message that starts a run (``user_message``, ``start_agent``, ``agent_request``).
+        consent: ``<mode> <host>``, the answer to the question that is asked before a run on another machine.
+        max_requests_per_second, max_requests: caps on requests and handshakes of a run.
+        generator: the client message that starts a run; left out, what works is found out.
         operator_urls, operator_token: operator introspection, as the lab has it.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
     auth_url: HttpUrl
     backend_urls: Annotated[list[HttpUrl], pydantic.Field(min_length=1)]
+    # Stores
     database_url: Reference | None = None
+    database_schema: str | None = None
+    ownership: dict[str, Ownership] = {}
     redis_url: Reference | None = None
+    # Credentials
     service_id: str | None = None
     service_secret: Reference | None = None
     jwt_secret: Reference | None = None
     accounts: tuple[Account, ...] = ()
-    components: dict[str, str] = {}
+    # How to reach it
     headers: dict[str, str] = {}
-    verify_tls: bool = True
+    verify_tls: pydantic.StrictBool = True
+    ca_bundle: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+    client_key_password: Reference | None = None
+    # What may be done to it
     mode: Mode = Mode.PROBE
     authorised_by: str | None = None
+    consent: str | None = None
+    max_requests_per_second: Rate | None = None
+    max_requests: Annotated[int, pydantic.Field(ge=1, strict=True)] | None = None
+    # What it is
     generator: Literal["user_message", "chat", "start_agent", "agent_request"] = "user_message"
+    components: dict[str, str] = {}
     operator_urls: tuple[HttpUrl, ...] = ()
     operator_token: Reference | None = None
 
     @pydantic.field_validator("headers")
     @classmethod
-    def _no_bypass_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name in headers:
+    def _harmless_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+                raise ValueError(f'holds a header name that HTTP does not allow: "{name}"')
             if "test" in name.lower() or "e2e" in name.lower():
                 raise ValueError(f"header {name} could switch on a test bypass on the target")
+            if _SECRET_HEADER.search(name) and not is_reference(value):
+                raise ValueError(f"header {name} carries a secret; give a reference (env:NAME or keyring:service/name)")
         return headers
+
+    @pydantic.field_validator("components")
+    @classmethod
+    def _importable(cls, components: dict[str, str]) -> dict[str, str]:
+        for name, path in components.items():
+            if name not in COMPONENTS:
+                raise ValueError(f'holds an unknown component "{name}"; {did_you_mean(name, COMPONENTS)}'.rstrip("."))
+            if not is_import_path(path):
+                raise ValueError(f'holds for {name} no import path; write it as "package.module:Class"')
+        return components
+
+    @pydantic.field_validator("ca_bundle", "client_certificate", "client_key")
+    @classmethod
+    def _existing(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).expanduser().is_file():
+            raise ValueError("names a file that is not there; give an absolute path")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.service_secret is not None and self.service_id is None:
+            raise ValueError("has a service_secret without its service_id; add it")
+        if self.client_key is not None and self.client_certificate is None:
+            raise ValueError("has a client_key without its client_certificate; add it")
+        if self.ca_bundle is not None and not self.verify_tls:
+            raise ValueError("has a ca_bundle and does not verify; drop one of ca_bundle and verify_tls")
+        for name, owned in self.ownership.items():
+            if owned.through is not None and owned.through not in self.ownership:
+                hint = did_you_mean(owned.through, self.ownership).rstrip(".")
+                raise ValueError(f"has ownership of {name} through a table that it does not describe; {hint}")
+        emails = [account.email.casefold() for account in self.accounts]
+        if len(set(emails)) < len(emails):
+            raise ValueError("names one of its accounts twice; two users need two accounts")
+        if self.mode is Mode.ATTACK and not self.is_local and not (self.authorised_by or "").strip():
+            raise ValueError("is not on this machine: mode attack needs authorised_by; name who allowed it")
+        if self.consent is not None and not self.is_local and self.consent.split() != self.words.split():
+            raise ValueError(f'consents to something else; to go ahead write consent: "{self.words}"')
+        return self
+
+    # Secrets
 
     def secret(self, name: str) -> Secret | None:
         """The value of a secret key, resolved now; ``None`` when it was not given."""
@@ -140,6 +213,32 @@ class Target(pydantic.BaseModel):
         if value is None or isinstance(value, Secret):
             return value
         return resolve_secret(value, name=name)
+
+    def references(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Every reference to a secret, with the keys that lead to it, also inside of ``accounts`` and ``headers``."""
+        for name in type(self).model_fields:
+            if is_reference(value := getattr(self, name)):
+                yield (name,), value
+        for number, account in enumerate(self.accounts):
+            if isinstance(account.password, str):
+                yield ("accounts", number, "password"), account.password
+        for name, value in self.headers.items():
+            if is_reference(value):
+                yield ("headers", name), value
+
+    def account_password(self, number: int) -> Secret:
+        """The password of one of the existing accounts."""
+        given = self.accounts[number].password
+        return given if isinstance(given, Secret) else resolve_secret(given, name=f"accounts.{number}.password")
+
+    def header_values(self) -> dict[str, str]:
+        """The extra headers as they go onto the wire, references resolved."""
+        return {
+            name: resolve_secret(value, name=f"headers.{name}").reveal() if is_reference(value) else value
+            for name, value in self.headers.items()
+        }
+
+    # What it offers
 
     @property
     def surfaces(self) -> frozenset[str]:
@@ -155,32 +254,57 @@ class Target(pydantic.BaseModel):
         return [name for name in ("service_secret", "jwt_secret") if getattr(self, name) is not None]
 
     @property
+    def trust(self) -> Trust:
+        """Whom to trust over TLS, and what to show."""
+        return Trust(
+            verify=self.verify_tls,
+            ca_bundle=self.ca_bundle,
+            certificate=self.client_certificate,
+            key=self.client_key,
+            password=self.secret("client_key_password"),
+        )
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """The same, for the clients."""
+        return self.trust.context()
+
+    # What may be done
+
+    @property
     def is_local(self) -> bool:
         """Whether everything is on this machine."""
-        return all(urlsplit(url).hostname in LOOPBACK for url in (self.auth_url, *self.backend_urls))
+        return all(is_loopback(urlsplit(url).hostname) for url in (self.auth_url, *self.backend_urls))
+
+    @property
+    def words(self) -> str:
+        """What ``consent`` has to say: the mode and the host that it is about."""
+        return f"{self.mode} {urlsplit(self.backend_urls[0]).hostname}"
+
+    @property
+    def rate(self) -> float | None:
+        """Requests in a second at most; ``None`` for as many as there are."""
+        return self.max_requests_per_second or (None if self.is_local else ELSEWHERE_PER_SECOND)
+
+    @property
+    def most(self) -> int | None:
+        """Requests altogether at most; ``None`` for as many as there are."""
+        return self.max_requests or (None if self.is_local else ELSEWHERE_REQUESTS)
 
     def __repr__(self) -> str:
         return f"<Target {self.auth_url}, {len(self.backend_urls)} backend(s), {self.mode}>"
 
 
-def read_target(values: dict[str, Any], *, where: str) -> Target:
-    """Validate a ``target:`` mapping.
+def with_default_mode(values: dict[str, Any], environment: str) -> dict[str, Any]:
+    """A ``target:`` mapping that says its mode."""
+    return {"mode": str(default_mode(environment)), **values}
+
+
+def read_target(values: dict[str, Any], *, where: str, environment: str = "") -> Target:
+    """Validate a ``target:`` mapping; without a ``mode`` the environment decides it.
 
     Raises ParameterError naming ``where``, the key, what is wrong with it and the nearest right key.
     """
     try:
-        return Target.model_validate(values)
+        return Target.model_validate(with_default_mode(values, environment))
     except pydantic.ValidationError as error:
         raise ParameterError(f"{where}: {explain(error, Target, prefix='target')}") from None
-
-
-def explain(error: pydantic.ValidationError, model: type[pydantic.BaseModel], *, prefix: str = "") -> str:
-    """The first problem of a validation as one sentence with its remedy; no input value is repeated."""
-    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    path = ".".join(str(part) for part in ([prefix] if prefix else []) + list(problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        return f'unknown key "{path}"; {did_you_mean(str(problem["loc"][-1]), model.model_fields)}'
-    if problem["type"] == "missing":
-        return f'"{path}" is missing; add it.'
-    message = problem["msg"].removeprefix("Value error, ")
-    return f'"{path}" {message[0].lower()}{message[1:]}.'

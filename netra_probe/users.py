@@ -12,9 +12,11 @@ from netra_probe.clients.backend import BackendClient
 from netra_probe.clients.detour import Detour
 from netra_probe.clients.replies import Answered, Closed, Reply, Silent
 from netra_probe.clients.websocket import Opened, Received, Socket
+from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
 from netra_probe.history.canary import mint
 from netra_probe.history.secret import Secret
+from netra_probe.target import Mode
 
 if TYPE_CHECKING:
     from netra_probe.investigation import Investigation
@@ -38,8 +40,22 @@ class User:
     Arguments of note: ``name`` is the alias; ``id`` the target's user id; ``socket`` the open connection, if any.
     """
 
-    def __init__(self, probe: Investigation, *, name: str, email: str, password: Secret, backend: int) -> None:
+    def __init__(
+        self,
+        probe: Investigation,
+        *,
+        name: str,
+        email: str,
+        password: Secret,
+        backend: int,
+        existing: bool = False,
+    ) -> None:
         self.name = name
+        #: Whether the account was there before the probe, which therefore never removes it.
+        self.existing = existing
+        #: Threads that the user had before, and those that the probe has made.
+        self.threads_before: frozenset[str] = frozenset()
+        self.threads_made: list[str] = []
         self.email = email
         self.id = ""
         self.socket: Socket | None = None
@@ -180,6 +196,8 @@ class User:
         """
         socket = socket or self.socket
         if socket is None:
+            if self.opened is None and self._probe.target.mode is Mode.OBSERVE and self._probe.wire.live:
+                self._probe.notes.withhold("mode observe: asking an agent needs mode probe")
             return Run(user=self.name, outcome=Closed(code=1006, error="no socket"), run_id="", thread_id="", events=())
         canary = self.canary("question", "websocket")
         if thread is None:
@@ -200,7 +218,8 @@ class User:
 
     async def until_event(self, name: str) -> Received | Silent | Closed:
         """Wait until the user's socket has received such an event."""
-        assert self.socket is not None, f"{self.name} has no socket; open one first"
+        if self.socket is None:
+            return Closed(code=1006, error="no socket")
         return await self.socket.until(lambda frame: frame.name == name, within=self._probe.timeouts.run)
 
     async def cut(self) -> None:
@@ -218,7 +237,9 @@ class User:
         """Create a thread whose title is a canary; returns its id, or "" when the target makes none over REST."""
         reply = await self.rest.create_thread(f"Budget {self.canary('title', 'rest')}")
         if isinstance(reply, Answered) and isinstance(reply.body, dict):
-            return str(reply.body.get("id", ""))
+            made = str(reply.body.get("id", ""))
+            self.threads_made += [made] if made else []
+            return made
         return ""
 
     async def close(self) -> None:
@@ -231,3 +252,50 @@ class User:
 
     def __repr__(self) -> str:
         return f"<User {self.name}>"
+
+
+async def log_in_accounts(probe: Investigation, number: int, *, first: int) -> list[User]:
+    """The next of the target's existing accounts, logged in: all that are left where there are not enough.
+
+    Raises ParameterError when there are not enough for the users that a run begins with, and TargetError when one of
+    them cannot log in.
+    """
+    named = len(probe.target.accounts)
+    if first + number > named:
+        reason = f"target.accounts names {named} account(s), {first + number} users are needed"
+        if first == 0:
+            raise ParameterError(f"{reason}; add accounts, or lower the parameter `users`.")
+        probe.notes.withhold(reason)
+    users = [
+        User(
+            probe,
+            name=alias(position),
+            email=probe.target.accounts[position].email,
+            password=probe.target.account_password(position),
+            backend=position,
+            existing=True,
+        )
+        for position in range(first, min(first + number, named))
+    ]
+    for position, user in enumerate(users, start=first):
+        reply = await user.login()
+        if not reply:
+            raise TargetError(
+                f"{probe.target.auth_url} did not let {user.name} in, who is target.accounts.{position}: {reply!r}; "
+                "check that account's e-mail and password."
+            )
+        if any(user.id and user.id == other.id for other in (*probe.users, *users[: position - first])):
+            raise TargetError(
+                f"target.accounts.{position} is the same user as another one; name accounts of different users."
+            )
+        user.threads_before = frozenset(thread_ids(await user.rest.threads()))
+    return users
+
+
+def thread_ids(listed: Reply) -> list[str]:
+    """The ids in a list of threads, however it is wrapped."""
+    threads: Any = listed.body if isinstance(listed, Answered) else []
+    if isinstance(threads, dict):
+        threads = threads.get("threads") or threads.get("items") or threads.get("data") or []
+    ids = [thread.get("id") for thread in threads if isinstance(thread, dict)] if isinstance(threads, list) else []
+    return [id for id in ids if isinstance(id, str)]

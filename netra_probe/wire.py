@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from netra_probe.clients.detour import Detour
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Timeouts
+from netra_probe.clients.replies import Timeouts, Unreachable
 from netra_probe.clients.websocket import Opened, open_socket, websocket_url
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
+from netra_probe.permission import Gate
 from netra_probe.target import Target
 
 
@@ -20,6 +21,8 @@ class Wire(Protocol):
 
     #: Whether acts reach a target, rather than a recording of one.
     live: bool
+    #: What decides whether and when something may go; a recording needs none.
+    gate: Gate | None
 
     def http(
         self,
@@ -58,8 +61,11 @@ class LiveWire:
 
     live = True
 
-    def __init__(self, target: Target, history: Recorder, timeouts: Timeouts) -> None:
+    def __init__(self, target: Target, history: Recorder, timeouts: Timeouts, *, gate: Gate | None = None) -> None:
+        self.gate = gate
         self._target = target
+        self._headers = target.header_values()
+        self._context = target.ssl_context()
         self._history = history
         self._timeouts = timeouts
 
@@ -78,10 +84,11 @@ class LiveWire:
             surface=surface,
             user=user,
             backend=backend,
-            headers=self._target.headers,
-            verify=self._target.verify_tls,
+            headers=self._headers,
+            verify=self._context,
             timeouts=self._timeouts,
             pinned=pinned,
+            gate=self.gate,
         )
 
     async def pause(self, seconds: float) -> None:
@@ -101,17 +108,21 @@ class LiveWire:
         origin: str | None = None,
         detour: Detour | None = None,
     ) -> Opened:
+        if self.gate is not None and (reason := await self.gate.handshake()):
+            return Unreachable(reason=reason)
+        url = websocket_url(self._target.backend_urls[backend], query=query)
         return await open_socket(
             self._history,
-            websocket_url(self._target.backend_urls[backend], query=query),
+            url,
             token=token,
             user=user,
             name=name,
             backend=f"backend-{backend + 1}",
-            headers={**self._target.headers, **(headers or {})},
+            headers={**self._headers, **(headers or {})},
             subprotocols=subprotocols,
             origin=origin,
             timeouts=self._timeouts,
+            ssl_context=self._context if url.startswith("wss:") else None,
             attempt=attempt,
             detour=detour,
         )

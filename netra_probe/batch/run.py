@@ -23,7 +23,7 @@ from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, compute, write_json
 from netra_probe.errors import ParameterError, TargetError, did_you_mean
 from netra_probe.lab_target import LAB_VARIABLE
-from netra_probe.opening import RUN_VARIABLE
+from netra_probe.pace import RUN_VARIABLE
 from netra_probe.parameters import Parameters, folder
 
 #: Seconds one cell may take before its notebook is given up.

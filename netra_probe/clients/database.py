@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
+from netra_probe.clients.ownership import Ownership, Table, owned_tables
 from netra_probe.clients.replies import Timeouts
 from netra_probe.errors import TargetError
 from netra_probe.history import actions
@@ -16,19 +16,6 @@ from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
 
 SURFACE = "database"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table that says who owns its rows.
-
-    ``owner`` is an SQL expression over the alias ``t`` that yields the owner's user id as text, ``key`` one for its
-    key.
-    """
-
-    name: str
-    owner: str
-    key: str
 
 
 class DatabaseClient:
@@ -45,10 +32,22 @@ class DatabaseClient:
         self._turn = asyncio.Lock()
 
     @staticmethod
-    async def open(history: Recorder, url: Secret, timeouts: Timeouts) -> DatabaseClient:
+    async def open(
+        history: Recorder,
+        url: Secret,
+        timeouts: Timeouts,
+        *,
+        schema: str | None = None,
+        ownership: Mapping[str, Ownership] | None = None,
+    ) -> DatabaseClient:
         """Connect and discover the owned tables.
 
-        Raises TargetError when the database cannot be reached; the message holds no credentials.
+        Arguments:
+            schema: the only one to look at; all of them when left out.
+            ownership: table → who owns its rows, where that is not as in netra-wire §8.
+
+        Raises TargetError when the database cannot be reached, and ParameterError when it has no such schema, table or
+        column; no message holds credentials.
         """
         try:
             connection = await asyncpg.connect(
@@ -66,7 +65,12 @@ class DatabaseClient:
                 f"target.database_url: cannot connect ({type(error).__name__}); check address and credentials, "
                 "or leave the key out: the cases that need the database are then not applicable."
             ) from None
-        return DatabaseClient(history, connection, await _owned_tables(connection))
+        try:
+            tables = owned_tables(await _columns(connection), schema=schema, ownership=ownership or {})
+        except BaseException:
+            await connection.close(timeout=2.0)
+            raise
+        return DatabaseClient(history, connection, tables)
 
     async def rows(self, users: Mapping[str, str]) -> int:
         """Record every row that one of the users owns; returns how many.
@@ -75,6 +79,8 @@ class DatabaseClient:
             users: user id → alias.
         """
         count = 0
+        if not users:
+            return 0
         for table in self.tables:
             shown = f"{table.key}, {table.owner}, to_jsonb(t)::text"
             statement = f"SELECT {shown} FROM {table.name} t WHERE {table.owner} = ANY($1)"
@@ -120,32 +126,14 @@ class DatabaseClient:
                 raise TargetError(f"the database stopped answering ({type(error).__name__}); see its log.") from None
 
 
-async def _owned_tables(connection: asyncpg.Connection) -> tuple[Table, ...]:
-    columns: dict[str, set[str]] = {}
+async def _columns(connection: asyncpg.Connection) -> dict[tuple[str, str], set[str]]:
+    """What there is to look at: (schema, table) → its columns."""
+    columns: dict[tuple[str, str], set[str]] = {}
     for schema, table, column in await connection.fetch(
         "SELECT c.table_schema, c.table_name, c.column_name FROM information_schema.columns c "
         "JOIN information_schema.tables t USING (table_schema, table_name) "
         "WHERE t.table_type = 'BASE TABLE' AND c.table_schema NOT IN ('pg_catalog', 'information_schema') "
         "ORDER BY 1, 2, c.ordinal_position"
     ):
-        columns.setdefault(f'"{schema}"."{table}"', set()).add(column)
-    thread_owner = next(
-        (f"(SELECT o.metadata_->>'user_id' FROM {name} o WHERE o.id = t.thread_id)"
-         for name, has in columns.items() if name.endswith('."threads"') and "metadata_" in has),
-        None,
-    )  # fmt: skip
-    tables = []
-    for name, has in columns.items():
-        key = next((f"t.{column}::text" for column in ("id", "run_id", "user_id") if column in has), "NULL::text")
-        if "user_id" in has:
-            owner = "t.user_id::text"
-        elif name.endswith(('."users"', '."auth_users"')) and "id" in has:
-            owner = "t.id::text"
-        elif name.endswith('."threads"') and "metadata_" in has:
-            owner = "t.metadata_->>'user_id'"
-        elif "thread_id" in has and thread_owner:
-            owner = thread_owner
-        else:
-            continue
-        tables.append(Table(name=name, owner=owner, key=key))
-    return tuple(tables)
+        columns.setdefault((schema, table), set()).add(column)
+    return columns

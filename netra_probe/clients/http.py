@@ -8,7 +8,7 @@ import secrets
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import httpx
@@ -20,6 +20,14 @@ from netra_probe.history.frames import ID_FIELDS
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
+
+
+class Gate(Protocol):
+    """Decides whether and when a request may go."""
+
+    async def request(self, method: str, route: str, *, anonymous: bool) -> str:
+        """"" for one that may go now, else why it may not."""
+
 
 #: Carries the request's nonce; a target that echoes it proves which response belongs to which request.
 NONCE_HEADER = "X-Request-ID"
@@ -52,6 +60,8 @@ class Http:
         backend: name of the backend behind ``base_url``, where it is one.
         pinned: name of the one TCP connection that all requests of this client share, whoever sends them; each then
             says its ``principal``. Without it connections are opened as needed.
+        verify: whom to trust over TLS; false is anybody.
+        gate: asked before each request; it may make it wait, or say why it is not sent.
 
     ``detour`` is a way around, such as the nemesis's; ``None`` goes straight to the service.
     """
@@ -65,9 +75,10 @@ class Http:
         user: str | None = None,
         backend: str | None = None,
         headers: Mapping[str, str] | None = None,
-        verify: bool = True,
+        verify: bool | ssl.SSLContext = True,
         timeouts: Timeouts | None = None,
         pinned: str | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.history = history
         self.surface = surface
@@ -77,6 +88,7 @@ class Http:
         self.token: Secret | None = None
         self.detour: Detour | None = None
         self.base_url = base_url
+        self._gate = gate
         #: Our end of the TCP connection of the last response, where all are to share one.
         self._pinned, self._line = pinned is not None, ""
         self.timeouts = timeouts or Timeouts()
@@ -84,7 +96,7 @@ class Http:
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers=dict(headers or {}),
-            verify=_trust(verify),
+            verify=_trust(verify) if isinstance(verify, bool) else verify,
             timeout=httpx.Timeout(self.timeouts.reply, connect=self.timeouts.connect),
             limits=httpx.Limits(max_connections=1 if pinned else None, keepalive_expiry=KEEP_ALIVE_SECONDS),
             follow_redirects=False,
@@ -125,9 +137,13 @@ class Http:
         Returns ``Answered``, ``Refused``, ``Broken``, ``Silent`` or ``Unreachable``; what the target does never
         raises.
         """
+        bearer = None if anonymous else (token or self.token)
+        if self._gate is not None and (
+            reason := await self._gate.request(method, route, anonymous=bearer is None and json is None)
+        ):
+            return Unreachable(reason=reason)
         nonce = nonce or next(self._nonces)
         sent = {NONCE_HEADER: nonce, **(headers or {})}
-        bearer = None if anonymous else (token or self.token)
         if bearer is not None:
             sent["Authorization"] = f"Bearer {bearer.reveal()}"
         url = route.format_map({name: quote(value, safe="") for name, value in (path or {}).items()})

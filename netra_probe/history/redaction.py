@@ -34,6 +34,10 @@ _HINT = re.compile(
 )
 
 
+#: A value of fewer characters would be replaced all over the place where it means something else.
+SHORTEST = 6
+
+
 class Redactor:
     """Replaces secrets in text: those it was told (``know``) and those it recognises by form.
 
@@ -52,7 +56,7 @@ class Redactor:
 
     def know(self, value: str, kind: str) -> None:
         """From now on replace exactly this value, whatever it is embedded in. Values under 6 characters are refused."""
-        if len(value) < 6:
+        if len(value) < SHORTEST:
             raise ValueError(f"a {kind} of {len(value)} characters is too short to be redacted safely")
         if value not in self._known:
             self._known[value] = kind

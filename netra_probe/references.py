@@ -1,0 +1,84 @@
+"""Secrets by reference: where a value is to be looked up, and what is behind it at the moment it is used.
+
+A parameter file, a ``-p`` and an executed notebook hold ``env:NAME`` or ``keyring:service/name`` and never the value.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import pydantic
+
+from netra_probe.errors import ParameterError, did_you_mean
+from netra_probe.history.secret import Secret
+
+SCHEMES = ("env:", "keyring:")
+
+
+def is_reference(value: object) -> bool:
+    """Whether this says where a secret is, rather than what it is."""
+    return isinstance(value, str) and value.startswith(SCHEMES)
+
+
+def resolve_secret(reference: str, *, name: str) -> Secret:
+    """The value behind ``env:NAME`` or ``keyring:service/name``.
+
+    Raises ParameterError when there is nothing behind it, naming the key and the reference, never a value.
+    """
+    try:
+        return look_up(reference)
+    except LookupError as error:
+        raise ParameterError(f"target.{name}: {error.args[0]}") from None
+
+
+def look_up(reference: str) -> Secret:
+    """The value behind a reference. Raises LookupError with one sentence on what is missing and what to do."""
+    scheme, _, rest = reference.partition(":")
+    if scheme == "env":
+        value = os.environ.get(rest)
+        if not value:
+            raise LookupError(f"the environment variable {rest} is not set; {_nearest_variable(rest)}")
+        return Secret(value)
+    if scheme == "keyring" and "/" in rest:
+        import keyring
+
+        service, _, account = rest.partition("/")
+        try:
+            value = keyring.get_password(service, account)
+        except keyring.errors.KeyringError as error:
+            raise LookupError(f"no keyring can be used here ({type(error).__name__}); use env:NAME.") from None
+        if not value:
+            raise LookupError(f"the keyring has nothing under {rest}; store it with `keyring set {service} {account}`.")
+        return Secret(value)
+    raise LookupError(
+        "secrets are given by reference only, as env:NAME or keyring:service/name, "
+        "because parameters are stored in every executed notebook."
+    )
+
+
+def _nearest_variable(wanted: str) -> str:
+    """What to do about a variable that is not there: perhaps it is there by a name that is almost the same."""
+    set_ones = [name for name, value in os.environ.items() if value and _alike(name, wanted)]
+    hint = did_you_mean(wanted, set_ones) if set_ones else ""
+    return hint if hint.startswith("did you mean") else "export it, then run again."
+
+
+def _alike(name: str, wanted: str) -> bool:
+    # Names of other things in the environment are nobody's business: only near misses are candidates.
+    return bool(set(name.casefold().split("_")) & set(wanted.casefold().split("_"))) and len(name) > 3
+
+
+def _reference(value: object) -> object:
+    """Accept a reference, or a Secret that was handed over in memory (the lab's own)."""
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str) or not is_reference(value):
+        raise ValueError("must be a reference (env:NAME or keyring:service/name), never the secret itself")
+    scheme, _, rest = value.partition(":")
+    if not rest.strip() or (scheme == "keyring" and not all(rest.partition("/")[::2])):
+        raise ValueError("is a reference to nothing; write env:NAME or keyring:service/name")
+    return value
+
+
+Reference = Annotated[Secret | str, pydantic.PlainValidator(_reference)]
