@@ -82,7 +82,8 @@ async def test_a_call_returns_its_value_and_is_in_the_history(history: Recorder)
     made = await contexts.call("from_request", by="alice", **IDS)
     assert isinstance(made, Returned)
     child = await contexts.call("create_child_context", "tool:search", on=made.value, by="alice")
-    assert child and child.value.parent_request_id == made.value.request_id
+    assert isinstance(child, Returned)
+    assert child.value.parent_request_id == made.value.request_id
     invoked, returned = [operation for operation in history if operation.action == "UserExecutionContext.from_request"]
     assert (invoked.type, returned.type, returned.user, returned.surface) == ("invoke", "ok", "alice", "component")
     assert returned.ids["user_id"] == "u-1"
@@ -131,7 +132,8 @@ async def test_differences_are_reported_and_nothing_crashes_on_them(history: Rec
     assert contexts.takes("from_request", "tenant")
     assert not contexts.takes("from_request", "user_id")
     fitting = await contexts.call("from_request", "u-1", "r-1", "t-1")
-    assert fitting and fitting.value.user == "u-1"
+    assert isinstance(fitting, Returned)
+    assert fitting.value.user == "u-1"
     assert sum(operation.action == "difference" for operation in history) == 3
 
 
