@@ -100,4 +100,6 @@ def weigh(circumstances: Circumstances) -> Attribution:
 
 def attributed(findings: Sequence[Finding], attribution: Attribution) -> tuple[Finding, ...]:
     """The findings with the faults that could be behind each of them."""
-    return tuple(replace(finding, attribution=attribution.of(finding)) for finding in findings)
+    return tuple(
+        replace(finding, attribution=attribution.of(finding)) if finding.is_leak else finding for finding in findings
+    )

@@ -10,7 +10,7 @@ from netra_probe.lab.auth_service.audit import AuditLog
 from netra_probe.lab.auth_service.authentication import Principal
 from netra_probe.lab.auth_service.errors import BadInput, Forbidden, NotAuthenticated
 from netra_probe.lab.auth_service.events import AuthEvents
-from netra_probe.lab.auth_service.passwords import LONGEST, SHORTEST, PasswordHasher
+from netra_probe.lab.auth_service.passwords import COMMON, LONGEST, SHORTEST, PasswordHasher
 from netra_probe.lab.auth_service.sessions import Blacklist, SessionStore
 from netra_probe.lab.auth_service.throttle import LoginThrottle
 from netra_probe.lab.auth_service.tokens import TokenIssuer, TokenVerifier
@@ -182,6 +182,8 @@ class LoginService:
 def _check_new_password(password: str) -> None:
     if not SHORTEST <= len(password) <= LONGEST:
         raise BadInput(f"password: {SHORTEST} to {LONGEST} characters")
+    if password.lower() in COMMON:
+        raise BadInput("password: one of the most common ones; choose another")
     try:
         password.encode()
     except UnicodeEncodeError:
