@@ -78,11 +78,25 @@ _SWEEP = (
     "rows and keys hold what belongs to their owner",
 )
 
+#: Neither is hygiene: what a reviewer would object to, apart from leaks.
+_HYGIENE = (
+    "tokens and sessions are what they say they are",
+    "refusals are plain and tell nothing",
+    "sockets open for their users only, and keep to their limits",
+    "health and limits are honest",
+    "registering and logging in withstand the careless and the curious",
+)
+
 SCENARIOS: dict[str, Scenario] = {
     **{id: _interplay(id, title) for id, title in _INTERPLAYS.items()},
     "S1": Scenario(
         id="S1",
         title="Sweep over every surface",
         cases={f"S1.{number}": claim for number, claim in enumerate(_SWEEP, start=1)},
+    ),
+    "S2": Scenario(
+        id="S2",
+        title="What a reviewer would object to",
+        cases={f"S2.{number}": claim for number, claim in enumerate(_HYGIENE, start=1)},
     ),
 }

@@ -31,6 +31,16 @@ from netra_probe.acts.foreign_ids import (
     stop_foreign_run,
     stop_own_run,
 )
+from netra_probe.acts.hygiene_accounts import compare_logins, guess_passwords, try_registrations
+from netra_probe.acts.hygiene_health import ask_health, use_up_quota
+from netra_probe.acts.hygiene_sessions import (
+    ask_with_query,
+    compare_refusals,
+    follow_login,
+    inspect_tokens,
+    provoke_refusals,
+)
+from netra_probe.acts.hygiene_sockets import try_handshakes, try_sizes
 from netra_probe.acts.lifecycle import disable, let_expire, log_out
 from netra_probe.acts.oauth import log_in_through
 from netra_probe.acts.peers import frozen_peer, killed_peer, slow_reader
@@ -47,26 +57,34 @@ __all__ = [
     "across_backends",
     "append_together",
     "ask_alike",
+    "ask_health",
+    "ask_with_query",
     "borrow_in_turn",
     "burst",
     "cancel_and_volley",
     "churn",
     "claim_identity",
+    "compare_logins",
+    "compare_refusals",
     "cut_and_resume",
     "cut_replies",
     "disable",
     "equal_ids",
     "follow_foreign",
+    "follow_login",
     "follow_on",
     "forge",
     "frozen_peer",
+    "guess_passwords",
     "half_done",
+    "inspect_tokens",
     "killed_peer",
     "late_close",
     "leave_and_join",
     "let_expire",
     "log_in_through",
     "log_out",
+    "provoke_refusals",
     "read_as_neighbour",
     "read_in_turns",
     "reconnect_storm",
@@ -81,6 +99,10 @@ __all__ = [
     "stop_own_run",
     "take_turns",
     "trespass",
+    "try_handshakes",
+    "try_registrations",
+    "try_sizes",
     "two_tabs",
     "use_one_label",
+    "use_up_quota",
 ]

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from statistics import median
+from typing import ClassVar
 
 from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
 from netra_probe.checkers.hygiene.marks import (
@@ -50,25 +51,52 @@ class CaseVariants(_AccountRule):
                 yield self.objection("an address that differs only in case is registered once more", exchange)
 
 
-class PasswordPolicy(_AccountRule):
-    """What is guessed first must not be accepted; what a password manager makes must be."""
+class _PasswordRule(_AccountRule):
+    """A password that is registered, or logged in with, and what should come of it."""
 
-    kind = "password policy"
-    clause = "OWASP ASVS 5.0 6.2.1, 6.2.4, 6.2.8 and 6.2.9; WSTG-ATHN-07"
-    demand = "8 characters at least and 64 at most is too few, common ones are refused, and all characters count"
+    trial: ClassVar[str]
+    said: ClassVar[str]
+    #: The outcome that is objected to.
+    wrong: ClassVar[str] = "ok"
 
     def exchange(self, exchange: Exchange) -> Iterator[Objection]:
-        trial, taken = exchange.trial, exchange.done.type == "ok"
-        if trial in (SHORT_PASSWORD, COMMON_PASSWORD, LONG_PASSWORD, BEGINNING):
-            self.seen["passwords tried"] += 1
-        if trial == SHORT_PASSWORD and taken:
-            yield self.objection("a password of seven characters is accepted (6.2.1)", exchange)
-        elif trial == COMMON_PASSWORD and taken:
-            yield self.objection("one of the most common passwords is accepted (6.2.4)", exchange)
-        elif trial == LONG_PASSWORD and exchange.done.type == "fail":
-            yield self.objection("a password of 80 characters is refused (6.2.9)", exchange)
-        elif trial == BEGINNING and taken:
-            yield self.objection("the first 72 characters of a password are enough (6.2.8)", exchange)
+        if exchange.trial == self.trial:
+            self.seen[f"{self.trial} tried"] += 1
+            if exchange.done.type == self.wrong:
+                yield self.objection(self.said, exchange)
+
+
+class ShortPassword(_PasswordRule):
+    """A short password is guessed by trying all."""
+
+    kind, trial, said = "short password accepted", SHORT_PASSWORD, "a password of seven characters is accepted"
+    clause = "OWASP ASVS 5.0 6.2.1; WSTG-ATHN-07"
+    demand = "passwords have at least eight characters"
+
+
+class CommonPassword(_PasswordRule):
+    """What everybody chooses is guessed first."""
+
+    kind, trial, said = "common password accepted", COMMON_PASSWORD, "one of the most common passwords is accepted"
+    clause = "OWASP ASVS 5.0 6.2.4; WSTG-ATHN-07"
+    demand = "new passwords are held against a list of the most common ones"
+
+
+class LongPassword(_PasswordRule):
+    """What a password manager makes must be good enough."""
+
+    kind, trial, said = "long password refused", LONG_PASSWORD, "a password of 80 characters is refused"
+    wrong = "fail"
+    clause = "OWASP ASVS 5.0 6.2.9; WSTG-ATHN-07"
+    demand = "passwords of at least 64 characters are permitted"
+
+
+class CutPassword(_PasswordRule):
+    """Characters that do not count protect nothing."""
+
+    kind, trial, said = "password is cut", BEGINNING, "the first 72 characters of a longer password are enough"
+    clause = "OWASP ASVS 5.0 6.2.8"
+    demand = "a password is verified as it was given, without truncation"
 
 
 class Enumeration(_AccountRule):
@@ -147,4 +175,12 @@ def _seconds(exchange: Exchange) -> float:
     return (exchange.done.time - exchange.call.time) / 1e9
 
 
-RULES: tuple[type[Rule], ...] = (CaseVariants, PasswordPolicy, Enumeration, Guessing)
+RULES: tuple[type[Rule], ...] = (
+    CaseVariants,
+    ShortPassword,
+    CommonPassword,
+    LongPassword,
+    CutPassword,
+    Enumeration,
+    Guessing,
+)

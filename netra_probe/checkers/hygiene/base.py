@@ -67,6 +67,8 @@ class Objection:
     surface: str
     place: str = ""
     user: str | None = None
+    #: Instead of the rule's own kind, where one rule finds several.
+    kind: str = ""
 
 
 class Rule:

@@ -57,7 +57,9 @@ class HygieneChecker(Checker):
     """
 
     id = "H1"
-    guarantee = "Nothing that was seen breaks a clause on sessions, tokens, errors, sockets, accounts, health or limits."
+    guarantee = (
+        "Nothing that was seen breaks a clause on sessions, tokens, errors, sockets, accounts, health or limits."
+    )
     source = "OWASP ASVS 5.0 chapters 3, 4, 6, 7, 9, 14 and 16; OWASP WSTG 4.2; each finding cites its clause"
     complexity = "time O(n + bytes of answers), memory O(kinds of objection)"
     inconclusive_when = "nothing was answered, or nothing was seen of a topic that the case is about"
@@ -80,6 +82,7 @@ class HygieneChecker(Checker):
 class _Group:
     """Objections of one rule that say the same on the same surface."""
 
+    rule: Rule
     first: Objection
     places: list[str] = field(default_factory=list)
     users: set[str] = field(default_factory=set)
@@ -133,7 +136,8 @@ class _HygienePass(Pass):
 
     def _take(self, rule: Rule, objections: Iterator[Objection]) -> None:
         for objection in objections:
-            group = self._groups.setdefault((rule.kind, objection.surface, objection.said), _Group(objection))
+            place = (objection.kind or rule.kind, objection.surface, objection.said)
+            group = self._groups.setdefault(place, _Group(rule, objection))
             if objection.place and objection.place not in group.places:
                 group.places.append(objection.place)
             if objection.user is not None:
@@ -142,10 +146,9 @@ class _HygienePass(Pass):
     def finish(self) -> Judgement:
         for rule in self._rules:
             self._take(rule, rule.finish())
-        by_kind = {rule.kind: rule for rule in self._rules}
         # Before the first check lies preparation, which belongs to it; before a later one, what was reported.
         findings = [
-            _finding(by_kind[kind], group)
+            _finding(kind, group)
             for (kind, _, _), group in sorted(self._groups.items())
             if not self._checked or group.start >= self._start
         ]
@@ -168,17 +171,17 @@ def _names_of(topic: str, rules: Iterable[Rule]) -> set[str]:
     return {name for rule in rules if rule.topic == topic for name in rule.seen}
 
 
-def _finding(rule: Rule, group: _Group) -> Finding:
+def _finding(kind: str, group: _Group) -> Finding:
     first, places = group.first, group.places
     more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
     where = f": {', '.join(places[:MOST_PLACES])}{more}" if places else ""
     return Finding(
         checker=HygieneChecker.id,
-        kind=rule.kind,
+        kind=kind,
         summary=f"{first.said}{where}",
         victims=tuple(sorted(group.users)),
         surface=first.surface,
         witness=witness(*first.shows),
-        explanation=f"{rule.clause}: {rule.demand}.",
+        explanation=f"{group.rule.clause}: {group.rule.demand}.",
         severity="hygiene",
     )

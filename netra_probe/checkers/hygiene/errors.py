@@ -18,7 +18,9 @@ _REFUSED = re.compile(
 )
 #: Names of inner things, with how they look from outside.
 _INSIDES = (
-    ("a stack trace", re.compile(r"Traceback \(most recent call last\)|\bFile \\?\"[^\"\\]+\\?\", line \d+|\n\s+at \S+\(")),
+    ("a stack trace", re.compile(
+        r"Traceback \(most recent call last\)|\bFile \\?\"[^\"\\]+\\?\", line \d+|\n\s+at \S+\("
+    )),
     ("a query", re.compile(r"\b(?:SELECT\s.{1,200}?\sFROM|INSERT INTO|UPDATE\s+\w+\s+SET|DELETE FROM)\s", re.DOTALL)),
     ("an error of the database", re.compile(
         r"\basyncpg\.|\bpsycopg2?\.|\bsqlalchemy\.|(?:relation|column) \\?\"\w+\\?\" (?:does not exist|of relation)|"
@@ -30,11 +32,13 @@ _INSIDES = (
     ("an address with credentials", re.compile(r"\b\w+://\[dsn:")),
 )  # fmt: skip
 #: Stand-ins that redaction puts where a credential was: an answer that refuses has no business repeating one.
-_ECHO = re.compile(r"\[(jwt|bearer|access-token|refresh-token|password|subprotocol|secret)[^\]:]*:[0-9a-f]{8}\]")
+_ECHO = re.compile(r"\[(jwt|access-token|refresh-token|password|subprotocol):[0-9a-f]{8}\]")
 _ECHOED = {
-    "jwt": "a token", "bearer": "an Authorization header", "access-token": "a token", "refresh-token": "a token",
-    "password": "a password", "subprotocol": "a token", "secret": "a credential",
+    "jwt": "a token", "access-token": "a token", "refresh-token": "a token", "password": "a password",
+    "subprotocol": "a token",
 }  # fmt: skip
+#: So much of what was sent, and it is an echo.
+_TELLING = 8
 #: Fields that hold what a password became.
 _STORED = re.compile(r"\"(password_hash|hashed_password|password_digest|passwordHash|password_salt)\"\s*:\s*\"")
 
@@ -100,7 +104,7 @@ class Insides(Rule):
             if looks.search(text):
                 yield Objection(
                     said=f"an error shows {what}", shows=shows, surface=operation.surface, place=place,
-                    user=operation.user,
+                    user=operation.user, kind=f"error shows {what}",
                 )  # fmt: skip
 
 
@@ -113,8 +117,15 @@ class Echo(Rule):
     demand = "no part of a token, password or Authorization header is repeated"
 
     def exchange(self, exchange: Exchange) -> Iterator[Objection]:
-        if exchange.status >= 400:
-            yield from self._in(exchange.done, exchange.shows, exchange.place)
+        if exchange.status < 400:
+            return
+        yield from self._in(exchange.done, exchange.shows, exchange.place)
+        sent = str(exchange.call.detail.get("sent", ""))
+        if len(sent) >= _TELLING and sent[:_TELLING] in exchange.done.payload:
+            yield Objection(
+                said="an error repeats an Authorization header",
+                shows=exchange.shows, surface=exchange.call.surface, place=exchange.place, user=exchange.call.user,
+            )  # fmt: skip
 
     def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
         if frame.name in ("error", "agent_error"):

@@ -105,9 +105,8 @@ def _ill(body: Any, name: str = "") -> Iterator[str]:
     """Names of the parts that a health report calls ill."""
     if isinstance(body, dict):
         for key, value in body.items():
-            if isinstance(value, str) and value.lower() in _ILL:
-                yield name or str(key)
-            elif value is False and key in ("healthy", "connected", "available", "ok"):
+            denied = value is False and key in _WELL
+            if denied or (isinstance(value, str) and value.lower() in _ILL):
                 yield name or str(key)
             else:
                 yield from _ill(value, str(key))

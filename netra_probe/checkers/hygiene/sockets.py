@@ -15,7 +15,7 @@ SURFACE = "websocket"
 
 
 class OriginOfHandshake(Rule):
-    """A page of somebody else's opens a socket in its visitor's browser, which adds what it has: cookies, and the like."""
+    """A page of somebody else's opens a socket in its visitor's browser, which adds the cookies that it has."""
 
     kind = "foreign origin accepted"
     topic = "sockets"
@@ -118,11 +118,15 @@ class AnnouncedSize(Rule):
                 continue  # no sign of life since: silence says nothing about sizes
             self.seen["announced sizes tried"] += 1
             if sizes.over is not None:
-                shows = (sizes.sent[OVERSIZED], sizes.over, sizes.after)
-                yield Objection(said="a message over the announced size is taken", shows=shows, surface=SURFACE)
+                yield Objection(
+                    said="a message over the announced size is taken",
+                    shows=(sizes.sent[OVERSIZED], sizes.over, sizes.after), surface=SURFACE,
+                )  # fmt: skip
             if sizes.full is None and FULL_SIZE in sizes.sent:
-                shows = (sizes.sent[FULL_SIZE], sizes.after)
-                yield Objection(said="a message within the announced size is not taken", shows=shows, surface=SURFACE)
+                yield Objection(
+                    said="a message within the announced size is not taken",
+                    shows=(sizes.sent[FULL_SIZE], sizes.after), surface=SURFACE,
+                )  # fmt: skip
 
 
 RULES: tuple[type[Rule], ...] = (OriginOfHandshake, Unauthenticated, AnnouncedSize)

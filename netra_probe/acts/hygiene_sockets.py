@@ -1,0 +1,125 @@
+"""Handshakes from elsewhere, without a token, with one in the address; and messages of exactly the announced size."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from netra_probe.acts.doors import subprotocols
+from netra_probe.acts.hygiene_sessions import ELSEWHERE
+from netra_probe.acts.outcome import Outcome
+from netra_probe.checkers.hygiene.marks import (
+    AFTER_SIZES,
+    BAD_TOKEN,
+    FOREIGN_ORIGIN,
+    FULL_SIZE,
+    MARK,
+    NO_TOKEN,
+    OVERSIZED,
+    QUERY_TOKEN,
+)
+from netra_probe.clients.websocket import Opened, Socket
+from netra_probe.history.secret import Secret
+from netra_probe.permission import permit
+from netra_probe.target import Mode
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+    from netra_probe.users import User
+
+#: What the platform announces where a welcome says nothing of it (netra-wire §4) is not tried: nothing was promised.
+LARGEST_TRIED = 1_000_000
+
+
+async def try_handshakes(probe: Investigation, user: User) -> Outcome:
+    """Open sockets as other pages, nobody, and old clients do; the user's own handshake goes first and last.
+
+    >>> await try_handshakes(probe, alice)   # doctest: +SKIP
+    <try_handshakes of alice: tried 6, opened 1, own handshakes 2>
+
+    Two bad handshakes between good ones are far from what trips a breaker (netra-wire §1).
+    """
+    permit(probe, Mode.PROBE, "trying handshakes")
+    token = user.auth.access
+    own = int(await _opens(probe, user))
+    if not own:
+        return Outcome(act="try_handshakes", users=(user.name,), missing="a handshake that lets the user in")
+    results = []
+    for origin in (ELSEWHERE, "null"):
+        mark = {MARK: FOREIGN_ORIGIN, "origin": origin}
+        results.append(await _opens(probe, user, token=token, origin=origin, attempt=mark))
+    spoken = subprotocols(token) if token else ()
+    mark = {MARK: FOREIGN_ORIGIN, "origin": ELSEWHERE}
+    results.append(await _opens(probe, user, token=token, origin=ELSEWHERE, subprotocols=spoken, attempt=mark))
+    query = {"token": token.reveal() if token else ""}
+    results.append(await _opens(probe, user, query=query, attempt={MARK: QUERY_TOKEN}))
+    results.append(await _opens(probe, None, backend=user.backend_number, attempt={MARK: NO_TOKEN}))
+    tampered = Secret(f"{token.reveal()[:-6]}AAAAAA") if token else None
+    results.append(await _opens(probe, user, token=tampered, attempt={MARK: BAD_TOKEN}))
+    own += await _opens(probe, user)
+    counts = {"tried": len(results), "opened": sum(results), "own handshakes": own}
+    return Outcome(act="try_handshakes", users=(user.name,), counts=counts)
+
+
+async def try_sizes(probe: Investigation, user: User) -> Outcome:
+    """Send a message of almost the size that the welcome announces, then one beyond it, then a heartbeat.
+
+    >>> await try_sizes(probe, alice)   # doctest: +SKIP
+    <try_sizes of alice: announced bytes 8192>
+    """
+    permit(probe, Mode.PROBE, "sending messages over the announced size")
+    opened = await _open(probe, user, token=user.auth.access)
+    if not isinstance(opened, Socket):
+        return Outcome(act="try_sizes", users=(user.name,), missing="a handshake that lets the user in")
+    try:
+        config = opened.welcome.body.get("config") if opened.welcome is not None else None
+        limit = config.get("max_message_size") if isinstance(config, dict) else None
+        if not isinstance(limit, int) or not 100 < limit <= LARGEST_TRIED:
+            return Outcome(act="try_sizes", users=(user.name,), missing="an announced message size that can be tried")
+        await _send_and_wait(opened, _ping(limit - 1), FULL_SIZE, ("pong", "error"))
+        if opened.closed is None:
+            await opened.send_text(_ping(limit + 1), attempt={MARK: OVERSIZED})
+            heartbeat = json.dumps({"type": "heartbeat"})
+            await _send_and_wait(opened, heartbeat, AFTER_SIZES, ("heartbeat_ack", "ack"))
+    finally:
+        await opened.close()
+    return Outcome(act="try_sizes", users=(user.name,), counts={"announced bytes": limit})
+
+
+def _ping(size: int) -> str:
+    """A ping of exactly so many bytes."""
+    bare = json.dumps({"type": "ping", "padding": ""})
+    return json.dumps({"type": "ping", "padding": "x" * (size - len(bare))})
+
+
+async def _send_and_wait(socket: Socket, text: str, trial: str, answers: tuple[str, ...]) -> None:
+    start = len(socket.received)
+    await socket.send_text(text, attempt={MARK: trial})
+    await socket.until(lambda frame: frame.name in answers, within=socket.timeouts.pong, start=start)
+
+
+async def _opens(probe: Investigation, user: User | None, **how: Any) -> bool:
+    """Whether a handshake is let in; a socket that stays open without a welcome has to answer a ping."""
+    if user is not None and not how:
+        how = {"token": user.auth.access}
+    opened = await _open(probe, user, **how)
+    if not isinstance(opened, Socket):
+        return False
+    try:
+        if opened.welcome is not None:
+            return True
+        start = len(opened.received)
+        await opened.send({"type": "ping"})
+        await opened.until(lambda frame: frame.name == "pong", within=opened.timeouts.pong, start=start)
+        return opened.closed is None
+    finally:
+        await opened.close()
+
+
+async def _open(probe: Investigation, user: User | None, *, backend: int = 0, **how: Any) -> Opened:
+    return await probe.wire.socket(
+        name=user.connection_name() if user is not None else "nobody/ws",
+        user=user.name if user is not None else None,
+        backend=user.backend_number if user is not None else backend,
+        **{"token": None, **how},
+    )
