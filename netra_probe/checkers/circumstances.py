@@ -135,13 +135,14 @@ def measure(
             break
         watcher.feed(operation)
         losses.feed(operation, window.start)
-    labels = tuple(seen for seen in watcher.sightings if seen.name == "user_id" and watcher.mixed(seen))
-    data = [seen for seen in watcher.sightings if seen.name != "user_id" or not watcher.mixed(seen)]
+    sightings = watcher.sightings
+    labels = tuple(seen for seen in sightings if seen.name == "user_id" and watcher.mixed(seen))
+    data = [seen for seen in sightings if seen.name != "user_id" or not watcher.mixed(seen)]
     mixed = tuple(filter(watcher.mixed, data))
     free = tuple(seen for seen in data if not seen.attempted)
     owners = {seen.owner for seen in (*data, *labels)}
     first = min(watcher.arrival, key=lambda user: watcher.arrival[user], default="")
-    pairs = {frozenset((seen.owner, seen.recipient)) for seen in watcher.sightings}
+    pairs = {frozenset((seen.owner, seen.recipient)) for seen in sightings}
     lost_by = {user for found in findings if found.kind in _LOSSES for user in (*found.victims, *found.recipients)}
     asked = sum(losses.asked.values())
     # A tab that is opened while another is open, or after it was closed, makes a second connection.
@@ -154,8 +155,8 @@ def measure(
         labels=labels,
         observers=frozenset(watcher.observers),
         everybody=_everybody(free, watcher.observers),
-        crowded=any(len(owners) > 1 for owners in watcher.crowded.values()),
-        accumulated=_accumulated(watcher),
+        crowded=any(len(watcher.crowded[seen.index]) > 1 for seen in sightings),
+        accumulated=_accumulated(watcher, sightings),
         equal_ids=bool(pairs) and pairs <= watcher.pairs_with_equal_ids(),
         equal_prompts=bool(pairs) and pairs <= watcher.pairs_with_equal_prompts(),
         crafted=bool(pairs) and pairs <= _crafted(watcher),
@@ -187,12 +188,12 @@ def _everybody(sightings: Sequence[Sighting], observers: set[str]) -> bool:
     return bool(telling) and full >= NEARLY * len(telling)
 
 
-def _accumulated(watcher: Watcher) -> bool:
+def _accumulated(watcher: Watcher, sightings: Sequence[Sighting]) -> bool:
     """Every user sees those who came before, and nobody those who came after."""
     order = watcher.arrival
-    pairs = {(seen.owner, seen.recipient) for seen in watcher.sightings}
+    pairs = {(seen.owner, seen.recipient) for seen in sightings}
     later = all(order.get(owner, 0) < order.get(recipient, 1) for owner, recipient in pairs)
-    return later and any(len(owners) > 1 for owners in watcher.crowded.values())
+    return later and any(len(watcher.crowded[seen.index]) > 1 for seen in sightings)
 
 
 def _crafted(watcher: Watcher) -> set[frozenset[str]]:

@@ -1,4 +1,8 @@
-"""Where one user's data was seen by another, and under which circumstances: the raw material of attribution."""
+"""Where one user's data was first seen by another, and under which circumstances: the raw material of attribution.
+
+Only the first time tells how something got through. What has once come to somebody is theirs to see again: it stands in
+their own messages, memories and exports from then on.
+"""
 
 from __future__ import annotations
 
@@ -75,11 +79,13 @@ class _Before:
 
 @dataclass
 class Watcher:
-    """Follows a history and notes every sighting in its window; memory is per user, connection and route."""
+    """Follows a history and notes how everything seen in its window had first come to who sees it there.
+
+    Memory is per user, connection, route and secret that got through.
+    """
 
     start: int = 0
     roster: Roster = field(default_factory=Roster)
-    sightings: list[Sighting] = field(default_factory=list)
     #: Users to whom anything was delivered in the window.
     observers: set[str] = field(default_factory=set)
     #: Payloads in which the data of several other users stood together: index → owners.
@@ -89,6 +95,9 @@ class Watcher:
 
     def __post_init__(self) -> None:
         self._search = CanarySearch()
+        #: (recipient, secret) → how it first came there; and those of them that are seen in the window.
+        self._first: dict[tuple[str, str], Sighting] = {}
+        self._shown: dict[tuple[str, str], None] = {}
         self._quoted: set[tuple[str, str]] = set()
         self._open: dict[int, Operation] = {}
         self._active: dict[str, set[int]] = defaultdict(set)
@@ -183,15 +192,27 @@ class Watcher:
         self._ended[user] = done.index
 
     def _look(self, seen: Operation, call: Operation | None) -> None:
-        if seen.index < self.start:
-            return
         recipient = seen.user or "anonymous"
-        self.observers.add(recipient)
-        if len(self.sightings) >= MOST_SIGHTINGS:
-            return
+        if seen.index >= self.start:
+            self.observers.add(recipient)
         for owner, name, secret in self._foreign(seen, recipient):
-            self.sightings.append(self._sighting(seen, call, owner, recipient, name, secret))
-            self.crowded[seen.index].add(owner)
+            known = (recipient, secret)
+            if known not in self._first:
+                if len(self._first) >= MOST_SIGHTINGS:
+                    return
+                self._first[known] = self._sighting(seen, call, owner, recipient, name, secret)
+                self.crowded[seen.index].add(owner)
+            if seen.index >= self.start:
+                self._shown[known] = None
+
+    @property
+    def sightings(self) -> list[Sighting]:
+        """How each secret that is seen in the window had first come to who sees it there."""
+        return [self._first[known] for known in self._shown]
+
+    def had(self, recipient: str, secret: str) -> bool:
+        """Whether the secret had come to them over the wire."""
+        return (recipient, secret) in self._first
 
     def _foreign(self, seen: Operation, recipient: str) -> Iterator[tuple[str, str, str]]:
         for sighting in self._search.find(seen.payload):
