@@ -50,8 +50,10 @@ async def try_registrations(probe: Investigation, user: User) -> Outcome:
     permit(probe, Mode.PROBE, "registering accounts")
     local, _, domain = user.email.partition("@")
     long = Secret((probe.ledger.password(f"long {user.email}").reveal() * 2)[:80])
+    capitals = f"{local.upper()}@{domain}"
     outcomes = [
-        await _register(probe, f"{local.upper()}@{domain}", probe.ledger.password(user.email), OTHER_CASE),
+        # A password of its own: whatever the platform makes of the address, only what is new can be logged in to.
+        await _register(probe, capitals, probe.ledger.password(capitals), OTHER_CASE),
         await _register(probe, f"{local}-short@{domain}", Secret(SHORT), SHORT_PASSWORD),
         await _register(probe, f"{local}-common@{domain}", Secret(COMMON), COMMON_PASSWORD),
         await _register(probe, f"{local}-long@{domain}", long, LONG_PASSWORD),
@@ -64,6 +66,7 @@ async def _register(probe: Investigation, email: str, password: Secret, trial: s
     """Register an account that may well be refused; log in to it with half of a long password; remove it."""
     someone = User(probe, name=trial.replace(" ", "-"), email=email, password=password, backend=0)
     probe.history.redactor.know(password.reveal(), "password")
+    gone = True
     if probe.wire.live:
         probe.ledger.add([email], auth_url=probe.target.auth_url, backend_urls=probe.target.backend_urls)
     try:
@@ -73,15 +76,16 @@ async def _register(probe: Investigation, email: str, password: Secret, trial: s
         )
         if not isinstance(reply, Answered):
             return False
+        if any(user.id and user.id in str(reply.body) for user in probe.users):
+            return True  # somebody's own account under another name: not to be removed
         if trial == LONG_PASSWORD:
             await _log_in(someone, email, Secret(password.reveal()[:BCRYPT_BYTES]), BEGINNING)
         # An account of the probe's like any other from here on: by its own log-in it is known and removed.
-        if await someone.login():
-            await remove_user(someone, probe.routes)
+        gone = bool(await someone.login()) and not await remove_user(someone, probe.routes)
         return True
     finally:
         await someone.close()
-        if probe.wire.live:
+        if gone and probe.wire.live:
             probe.ledger.strike({email})
 
 

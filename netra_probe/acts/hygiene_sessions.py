@@ -18,7 +18,7 @@ from netra_probe.checkers.hygiene.marks import BAD_TOKEN, CROSS_ORIGIN, MALFORME
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Reply
-from netra_probe.discovery import Survey, survey
+from netra_probe.discovery import Route, Survey, survey
 from netra_probe.discovery.arguments import missing
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
@@ -214,20 +214,13 @@ async def compare_refusals(probe: Investigation, first: User, second: User) -> O
     for owner, intruder in ((first, second), (second, first)):
         things = (("backend", "thread", threads[owner.name]), ("auth", "user", owner.id))
         for service, kind, id in things:
-            route = next((one for one in found.of(service).routes if one.reads and _names(one.path, kind)), None)
-            if route is None or not id:
-                continue
-            brace = route.braces[0]
-            own, other = ((owner.auth.http, intruder.auth.http) if service == "auth" else
-                          (owner.rest.http, intruder.rest.http))  # fmt: skip
-            await own.request("GET", route.path, path={brace: id}, attempt={"object": {"kind": kind, "id": id}})
-            foreign = {"attempt": "foreign id", "object": {"kind": kind, "id": id}, "owner": owner.name,
-                       "expect": "refused"}  # fmt: skip
-            await other.request("GET", route.path, path={brace: id}, attempt=foreign)
-            nobodys = missing(id)
-            mark = {"attempt": "missing id", "object": {"kind": kind, "id": nobodys}, "expect": "refused"}
-            await other.request("GET", route.path, path={brace: nobodys}, attempt=mark)
-            compared += 1
+            own, other = (
+                (owner.auth.http, intruder.auth.http) if service == "auth" else (owner.rest.http, intruder.rest.http)
+            )
+            for route in found.of(service).routes if id else ():
+                if route.reads and _names(route.path, kind):
+                    await _ask_both(route, own, other, owner=owner.name, kind=kind, id=id)
+                    compared += 1
     users = names((first, second))
     if not compared:
         return Outcome(act="compare_refusals", users=users, missing="operations that take an id")
@@ -250,9 +243,21 @@ async def follow_login(probe: Investigation, user: User) -> Outcome:
     return Outcome(act="follow_login", users=(user.name,), missing="a provider on this machine that lets the probe in")
 
 
+async def _ask_both(route: Route, own: Http, other: Http, *, owner: str, kind: str, id: str) -> None:
+    """The owner asks, somebody else asks, and somebody else asks for an id that nobody has."""
+    brace, nobodys = route.braces[0], missing(id)
+    aim = {"kind": kind, "id": id}
+    foreign = {"attempt": "foreign id", "object": aim, "owner": owner, "expect": "refused"}
+    nothing = {"attempt": "missing id", "object": {"kind": kind, "id": nobodys}, "expect": "refused"}
+    await own.request("GET", route.path, path={brace: id}, attempt={"object": aim})
+    await other.request("GET", route.path, path={brace: id}, attempt=foreign)
+    await other.request("GET", route.path, path={brace: nobodys}, attempt=nothing)
+
+
 def _names(path: str, kind: str) -> bool:
-    """Whether the path ends in the id of such a thing."""
-    return path.endswith("}") and path.count("{") == 1 and path.rpartition("/")[0].endswith((f"/{kind}s", f"/{kind}"))
+    """Whether the one id in a path is that of such a thing: ``/api/threads/{id}/messages`` of a thread."""
+    before, brace, _ = path.partition("/{")
+    return bool(brace) and path.count("{") == 1 and before.endswith((f"/{kind}s", f"/{kind}"))
 
 
 def _who_am_i(probe: Investigation, found: Survey, user: User) -> list[tuple[Http, str]]:

@@ -61,7 +61,7 @@ class _PasswordRule(_AccountRule):
 
     def exchange(self, exchange: Exchange) -> Iterator[Objection]:
         if exchange.trial == self.trial:
-            self.seen[f"{self.trial} tried"] += 1
+            self.seen["passwords tried"] += 1
             if exchange.done.type == self.wrong:
                 yield self.objection(self.said, exchange)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,7 +153,7 @@ class _HygienePass(Pass):
             for (kind, _, _), group in sorted(self._groups.items())
             if not self._checked or group.start >= self._start
         ]
-        seen: dict[str, int] = {}
+        seen: Counter[str] = Counter()
         for rule in self._rules:
             seen.update(rule.seen)
         doubts = [] if self._answers else ["nothing was answered"]

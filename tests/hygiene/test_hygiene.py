@@ -1,0 +1,105 @@
+"""Every rule of hygiene is red on a lab with its defect, cites its clause, and is silent on the healthy lab."""
+
+from __future__ import annotations
+
+import pytest
+from looking import everything, found, judged
+
+from netra_probe import Investigation, acts
+from netra_probe.checkers.hygiene import RULES, TOPICS
+from netra_probe.lab import Lab
+
+#: Kind → what is said of it on the careless lab.
+SHOWN = {
+    "stated lifetime is not the real one": "the access token is said to live",
+    "token without expiry": "the refresh token carries no expiry",
+    "access token lives too long": "the access token lives 720 hours",
+    "unsigned token": "the refresh token is signed with alg none",
+    "token without audience": "the refresh token names no audience",
+    "secret in a token": "the refresh token carries the claim password",
+    "log-in gives a token out twice": "the refresh token of an earlier answer is given out again: POST /auth/login",
+    "personal answer may be cached": "personal answers without Cache-Control: no-store: POST /auth/register",
+    "cookie without protection": "a cookie is set without HttpOnly and SameSite: GET /auth/login",
+    "credential in an address": "one is sent on with access_token, refresh_token in the query",
+    "token accepted in the query": "a token in the query is as good as one in the header: GET /api/users/me",
+    "other origins are let in": "an origin that nobody knows is allowed, with credentials: GET /api/users/me",
+    "version of the software told": "the header server tells a version",
+    "refusal as server error": "a refusal comes as status 500: GET /api/threads/{thread_id}/messages",
+    "malformed request as server error": "a request with a quote in its id is answered with status 500",
+    "error shows a stack trace": "GET /auth/users/{user_id}",
+    "error shows a query": "GET /auth/users/{user_id}",
+    "error shows an error of the database": "GET /auth/users/{user_id}",
+    "error shows a path of the file system": "GET /auth/users/{user_id}",
+    "error shows an address with credentials": "GET /auth/users/{user_id}",
+    "error repeats a credential": "an error repeats an Authorization header: GET /auth/me",
+    "password hash in an answer": "an answer holds password_hash: GET /auth/users/{user_id}",
+    "existence oracle": "a foreign object is refused with 403, a missing one with 404, and the ids can be guessed",
+    "foreign origin accepted": "a handshake from another origin is accepted",
+    "socket open without authentication": "a socket without any credential is let in and served",
+    "announced message size is not the enforced one": "a message over the announced size is taken",
+    "announced quota is not enforced": "5 requests are announced as the limit, and 6 in a row are served",
+    "accounts that differ only in case": "an address that differs only in case is registered once more",
+    "short password accepted": "a password of seven characters is accepted",
+    "common password accepted": "one of the most common passwords is accepted",
+    "password is cut": "the first 72 characters of a longer password are enough",
+    "log-in tells who has an account": "a wrong password is refused with 401, an unknown address with 404",
+    "no limit on guessing passwords": "12 wrong passwords in a row changed nothing; the right one works at once",
+}
+#: What would hide others there, and is shown on a lab of its own.
+ELSEWHERE = {"long password refused", "healthy with a dead dependency"}
+#: The rule about what errors show names each thing by itself.
+OF_SEVERAL_KINDS = {"error shows the inside"}
+
+
+def test_nothing_is_objected_to_on_the_healthy_lab() -> None:
+    judgement = judged(None, everything, *TOPICS)
+    assert found(judgement) == {}
+    assert judgement.doubts == ()
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_each_defect_is_objected_to(careless: dict[str, str], kind: str) -> None:
+    assert SHOWN[kind] in careless.get(kind, "nothing")
+
+
+def test_nothing_else_is_objected_to(careless: dict[str, str]) -> None:
+    assert set(careless) - set(SHOWN) == set()
+
+
+def test_every_rule_is_shown_somewhere() -> None:
+    assert {rule.kind for rule in RULES} - OF_SEVERAL_KINDS == (set(SHOWN) | ELSEWHERE) - {
+        kind for kind in SHOWN if kind.startswith("error shows")
+    }
+    assert all(rule.clause and rule.demand and rule.topic in TOPICS for rule in RULES)
+
+
+def test_the_other_side_of_a_rule_is_objected_to_as_well(otherwise: Lab) -> None:
+    async def some(probe: Investigation) -> None:
+        alice, bob = probe.users
+        await acts.try_handshakes(probe, alice)
+        await acts.try_sizes(probe, alice)
+        await acts.try_registrations(probe, alice)
+        await acts.compare_logins(probe, bob)
+        await acts.ask_health(probe, alice)
+
+    assert found(judged(otherwise, some)) == {
+        "announced message size is not the enforced one": "a message within the announced size is not taken",
+        "error repeats a credential": "an error repeats a token: a frame",
+        "healthy with a dead dependency": "health says healthy, and of redis the contrary: GET /health",
+        "log-in tells who has an account": (
+            "a wrong password is refused in other words than an unknown address: POST /auth/login"
+        ),
+        "long password refused": "a password of 80 characters is refused: POST /auth/register",
+    }
+
+
+def test_health_that_is_well_over_a_dead_store_is_objected_to(otherwise: Lab) -> None:
+    async def without_redis(probe: Investigation) -> None:
+        otherwise.kill_service("redis")
+        try:
+            await acts.ask_health(probe, probe.users[0])
+        finally:
+            otherwise.start_service("redis")
+
+    said = found(judged(otherwise, without_redis))["healthy with a dead dependency"]
+    assert "health says healthy while GET /api/threads cannot be served: GET /health" in said
