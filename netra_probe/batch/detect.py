@@ -16,7 +16,7 @@ from netra_probe import lab
 from netra_probe.batch.detection import HEALTHY, Seen, Trial
 from netra_probe.batch.disturbing import disturbed
 from netra_probe.batch.notebooks import Notebook
-from netra_probe.batch.results import find_history, read_plan
+from netra_probe.batch.results import find_history, read_plan, write_json
 from netra_probe.batch.run import Plan, end_with_parent, run
 from netra_probe.history import actions
 from netra_probe.history.store import History
@@ -147,6 +147,8 @@ def trial_of(order: TrialOrder) -> Trial:
         with disturbed(variant.around, running, order.output) as around:
             directory, results = run(plan)
         counters = running.status()["faults"]
+    if around.done:
+        write_json(directory / "surroundings.json", around.done)
     counted = counters.get(order.fault, {"reached": 0, "triggered": 0})
     idle = [name for name in variant.conditions if not counters[name]["triggered"]]
     seen: list[Seen] = []
@@ -170,6 +172,7 @@ def trial_of(order: TrialOrder) -> Trial:
         seen=tuple(sorted(seen, key=lambda one: one.seconds)),
         groups=groups,
         like=_like(order),
+        disturbances=sum(around.done.values()) + sum(counters[name]["triggered"] for name in variant.conditions),
         inconclusive=tuple(
             case["id"]
             for scenario in results["scenarios"]

@@ -34,6 +34,7 @@ class Trial:
         groups: attribution of the first red case: groups of fault ids, likeliest first.
         inconclusive: cases without a verdict.
         like: the published fault that this one is a case of, or "".
+        disturbances: how often something was done to a healthy lab from outside, or in it, that is nobody's fault.
         trouble: why the trial could not be finished, or "".
     """
 
@@ -46,6 +47,7 @@ class Trial:
     groups: tuple[tuple[str, ...], ...] = ()
     inconclusive: tuple[str, ...] = ()
     like: str = ""
+    disturbances: int = 0
     trouble: str = ""
     seconds: float = 0.0
 
@@ -91,6 +93,7 @@ class Report:
                     "variant": variant,
                     "runs": sum(trial.variant == variant for trial in finished),
                     "findings": sum(len(trial.seen) for trial in healthy if trial.variant == variant),
+                    "disturbances": sum(trial.disturbances for trial in healthy if trial.variant == variant),
                     "trouble": next((one.trouble for one in healthy if one.variant == variant and one.trouble), ""),
                 }
                 for variant in variants

@@ -18,18 +18,19 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
+
 from netra_probe.lab_target import as_target
 from netra_probe.opening import RUN_VARIABLE, investigate
 
 if TYPE_CHECKING:
     from netra_probe.lab import Lab
 
-#: The backend that is restarted, and how often, each time in the middle of runs that it works on.
+#: The backend that is restarted, each time in the middle of runs that it works on.
 RESTARTED = "backend-2"
-RESTARTS = 3
 #: Seconds between two looks at whether runs are under way, and from one restart to the next at least.
-LOOK_SECONDS = 0.02
-BETWEEN_SECONDS = 8.0
+LOOK_SECONDS = 0.03
+BETWEEN_SECONDS = 6.0
 #: The neighbours' seed: none of their secrets is one of the scenario's.
 SEED = 90_001
 
@@ -47,27 +48,27 @@ class Surroundings:
 
 
 def _restart(running: Lab, output: Path, over: threading.Event, told: Surroundings) -> None:
-    """Restart a backend in the middle of runs that it works on, a few times."""
-    for _ in range(RESTARTS):
-        while not running.status()["services"][RESTARTED].get("agents", {}).get("runs"):
-            if over.wait(LOOK_SECONDS):
-                return
-        running.restart_service(RESTARTED)
-        told.count("restart")
-        if over.wait(BETWEEN_SECONDS):
-            return
+    """Restart a backend in the middle of runs that it works on, again and again until it is over."""
+    operator = running.state["operator"]
+    with httpx.Client(headers={"X-Lab-Operator": operator["token"]}, trust_env=False) as client:
+        while not over.wait(LOOK_SECONDS):
+            state = client.get(f"{operator['urls'][RESTARTED]}/lab/state").raise_for_status().json()
+            if state["agents"]["runs"]:
+                running.restart_service(RESTARTED)
+                told.count("restart")
+                over.wait(BETWEEN_SECONDS)
 
 
 def _misbehave(running: Lab, output: Path, over: threading.Event, told: Surroundings) -> None:
     """Be neighbours on the same lab who die, read slowly, hang up and send large bodies, until it is over."""
-    os.environ[RUN_VARIABLE] = str(output / "neighbours")
-    asyncio.run(_neighbours(running, over, told))
+    asyncio.run(_neighbours(running, output / "neighbours", over, told))
 
 
-async def _neighbours(running: Lab, over: threading.Event, told: Surroundings) -> None:
+async def _neighbours(running: Lab, output: Path, over: threading.Event, told: Surroundings) -> None:
     from netra_probe import acts
 
-    probe = await investigate("C4", users=2, seed=SEED, target=as_target(running))
+    with _histories_in(output):
+        probe = await investigate("C4", users=2, seed=SEED, target=as_target(running))
     try:
         backends = cycle(range(len(probe.target.backend_urls)))
         deeds = cycle((acts.killed_peer, acts.cancel_and_volley, acts.slow_reader, None))
@@ -80,6 +81,20 @@ async def _neighbours(running: Lab, over: threading.Event, told: Surroundings) -
             told.count(outcome.act)
     finally:
         await probe.close()
+
+
+@contextmanager
+def _histories_in(output: Path) -> Iterator[None]:
+    """Where this process keeps the histories of investigations that are opened in the block."""
+    before = os.environ.get(RUN_VARIABLE)
+    os.environ[RUN_VARIABLE] = str(output)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[RUN_VARIABLE]
+        else:
+            os.environ[RUN_VARIABLE] = before
 
 
 AROUND: Mapping[str, Callable[[Lab, Path, threading.Event, Surroundings], None]] = {

@@ -106,18 +106,14 @@ def _chosen(faults: tuple[str, ...], modules: tuple[Path, ...], *, real: bool) -
 
     Raises ParameterError for one that does not exist, or whose libraries cannot be installed.
     """
-    alone = HEALTHY in faults
-    faults = tuple(id for id in faults if id != HEALTHY)
-    check_faults(faults, modules)
+    check_faults((), modules)
+    named = [id for id in faults if id != HEALTHY]
     paths = [str(module.resolve()) for module in modules]
     known, others = lab.known_faults(paths), lab.known_faults(kinds=("real",))
-    if conditions := [id for id in faults if id not in known | others]:
+    if conditions := [id for id in named if id in lab.known_faults(kinds=("condition",))]:
         raise ParameterError(f"{conditions[0]} is no fault but a condition of healthy labs; leave it out.")
-    chosen = list(dict.fromkeys((*(faults or (() if alone else known)), *(others if real else ()))))
-    try:
-        lab.install_libraries([others[id] for id in chosen if id in others])
-    except lab.LabError as error:
-        raise ParameterError(str(error)) from None
+    chosen = list(dict.fromkeys((*(named if faults else known), *(others if real else ()))))
+    check_faults(tuple(chosen), modules)
     return chosen
 
 

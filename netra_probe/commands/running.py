@@ -127,14 +127,16 @@ def summary(results: dict[str, Any]) -> str:
 
 
 def check_faults(faults: tuple[str, ...], modules: tuple[Path, ...]) -> None:
-    """Raise ParameterError for a fault that does not exist or a module that cannot be loaded."""
+    """Raise ParameterError for a fault that does not exist or cannot be prepared, or a module that cannot be loaded."""
     for module in modules:
         if not module.is_file():
             raise ParameterError(f"--fault-module {module}: no such file; give a Python file with fault classes.")
     try:
-        lab.check_selection(",".join(faults), [str(module) for module in modules])
+        lab.install_libraries(lab.check_selection(",".join(faults), [str(module) for module in modules]))
     except lab.FaultProblem as error:
         raise ParameterError(f"--fault: {error}; `netra-probe lab faults` lists them.") from None
+    except lab.LabError as error:
+        raise ParameterError(f"--fault: {error}") from None
 
 
 def _overrides(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from netra_probe import Investigation, acts, investigate, lab
-from netra_probe.checkers.base import judge
+from netra_probe.checkers.base import Window, judge
 from netra_probe.checkers.canary import CanaryChecker
 from netra_probe.cli import app
 from netra_probe.lab.infrastructure import fault_needs
@@ -26,7 +26,7 @@ async def found(fault: str, act: Callable[[Investigation], Awaitable[object]]) -
         probe = await investigate("C4", users=3, target=as_target(running))
         try:
             await act(probe)
-            (judgement,) = judge([CanaryChecker()], list(probe.history))
+            (judgement,) = judge([CanaryChecker()], list(probe.history), Window())
         finally:
             await probe.close()
         return list(judgement.findings), running.status()["faults"][fault]
@@ -84,7 +84,7 @@ def test_without_a_package_index_one_sentence_says_what_to_do(tmp_path: Path) ->
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(
-        "netra-probe: R1 needs redis==4.5.1 and async-timeout==4.0.3 in a directory of its own"
+        "netra-probe: --fault: R1 needs redis==4.5.1 and async-timeout==4.0.3 in a directory of its own"
     )
     assert f"`{Path(sys.executable).name} -m pip` reaches a package index" in done.stderr
     assert len(done.stderr.splitlines()) == 1
