@@ -67,6 +67,11 @@ async def _operations(http: Http) -> frozenset[tuple[str, str]]:
 
 async def remove_user(user: User, routes: Routes) -> list[str]:
     """Remove one account and everything it owns; returns what is left, by name."""
+    if not user.id and user.unsure:
+        # The answer to the registration never came: whoever can log in was registered.
+        reply = await user.login()
+        if not reply and not isinstance(reply, Refused):
+            return [f"account of {user.name}"]
     if not user.id:
         return []
     left: list[str] = []

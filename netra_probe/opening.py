@@ -92,7 +92,7 @@ async def investigate(
         },
     )
     try:
-        _know_secrets(probe)
+        know_secrets(probe)
         await _open_surfaces(probe)
         if resolved.mode is Mode.OBSERVE:
             await _look_whether_it_is_there(probe)
@@ -137,7 +137,7 @@ def _kept(recording: str, scenario: str) -> Path:
     return Path(shutil.copy2(path, copy))
 
 
-def _know_secrets(probe: Investigation) -> None:
+def know_secrets(probe: Investigation) -> None:
     """Whatever the parameters refer to is kept out of the recording, wherever a target may echo it."""
     target = probe.target
     for keys, reference in target.references():

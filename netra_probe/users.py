@@ -10,7 +10,7 @@ from netra_probe.clients.agent import Run, ask
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.backend import BackendClient
 from netra_probe.clients.detour import Detour
-from netra_probe.clients.replies import Answered, Closed, Reply, Silent
+from netra_probe.clients.replies import Answered, Closed, Refused, Reply, Silent, Unreachable
 from netra_probe.clients.websocket import Opened, Received, Socket
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
@@ -56,6 +56,8 @@ class User:
         #: Threads that the user had before, and those that the probe has made.
         self.threads_before: frozenset[str] = frozenset()
         self.threads_made: list[str] = []
+        #: Whether a registration went out whose outcome is not known: the account may be there.
+        self.unsure = False
         self.email = email
         self.id = ""
         self.socket: Socket | None = None
@@ -108,7 +110,11 @@ class User:
         """Create the account through the real route; its display name is the first canary."""
         self._probe.history.redactor.know(self._password.reveal(), "password")
         name = f"{self.name.title()} {self.canary('name', 'auth')}"
+        self.unsure = True
         reply = await self.auth.register(email=self.email, password=self._password, name=name)
+        self.unsure = (
+            not reply and not isinstance(reply, Refused) and not (isinstance(reply, Unreachable) and not reply.sent)
+        )
         if reply:
             self._adopt()
         return reply

@@ -12,6 +12,7 @@ in the value and never raised; what destroys is aimed only at what the probe mad
 from __future__ import annotations
 
 from netra_probe.acts.access import trespass
+from netra_probe.acts.allowed import allowed
 from netra_probe.acts.batches import half_done
 from netra_probe.acts.budget import Budget
 from netra_probe.acts.caches import read_as_neighbour, read_in_turns
@@ -106,3 +107,6 @@ __all__ = [
     "use_one_label",
     "use_up_quota",
 ]
+
+# What a target's mode does not allow is an outcome, and no exception in a notebook.
+globals().update({name: allowed(globals()[name]) for name in __all__})

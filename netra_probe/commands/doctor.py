@@ -1,0 +1,51 @@
+"""``doctor``: what a deployment is like today, and what a run would do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netra_probe import lab_target
+from netra_probe.commands.asking import ask_before, yes_option
+from netra_probe.errors import ParameterError
+from netra_probe.parameters import Parameters, environment_file, read_parameters, validated
+from netra_probe.target import Target
+
+
+@click.command()
+@click.option("--env", default="lab", show_default=True, help="lab, test, development, staging or production")
+@click.option("--parameters", type=click.Path(path_type=Path), help="a parameter file instead of --env")
+@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+@yes_option
+def doctor(env: str, parameters: Path | None, as_json: bool, yes: bool) -> int:
+    """What is reachable and alive, what it speaks, what a run would do to it and be worth.
+
+    Exit status: 0 ready, 2 wrong parameters, 3 not ready: unreachable or half-dead.
+    """
+    from netra_probe.doctor import examine, own_amounts
+
+    path = parameters or environment_file(env)
+    given = read_parameters(path, resolve=True)
+    target = target_in(given, path)
+    mine = own_amounts(target)
+    told = f"The doctor itself makes and tries: {mine}; it removes what it made." if mine else "The doctor only looks."
+    ask_before(target, environment=given.environment, what=told, yes=yes)
+    if target.is_local and not as_json:
+        click.echo(told, err=True)
+    report = asyncio.run(examine(given, target))
+    click.echo(json.dumps(report.as_record(), indent=2, ensure_ascii=False) if as_json else report.text())
+    return report.exit_status
+
+
+def target_in(given: Parameters, path: Path) -> Target:
+    """The target of a parameter file; without one the lab, started if none is up."""
+    values: dict[str, Any] = given.target
+    if "replay" in values:
+        raise ParameterError(f"{path}: a recording needs no doctor; name a deployment.")
+    if not values:
+        return lab_target.find_or_start()
+    return validated(values, given.environment, lambda keys: str(path))

@@ -1,0 +1,13 @@
+"""The doctor: what a deployment is like today, what a run would do to it, and what it would be worth.
+
+report = await examine(parameters, target)
+print(report.text())
+"""
+
+from __future__ import annotations
+
+from netra_probe.doctor.amounts import Amounts
+from netra_probe.doctor.examination import examine, own_amounts, planned
+from netra_probe.doctor.report import Report, Status
+
+__all__ = ["Amounts", "Report", "Status", "examine", "own_amounts", "planned"]

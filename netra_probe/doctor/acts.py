@@ -1,0 +1,139 @@
+"""What acts need and ask for: the mode is read off their source, the amounts were measured on the lab."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from netra_probe import acts as all_acts
+from netra_probe.doctor.amounts import Amounts
+from netra_probe.target import Mode
+
+#: One use of each act by three users.
+MEASURED = {
+    "across_backends": Amounts(sockets=3, messages=9, requests=12),
+    "append_together": Amounts(requests=14),
+    "ask_alike": Amounts(sockets=3, messages=6, requests=12),
+    "burst": Amounts(sockets=3, messages=18, requests=9),
+    "cancel_and_volley": Amounts(requests=218),
+    "churn": Amounts(sockets=65, messages=15, requests=148),
+    "claim_identity": Amounts(sockets=2, messages=6, attempts=3, requests=2),
+    "cut_and_resume": Amounts(sockets=6, messages=4),
+    "disable": Amounts(accounts=1, sockets=4, attempts=7, requests=21),
+    "equal_ids": Amounts(sockets=3, messages=9, requests=12),
+    "follow_foreign": Amounts(sockets=2, messages=2, attempts=5, requests=1),
+    "follow_on": Amounts(sockets=3, requests=159),
+    "forge": Amounts(sockets=258, attempts=581, requests=600),
+    "frozen_peer": Amounts(sockets=3, messages=16, requests=10),
+    "half_done": Amounts(requests=69),
+    "killed_peer": Amounts(sockets=4, messages=13),
+    "late_close": Amounts(sockets=6, messages=6),
+    "leave_and_join": Amounts(sockets=6, messages=3),
+    "let_expire": Amounts(sockets=4, attempts=7, requests=19),
+    "log_in_through": Amounts(attempts=6, requests=60),
+    "log_out": Amounts(sockets=4, attempts=8, requests=21),
+    "read_as_neighbour": Amounts(accounts=1, attempts=45, requests=139),
+    "read_in_turns": Amounts(attempts=16, requests=159),
+    "reconnect_storm": Amounts(sockets=14, messages=5),
+    "refer_to_foreign": Amounts(sockets=2, messages=3, attempts=1, requests=16),
+    "refresh_together": Amounts(requests=11),
+    "saturate": Amounts(requests=105),
+    "share_a_line": Amounts(attempts=12, requests=78),
+    "slow_reader": Amounts(sockets=3, messages=16, requests=10),
+    "sneak_in": Amounts(sockets=38, attempts=39, requests=52),
+    "spend_together": Amounts(requests=30),
+    "stop_foreign_run": Amounts(sockets=2, messages=2, attempts=1, requests=1),
+    "stop_own_run": Amounts(sockets=3, messages=3, requests=3),
+    "take_turns": Amounts(sockets=50, attempts=42, requests=127),
+    "trespass": Amounts(attempts=103, requests=300),
+    "two_tabs": Amounts(sockets=4, messages=7, requests=2),
+    "use_one_label": Amounts(sockets=3, messages=12, requests=6),
+}
+#: Of an act that nobody has measured.
+UNMEASURED = Amounts(requests=100)
+#: What in an act's source says that it uses sockets, and that it needs runs that are answered.
+_SOCKETS = frozenset({"sockets", "connect", "socket", "tabs", "open_sockets", "SocketDoor"})
+_RUNS = frozenset({"ask", "ask_together", "until_event"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActNeeds:
+    """What an act cannot be done without.
+
+    Arguments:
+        mode: the mode that it needs where the target is not on this machine.
+        what: the act as its refusal names it.
+        sockets, runs: whether it uses sockets, and waits for answers of agents.
+    """
+
+    mode: Mode = Mode.PROBE
+    what: str = ""
+    sockets: bool = False
+    runs: bool = False
+
+
+def amounts_of(act: str) -> Amounts:
+    """What one use of an act sends."""
+    return MEASURED.get(act, UNMEASURED)
+
+
+@lru_cache
+def needs_of(act: str) -> ActNeeds:
+    """What an act needs, read off its source and that of what it calls in its own module."""
+    function = inspect.unwrap(getattr(all_acts, act, all_acts.Budget))
+    module = inspect.getmodule(function)
+    if module is None or not inspect.isfunction(function):
+        return ActNeeds()
+    functions = _functions(module)
+    mode, what, names = Mode.OBSERVE, "", set[str]()
+    for node in _reached(functions, function.__name__):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        asked = _permission(node)
+        if asked is not None and asked[0] >= list(Mode).index(mode):
+            mode, what = list(Mode)[asked[0]], asked[1]
+    if not what:
+        mode, what = Mode.PROBE, act.replace("_", " ")
+    return ActNeeds(mode=mode, what=what, sockets=bool(names & _SOCKETS), runs=bool(names & _RUNS))
+
+
+def _permission(node: ast.AST) -> tuple[int, str] | None:
+    """The mode, as its position, and the words of a ``permit(probe, Mode.X, "…")``; the nemesis needs ``attack``."""
+    if not isinstance(node, ast.Call):
+        return None
+    name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+    if name == "permit" and len(node.args) == 3 and isinstance(node.args[1], ast.Attribute):
+        words = node.args[2]
+        what = str(words.value) if isinstance(words, ast.Constant) else "this act"
+        return [mode.name for mode in Mode].index(node.args[1].attr), what
+    if name == "between":
+        return list(Mode).index(Mode.ATTACK), "disturbing connections"
+    return None
+
+
+@lru_cache
+def _functions(module: ModuleType) -> dict[str, ast.AST]:
+    tree = ast.parse(inspect.getsource(module))
+    found: dict[str, ast.AST] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found[node.name] = node
+    return found
+
+
+def _reached(functions: dict[str, Any], name: str) -> Iterator[ast.AST]:
+    """Every node of a function and of the functions of its module that it leads to."""
+    waiting, seen = [name], {name}
+    while waiting:
+        for node in ast.walk(functions.get(waiting.pop(), ast.Module(body=[], type_ignores=[]))):
+            yield node
+            if isinstance(node, ast.Name) and node.id in functions and node.id not in seen:
+                seen.add(node.id)
+                waiting.append(node.id)
