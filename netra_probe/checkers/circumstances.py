@@ -30,9 +30,10 @@ class Circumstances:
         observers: users to whom anything was delivered.
         everybody: nearly every secret reached all others who could have seen it, of whom there were at least two.
         crowded: some answer held the data of several others at once; ``accumulated``: always of all who came before.
-        equal_ids, equal_prompts: every pair of owner and recipient shared an id, or a prompt.
+        equal_ids, equal_prompts: owner and recipient shared an id under which it came, or a prompt, every time.
         one_owner: all that was seen is one user's; ``first_owner``: who did something before all others.
-        crafted: some user ids contain one another, and only such pairs are concerned.
+        crafted: some user ids, or names of addresses, begin alike, and only such pairs are concerned.
+        misplaced: a store holds a secret with somebody to whom it never came.
         kinds: (checker, kind) of the findings; ``said``: their summaries.
         lost_by: users that lost something; ``loss_rate``: share of the questions that stayed without an end.
         backends: how many are named in the history, 0 where none is.
@@ -50,6 +51,7 @@ class Circumstances:
     equal_ids: bool = False
     equal_prompts: bool = False
     crafted: bool = False
+    misplaced: bool = False
     one_owner: bool = False
     first_owner: bool = False
     kinds: frozenset[tuple[str, str]] = frozenset()
@@ -157,9 +159,10 @@ def measure(
         everybody=_everybody(free, watcher.observers),
         crowded=any(len(watcher.crowded[seen.index]) > 1 for seen in sightings),
         accumulated=_accumulated(watcher, sightings),
-        equal_ids=bool(pairs) and pairs <= watcher.pairs_with_equal_ids(),
-        equal_prompts=bool(pairs) and pairs <= watcher.pairs_with_equal_prompts(),
+        equal_ids=bool(sightings) and all(map(watcher.equal_ids, sightings)),
+        equal_prompts=bool(sightings) and all(map(watcher.equal_prompts, sightings)),
         crafted=bool(pairs) and pairs <= _crafted(watcher),
+        misplaced=watcher.misplaced,
         one_owner=len(owners) == 1,
         first_owner=owners == {first},
         kinds=frozenset((found.checker, found.kind) for found in findings),
@@ -197,10 +200,10 @@ def _accumulated(watcher: Watcher, sightings: Sequence[Sighting]) -> bool:
 
 
 def _crafted(watcher: Watcher) -> set[frozenset[str]]:
-    ids = list(watcher.roster.user_id_of.items())
+    names = [*watcher.roster.user_id_of.items(), *watcher.mailboxes.items()]
     return {
         frozenset((one, other))
-        for one, short in ids
-        for other, long in ids
+        for one, short in names
+        for other, long in names
         if one != other and short != long and long.startswith(short)
     }

@@ -16,7 +16,7 @@ from netra_probe.checkers.circumstances import Circumstances as C
 CAUGHT_BY: Mapping[str, frozenset[str]] = {
     fault: frozenset(checkers.split())
     for fault, checkers in {
-        "A1": "C6", "A2": "C6", "A3": "C6 C7", "A4": "C6", "A5": "C6 C1 C2 C8", "A6": "C7", "A7": "C6 C9",
+        "A1": "C6 C5 C1 C2", "A2": "C6", "A3": "C6 C7", "A4": "C6", "A5": "C6 C5 C1 C2 C8", "A6": "C7", "A7": "C6 C9",
         "A8": "C6", "A9": "C5 C6 C1", "X1": "C1 C2 C3 C4 C6 C8 C11 C12", "X2": "C1 C2 C8 C11", "X3": "C2 C12 C1",
         "X4": "C1 C2 C11", "X6": "C2 C4 C12 C1 C3 C8", "W1": "C1 C2 C3 C4 C5 C11", "W2": "C2 C5 C1 C3",
         "W3": "C3 C4", "W4": "C5 C1 C2", "W5": "C8 C1 C2 C3 C4", "W6": "C1 C2 C3", "W8": "C3 C4", "W9": "C3 C4",
@@ -121,6 +121,27 @@ def _accepted(*words: str) -> Callable[[C], bool]:
     return lambda c: c.has("C6", "forged credential accepted") and c.named(*(f'"{word}' for word in words))
 
 
+_BADLY_SIGNED = _accepted("alg ", "claims changed", "signature stripped", "signature of zeros", "psychic", "two serial")
+
+
+def _own_key(c: C) -> bool:
+    words = ("own ", "public key", "jku", "x5", "kid ", "blank key", "key of", "guessable")
+    return _accepted(*words)(c) and not _BADLY_SIGNED(c)
+
+
+def _beside(c: C) -> bool:
+    """What is said beside a good token counts; where tokens of any make are good, that alone explains it."""
+    words = ("X-", "user_id", "forged token", "forged header")
+    return _accepted(*words)(c) and not _BADLY_SIGNED(c) and not _own_key(c)
+
+
+def _stranger(c: C) -> bool:
+    """All that is done to others' things is done by nobody with a token that has another signature."""
+    return bool(c.claimed) and all(
+        seen.recipient == "anonymous" and seen.attempted == "changed signature" for seen in c.claimed
+    )
+
+
 def _half(c: C) -> bool:
     """About 1 − 1/n of the questions stay without an end, for several users, whoever reconnected."""
     expected = 1 - 1 / max(1, c.backends)
@@ -183,13 +204,13 @@ WITH_CLAIMED_IDS = (
     clue("the id was used to subscribe or switch", lambda c: _stream(c) and _claims(c, "subscri", "switch"), W4=2),
     clue("a tool did it with more rights than its caller", lambda c: bool(c.claimed) and _tools(c), G6=6),
     clue("a user id beside the token is honoured", lambda c: _claims(c, "user_id", "identity"), A9=8),
-    clue("a header or parameter beats the token", _accepted("X-", "user_id", "forged token", "forged header"), A9=8),
+    clue("a header or parameter beats the token", _beside, A9=8),
 )
 
 WITH_CREDENTIALS = (
-    clue("badly signed tokens are accepted", _accepted("alg ", "claims", "signature ", "psychic", "two serial"), A1=6),
-    clue("tokens signed with another key are accepted",
-         _accepted("own ", "public key", "jku", "x5", "kid ", "blank key", "key of", "guessable"), A2=6),
+    clue("badly signed tokens are accepted", _BADLY_SIGNED, A1=8, A5=-8),
+    clue("tokens signed with another key are accepted, and no others", _own_key, A2=6),
+    clue("a token with another end than the real one's lets strangers in", _stranger, A1=8, A5=8, D1=-8, D2=-8),
     clue("tokens are accepted outside their time", _accepted("exp", "nbf ", "iat "), A3=6),
     clue("tokens for another purpose are accepted",
          _accepted("aud ", "iss ", "type", "env ", "refresh token", "service token"), A4=6),
@@ -232,7 +253,7 @@ WITH_LOSSES = (
 
 IN_STORES = (
     clue("rows belong to somebody else than their content",
-         lambda c: c.has("C12", "owner mismatch", "foreign canary in a row") and not c.has("C5"), X3=5, P1=2, X1=1),
+         lambda c: (c.has("C12", "owner mismatch") or c.misplaced) and not c.has("C5"), X3=5, P1=2, X1=1),
     clue("a key names two users", lambda c: c.has("C12", "key of two users"), K2=6),
     clue("updates are lost",
          lambda c: c.has("C9", "lost update", "lost append", "write skew (G2)", "read skew (G-single)"), D5=6, P2=1),

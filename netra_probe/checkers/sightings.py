@@ -6,9 +6,8 @@ their own messages, memories and exports from then on.
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from netra_probe.checkers.bodies import values
@@ -37,6 +36,7 @@ class Sighting:
         run: the run or thread that the frame says it belongs to.
         copied: the owner had got the very same answer to the same request before.
         texts: of a frame, the texts in which a canary stands, hashed.
+        marks: the request and run ids under which it came; ``prompts``: what the recipient was just asking.
         reachable: how many others could have seen it at that moment: with an open socket, for a frame.
         previous: the owner had the request before this one on the same backend.
         same_connection: likewise, on the very same connection.
@@ -65,6 +65,8 @@ class Sighting:
     attempted: str = ""
     last_writer: bool = False
     texts: tuple[int, ...] = ()
+    marks: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
     reachable: int = 0
 
 
@@ -86,6 +88,10 @@ class Watcher:
 
     start: int = 0
     roster: Roster = field(default_factory=Roster)
+    #: User → what stands before the @ of their address.
+    mailboxes: dict[str, str] = field(default_factory=dict)
+    #: Whether a store holds a secret with somebody to whom it never came.
+    misplaced: bool = False
     #: Users to whom anything was delivered in the window.
     observers: set[str] = field(default_factory=set)
     #: Payloads in which the data of several other users stood together: index → owners.
@@ -109,6 +115,8 @@ class Watcher:
         self._fresh: set[str] = set()
         self._marks: dict[str, set[str]] = defaultdict(set)
         self._prompts: dict[str, set[str]] = defaultdict(set)
+        #: Questions without an answer yet, but for their canaries.
+        self._asking: dict[int, str] = {}
         self._attempting: dict[str, str] = {}
         self._cancelled = False
         #: Open sockets: connection → user.
@@ -120,6 +128,8 @@ class Watcher:
         """Take in the next operation."""
         if operation.surface == PROBE:
             self._introduce(operation)
+        elif operation.action in (actions.ROW, actions.KEY):
+            self._stored(operation)
         elif operation.action == actions.CONNECT:
             if operation.type == "ok":
                 self._fresh.add(operation.connection or "")
@@ -133,8 +143,21 @@ class Watcher:
         elif operation.call is not None:
             self._end(operation)
 
+    def _stored(self, operation: Operation) -> None:
+        """What stands with somebody in a store without ever having come to them was put there by other means."""
+        named = operation.detail.get("owners", ())
+        owner = operation.detail.get("owner") or (named[0] if isinstance(named, list) and len(named) == 1 else None)
+        if operation.index >= self.start and isinstance(owner, str) and not self.misplaced:
+            for sighting in self._search.find(operation.payload):
+                canary = sighting.canary
+                if canary is not None and sighting.whole and canary.user != owner:
+                    self.misplaced |= (owner, canary.token) not in self._quoted and not self.had(owner, canary.token)
+
     def _introduce(self, operation: Operation) -> None:
         self.roster.learn(operation)
+        address = operation.detail.get("email")
+        if operation.action == actions.PRINCIPAL and operation.user is not None and isinstance(address, str):
+            self.mailboxes[operation.user] = address.partition("@")[0]
         token = operation.detail.get("token")
         if operation.action == actions.MINT and operation.user is not None and isinstance(token, str):
             if not operation.detail.get("control"):
@@ -163,6 +186,7 @@ class Watcher:
         if call.action == actions.ASK:
             self._fresh.discard(call.connection or "")
             self._prompts[text].add(user)
+            self._asking[call.index] = text
         self.arrival.setdefault(user, call.index)
         self._last_begun = user
         self._active[user].add(call.index)
@@ -189,6 +213,7 @@ class Watcher:
             if done.payload and done.type == "ok":
                 self._answers.setdefault((call.action, hash(done.payload)), user)
         self._active[user].discard(call.index)
+        self._asking.pop(call.index, None)
         self._ended[user] = done.index
 
     def _look(self, seen: Operation, call: Operation | None) -> None:
@@ -237,6 +262,9 @@ class Watcher:
         self, seen: Operation, call: Operation | None, owner: str, recipient: str, name: str, secret: str
     ) -> Sighting:
         begun = call.index if call is not None else min(self._active[recipient], default=seen.index)
+        going_on = [self._open[index] for index in self._active[recipient] if index in self._open]
+        if call is not None:
+            going_on.append(call)
         overlapping = bool(self._active[owner]) or self._ended.get(owner, -1) > begun
         frame = frame_of(seen) if seen.action == actions.RECEIVE else None
         run = (frame.run or frame.ids.get("thread_id", "")) if frame is not None else ""
@@ -265,6 +293,8 @@ class Watcher:
             attempted=attempted,
             last_writer=self._last_begun in (owner, recipient),
             texts=tuple(_telling_texts(seen)) if frame is not None and name == "canary" else (),
+            marks=(*(other.nonce for other in going_on if other.nonce), *((run,) if run else ())),
+            prompts=tuple(self._asking[other.index] for other in going_on if other.index in self._asking),
             reachable=len({*self._connected.values()} - {owner}) if frame is not None else 0,
         )
 
@@ -277,18 +307,13 @@ class Watcher:
         known = self.roster.objects.get(sighting.run)
         return known is not None and known[1] == sighting.recipient
 
-    def pairs_with_equal_ids(self) -> set[frozenset[str]]:
-        """Users that used, or were given, one and the same request or run id."""
-        return _pairs(self._marks)
+    def equal_ids(self, sighting: Sighting) -> bool:
+        """Whether its owner, too, used or was given one of the request and run ids under which it came."""
+        return any({sighting.owner, sighting.recipient} <= self._marks[mark] for mark in sighting.marks)
 
-    def pairs_with_equal_prompts(self) -> set[frozenset[str]]:
-        """Users that asked the same, but for their canaries."""
-        return _pairs(self._prompts)
-
-
-def _pairs(shared: Mapping[str, set[str]]) -> set[frozenset[str]]:
-    groups = {frozenset(users) for users in shared.values() if len(users) > 1}
-    return {frozenset(pair) for users in groups for pair in itertools.combinations(sorted(users), 2)}
+    def equal_prompts(self, sighting: Sighting) -> bool:
+        """Whether its owner, too, asked what the recipient was asking, but for the canaries."""
+        return any(sighting.owner in self._prompts[prompt] for prompt in sighting.prompts)
 
 
 def _telling_texts(seen: Operation) -> list[int]:
