@@ -134,7 +134,11 @@ def cases(record: dict[str, Any]) -> Table:
 def summary(record: dict[str, Any]) -> str:
     """The figures in words."""
     found, false, top = record["detection_rate"], record["false_finding_rate"], record["top_group"]
-    healthy = ", ".join(f"{one['variant']}: {one['findings']} in {one['runs']}" for one in record["healthy"])
+    healthy = ", ".join(
+        f"{one['variant']}: {one['findings']} in {one['runs']}"
+        + (f" with {one['disturbances']} disturbances" if one["disturbances"] else "")
+        for one in record["healthy"]
+    )
     trouble = [f"{one['variant']} not finished: {one['trouble']}" for one in record["healthy"] if one["trouble"]]
     lines = [
         f"detected {found['hits']} of {found['of']} faults (95 %: {found['low']:.0%} to {found['high']:.0%})",
