@@ -17,6 +17,10 @@ from netra_probe.history.store import HistoryError
 from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict
 
 
+#: What is left by an investigation whose end is not in its recording.
+ENDED = "the investigation ended before its clean-up"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScenarioResult:
     """The verdict on one scenario, with its cases, clean-up and confidence."""
@@ -242,7 +246,7 @@ def scenario_result(
     done = (
         CleanUp(verdict=Verdict(cleanup.detail["verdict"]), left=tuple(cleanup.detail["left"]))
         if cleanup is not None
-        else CleanUp(verdict=Verdict.INCONCLUSIVE, left=("the investigation ended before its clean-up",))
+        else CleanUp(verdict=Verdict.INCONCLUSIVE, left=(ENDED,))
     )
     return ScenarioResult(
         id=str(opened.detail["scenario"]),

@@ -8,7 +8,7 @@ from typing import Any
 
 from netra_probe.errors import ParameterError
 from netra_probe.history.store import History, HistoryError
-from netra_probe.judging import ScenarioResult, judge_history
+from netra_probe.judging import ENDED, ScenarioResult, judge_history
 from netra_probe.requirements import SCENARIOS
 from netra_probe.verdict import Confidence, Verdict
 
@@ -71,6 +71,11 @@ def compute(run: Path) -> dict[str, Any]:
         leaks=leaks,
     )
     left = [f"{result.id}: {item}" for result in judged for item in result.cleanup.left]
+    if after := plan.get("after"):
+        left += [f"account {email}" for email in after["left"]]
+        # What an ended notebook could not do was done for it.
+        done = f"{ENDED}; {after['removed']} account(s) were removed afterwards"
+        left = [item.replace(ENDED, done) if after["removed"] else item for item in left]
     cleanup = Verdict.worst(result.cleanup.verdict for result in judged)
     return {
         "schema": SCHEMA,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe import lab
+from netra_probe.batch.ending import end_workers, remove_what_is_left, uninterrupted
 from netra_probe.batch.execution import Execution, Order, execute
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, compute, write_json
@@ -70,32 +71,37 @@ def run(plan: Plan, *, tell: Callable[[Execution], None] = lambda execution: Non
     directory = _make_directory(plan)
     name = directory.name
     executions: dict[str, Execution] = {}
+    after: dict[str, Any] = {}
     try:
-        with _target_variables(plan) as variables:
-            orders = [
-                Order(
-                    id=notebook.id,
-                    source=notebook.path,
-                    output=directory / "notebooks" / notebook.path.name,
-                    parameters=given[notebook.id],
-                    variables={RUN_VARIABLE: str(directory), **variables},
-                    timeout=CELL_SECONDS,
-                    log=directory / "logs" / f"{notebook.id}.log",
-                )
-                for notebook in plan.notebooks
-            ]
+        with contextlib.suppress(KeyboardInterrupt):
             _write_plan(directory, name, plan, executions)
-            with contextlib.suppress(KeyboardInterrupt):
-                for execution in _execute_all(orders, jobs=plan.jobs):
-                    executions[execution.id] = execution
-                    _write_plan(directory, name, plan, executions)
-                    tell(execution)
+            with _target_variables(plan) as variables:
+                orders = [
+                    Order(
+                        id=notebook.id,
+                        source=notebook.path,
+                        output=directory / "notebooks" / notebook.path.name,
+                        parameters=given[notebook.id],
+                        variables={RUN_VARIABLE: str(directory), **variables},
+                        timeout=CELL_SECONDS,
+                        log=directory / "logs" / f"{notebook.id}.log",
+                    )
+                    for notebook in plan.notebooks
+                ]
+                try:
+                    for execution in _execute_all(orders, jobs=plan.jobs):
+                        executions[execution.id] = execution
+                        _write_plan(directory, name, plan, executions)
+                        tell(execution)
+                finally:
+                    after = remove_what_is_left(plan.parameters, variables)
     except lab.LabError as error:
-        _remove_if_empty(directory)
+        _forget(directory)
         raise TargetError(str(error)) from None
-    _write_plan(directory, name, plan, executions, ended=True)
-    results = compute(directory)
-    write_json(directory / RESULTS, results)
+    with uninterrupted():
+        _write_plan(directory, name, plan, executions, ended=True, after=after)
+        results = compute(directory)
+        write_json(directory / RESULTS, results)
     return directory, results
 
 
@@ -123,7 +129,9 @@ def _make_directory(plan: Plan) -> Path:
     return directory
 
 
-def _remove_if_empty(directory: Path) -> None:
+def _forget(directory: Path) -> None:
+    """Remove a run directory in which nothing has happened."""
+    (directory / PLAN).unlink(missing_ok=True)
     for path in (*(directory / name for name in FOLDERS), directory):
         with contextlib.suppress(OSError):
             path.rmdir()
@@ -155,8 +163,7 @@ def _execute_all(orders: list[Order], *, jobs: int) -> Iterator[Execution]:
                     yield Execution(id=waiting[future].id, status="died", reason="its worker process died")
         except (KeyboardInterrupt, GeneratorExit):
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
+            end_workers()
             raise
 
 
@@ -168,7 +175,13 @@ def end_with_parent() -> None:
 
 
 def _write_plan(
-    directory: Path, name: str, plan: Plan, executions: dict[str, Execution], *, ended: bool = False
+    directory: Path,
+    name: str,
+    plan: Plan,
+    executions: dict[str, Execution],
+    *,
+    ended: bool = False,
+    after: dict[str, Any] | None = None,
 ) -> None:
     scenarios = []
     for notebook in plan.notebooks:
@@ -187,5 +200,6 @@ def _write_plan(
             "faults": list(plan.faults),
             "pid": os.getpid(),
             "scenarios": scenarios,
+            **({"after": after} if after else {}),
         },
     )

@@ -11,11 +11,13 @@ import yaml
 
 from netra_probe import lab
 from netra_probe.batch.execution import Execution
-from netra_probe.batch.notebooks import select
+from netra_probe.batch.notebooks import Notebook, select
 from netra_probe.batch.results import RESULTS, compute, write_json
+from netra_probe.commands.asking import ask_before, yes_option
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
-from netra_probe.parameters import Parameters, environment_file, read_parameters
+from netra_probe.parameters import Parameters, environment_file, read_parameters, validated
+from netra_probe.target import Target
 from netra_probe.verdict import Verdict
 
 #: Findings of one case that the terminal shows; results.json holds all.
@@ -30,8 +32,9 @@ MOST_FINDINGS = 3
 @click.option(
     "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
 )
-@click.option("--jobs", type=click.IntRange(min=1), default=min(2, os.cpu_count() or 1), help="notebooks at a time")
+@click.option("--jobs", type=click.IntRange(min=1), help="notebooks at a time [2; 1 on other machines]")
 @click.option("--output", type=click.Path(path_type=Path), help="run directory [outputs/<environment>/<run>]")
+@yes_option
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="set a parameter (repeatable)")
 def run(
     ids: tuple[str, ...],
@@ -39,8 +42,9 @@ def run(
     parameters: Path | None,
     faults: tuple[str, ...],
     modules: tuple[Path, ...],
-    jobs: int,
+    jobs: int | None,
     output: Path | None,
+    yes: bool,
     pairs: tuple[tuple[str, str], ...],
 ) -> int:
     """Execute notebooks through papermill and judge what they recorded; all of them when no ID is given."""
@@ -51,7 +55,8 @@ def run(
     values = _overrides(pairs)
     known = {name: value for name, value in values.items() if name in Parameters.model_fields}
     extra = {name: value for name, value in values.items() if name not in Parameters.model_fields}
-    given = read_parameters(parameters or environment_file(env), known)
+    path = parameters or environment_file(env)
+    given = read_parameters(path, known, resolve=True)
     if (faults or modules) and given.target:
         raise ParameterError(
             f"--fault: {given.environment} is a real deployment, faults go into the lab only; drop it."
@@ -64,9 +69,10 @@ def run(
         set=tuple(known),
         faults=faults,
         fault_modules=tuple(path.resolve() for path in modules),
-        jobs=jobs,
+        jobs=jobs or jobs_on(given),
         output=output.resolve() if output else None,
     )
+    ask_before_running(given, chosen, yes=yes)
     where = f" with {', '.join(plan.faults)}" if plan.faults else ""
     click.echo(f"{len(chosen)} scenario(s) on {given.environment}{where}, {given.users} users, seed {given.seed} …")
     directory, results = run_plan(plan, tell=_tell)
@@ -77,6 +83,27 @@ def run(
         click.echo(f"notebook  {_short(path)}")
     click.echo(f"results   {_short(directory / RESULTS)}")
     return Verdict(results["verdict"]).exit_status
+
+
+def jobs_on(given: Parameters) -> int:
+    """How many notebooks at a time are polite: one where others work."""
+    elsewhere = given.target and "replay" not in given.target and not _target(given).is_local
+    return 1 if elsewhere else min(2, os.cpu_count() or 1)
+
+
+def ask_before_running(given: Parameters, chosen: list[Notebook], *, yes: bool) -> None:
+    """Say what the run would do to a deployment on another machine, and let somebody say that it may."""
+    if not given.target or "replay" in given.target or _target(given).is_local:
+        return
+    from netra_probe.doctor import planned
+
+    amounts = planned(given, _target(given), chosen)
+    what = f"It makes and tries: {amounts}." if amounts else "It only looks: nobody is registered and nothing is sent."
+    ask_before(_target(given), environment=given.environment, what=what, yes=yes)
+
+
+def _target(given: Parameters) -> Target:
+    return validated(given.target, given.environment, lambda keys: given.environment)
 
 
 @click.command()

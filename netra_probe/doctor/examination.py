@@ -18,6 +18,7 @@ from netra_probe.doctor.report import Line, Report, Status
 from netra_probe.doctor.services import look_at_services
 from netra_probe.doctor.sockets import identity, socket_lines, try_generators, try_sockets
 from netra_probe.errors import ParameterError, TargetError
+from netra_probe.history import actions
 from netra_probe.history.store import Recorder
 from netra_probe.investigation import Investigation
 from netra_probe.ledger import Ledger
@@ -204,6 +205,12 @@ class _Examination:
             costs=tuple(costs(cases, target, state)),
             cases=len(cases),
             run=planned(self.parameters, target, all_notebooks()),
-            made=own_amounts(target) if self.acted else Amounts(),
+            made=self._made(),
             left=left,
         )
+
+    def _made(self) -> Amounts:
+        """What was really made and tried, as the recording has it."""
+        done = [operation.action for operation in self.probe.history if operation.type == "invoke"]
+        registered = sum(operation.action == actions.PRINCIPAL for operation in self.probe.history)
+        return Amounts(accounts=registered, sockets=done.count(actions.CONNECT), messages=done.count(actions.ASK))

@@ -86,7 +86,10 @@ class Report:
         notes = [line for line in self.lines if line.status is Status.NOTE]
         if self.mode == "observe":
             return "READY to be looked at: mode observe, so nothing was tried and most cases are not applicable"
-        return f"READY, with {len(notes)} thing(s) to know" if notes else "READY"
+        if not notes:
+            return "READY"
+        more = f" (and {len(notes) - 1} more to know)" if len(notes) > 1 else ""
+        return f"READY, but {notes[0].subject}: {notes[0].text}{more}"
 
     def as_record(self) -> dict[str, Any]:
         """The same for scripts."""

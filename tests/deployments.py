@@ -1,0 +1,42 @@
+"""Deployments as parameter files describe them: the session's lab, seen as any other target."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from netra_probe.lab_target import find_or_start
+from netra_probe.target import Target
+
+
+def write_parameters(folder: Path, *, environment: str = "blind", **changes: Any) -> Path:
+    """A parameter file for the session's lab without its secrets; ``target`` adds to or replaces keys of its target."""
+    lab = find_or_start()
+    target = {"auth_url": lab.auth_url, "backend_urls": list(lab.backend_urls), **changes.pop("target", {})}
+    path = folder / f"{environment}.yaml"
+    path.write_text(yaml.safe_dump({"environment": environment, "target": target, "rounds": 1, **changes}))
+    return path
+
+
+def netra_probe(*arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a person meets it; without ``stdin`` nobody is there to be asked."""
+    given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    return subprocess.run(
+        [sys.executable, "-m", "netra_probe.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+        env={**os.environ, **variables},
+        **given,
+    )
+
+
+def lab_with(**changes: Any) -> Target:
+    """The session's lab, as a target with other parameters."""
+    return Target.model_validate({**dict(find_or_start()), **changes})
