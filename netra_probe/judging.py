@@ -16,7 +16,6 @@ from netra_probe.history.operation import Operation
 from netra_probe.history.store import HistoryError
 from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict
 
-
 #: What is left by an investigation whose end is not in its recording.
 ENDED = "the investigation ended before its clean-up"
 
