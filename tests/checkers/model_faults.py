@@ -320,6 +320,19 @@ class OutOfStep(Fault):
             self.respond(call, 200, {"id": thread.id, "object": "thread", "title": thread.title})
 
 
+class RefusalAsFailure(Fault):
+    """Not in the catalogue: a refusal that is wrapped in a server error leaks nothing, and says the wrong thing."""
+
+    id = "hygiene"
+    caught_by = frozenset({"H1"})
+    kinds = frozenset({"refusal as server error"})
+
+    def settle(self) -> None:
+        name = self.names[0]
+        call = self.request(name, "GET", "/api/threads/{id}", "/api/threads/thread-of-nobody")
+        self.done(call, "info", status=500, payload='{"detail": "500: 403: Access denied"}')
+
+
 FAULTS: tuple[type[Fault], ...] = (
     CacheWithoutUser,
     CompletionCache,

@@ -12,13 +12,13 @@ from netra_probe.verdict import Finding
 
 from .conftest import deployments, seeds
 from .model import World
-from .model_faults import FAULTS, Fault
+from .model_faults import FAULTS, Fault, RefusalAsFailure
 from .model_variants import VARIANT_FAULTS, Variants
 from .model_whole import WHOLE_FAULTS, Whole
 from .model_wire import History, Settings
 
 EVERYTHING = [checker() for checker in REGISTRY.values()]
-ALL_FAULTS = (*FAULTS, *VARIANT_FAULTS, *WHOLE_FAULTS)
+ALL_FAULTS = (*FAULTS, *VARIANT_FAULTS, *WHOLE_FAULTS, RefusalAsFailure)
 
 patient = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

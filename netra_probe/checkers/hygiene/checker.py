@@ -183,6 +183,9 @@ def _finding(kind: str, group: _Group) -> Finding:
         victims=tuple(sorted(group.users)),
         surface=first.surface,
         witness=witness(*first.shows),
-        explanation=f"{group.rule.clause}: {group.rule.demand}.",
+        explanation=(
+            f"Let r1 = #{first.shows[0]}, then #{first.shows[-1]}: {first.said}. {group.rule.clause} demands: "
+            f"{group.rule.demand}; a contradiction."
+        ),
         severity="hygiene",
     )
