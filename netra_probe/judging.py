@@ -162,7 +162,8 @@ def _case(
     else:
         reason = _evidence(result.evidence, disturbances, steady=steady)
     if objections:
-        reason += f"{' · ' if reason else ''}hygiene: {len(objections)} objection(s)"
+        told = f"hygiene: {len(objections)} objection(s)"
+        reason = " · ".join((reason, told) if leaks or doubts else (told, reason))
     return replace(result, reason=reason)
 
 

@@ -134,13 +134,21 @@ def summary(results: dict[str, Any]) -> str:
             for finding in sorted(case["findings"], key=lambda found: found["severity"] == "hygiene")[:MOST_FINDINGS]:
                 mark = "hygiene, " if finding["severity"] == "hygiene" else ""
                 details.append(f"{case['id']} {mark}{finding['checker']} {finding['kind']}: {finding['summary']}")
+                details += [f"    {finding['explanation']}"] if mark else []
                 details += [f"    {step['text']}" for step in finding["witness"]]
                 if finding["attribution"]:
                     details.append(f"    looks like: {', '.join(finding['attribution'])}")
             if len(case["findings"]) > MOST_FINDINGS:
                 details.append(f"{case['id']} … and {len(case['findings']) - MOST_FINDINGS} more in {RESULTS}")
+    objections = sum(
+        finding["severity"] == "hygiene"
+        for scenario in results["scenarios"]
+        for case in scenario["cases"]
+        for finding in case["findings"]
+    )
+    beside = f", hygiene: {objections} objection(s)" if objections else ""
     table = Table(
-        caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}",
+        caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}{beside}",
         headings=("case", "claim", "verdict", "evidence"),
         rows=rows,
     )

@@ -111,7 +111,9 @@ class ScenarioView(View):
 
     def _caption(self) -> str:
         result = self.result
-        return f"{result.id} {result.title} on {result.environment}, seed {result.seed}: {str(result.verdict).upper()}"
+        beside = sum(not finding.is_leak for case in result.cases for finding in case.findings)
+        verdict = str(result.verdict).upper() + (f", hygiene: {beside} objection(s)" if beside else "")
+        return f"{result.id} {result.title} on {result.environment}, seed {result.seed}: {verdict}"
 
     def _tail(self) -> list[str]:
         cleanup = self.result.cleanup
