@@ -36,6 +36,7 @@ from netra_probe.acts.hygiene_accounts import compare_logins, guess_passwords, t
 from netra_probe.acts.hygiene_health import ask_health, use_up_quota
 from netra_probe.acts.hygiene_sessions import (
     ask_with_query,
+    bring_back_refresh_token,
     compare_refusals,
     follow_login,
     inspect_tokens,
@@ -61,6 +62,7 @@ __all__ = [
     "ask_health",
     "ask_with_query",
     "borrow_in_turn",
+    "bring_back_refresh_token",
     "burst",
     "cancel_and_volley",
     "churn",

@@ -10,11 +10,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from netra_probe.acts.lifecycle import GRACE
 from netra_probe.acts.material import claims
 from netra_probe.acts.oauth import LOGIN, Browser, _callback, _providers
 from netra_probe.acts.outcome import Outcome, names
 from netra_probe.acts.people import People
-from netra_probe.checkers.hygiene.marks import BAD_TOKEN, CROSS_ORIGIN, MALFORMED, MARK, QUERY_TOKEN
+from netra_probe.checkers.hygiene.marks import (
+    AFTER_REUSE,
+    BAD_TOKEN,
+    CROSS_ORIGIN,
+    MALFORMED,
+    MARK,
+    QUERY_TOKEN,
+    REUSED,
+)
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Reply
@@ -115,6 +124,34 @@ def _timestamp(value: Any) -> float | None:
         return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+async def bring_back_refresh_token(probe: Investigation, user: User) -> Outcome:
+    """Renew, wait a moment, and show the used refresh token again, then the one that came of it.
+
+    >>> await bring_back_refresh_token(probe, alice)   # doctest: +SKIP
+    <bring_back_refresh_token of alice: shown 2, accepted 0>
+
+    A target may overlook a reuse within a moment, since a client may not have got the answer; so the act waits.
+    """
+    permit(probe, Mode.ATTACK, "using a refresh token again")
+    http = probe.wire.http(probe.target.auth_url, surface="auth", user=user.name)
+    session = AuthClient(http, credential=f"{user.name}-renewed")
+    try:
+        await session.login(email=user.email, password=user._password)
+        used = session.refreshing
+        if used is None or not await session.refresh() or session.refreshing is None:
+            return Outcome(act="bring_back_refresh_token", users=(user.name,), missing="refresh tokens")
+        await probe.wire.pause(GRACE)
+        accepted = 0
+        for token, trial in ((used, REUSED), (session.refreshing, AFTER_REUSE)):
+            body = {"refresh_token": token.reveal()}
+            accepted += bool(
+                await http.request("POST", "/auth/refresh", json=body, anonymous=True, attempt={MARK: trial})
+            )
+    finally:
+        await http.close()
+    return Outcome(act="bring_back_refresh_token", users=(user.name,), counts={"shown": 2, "accepted": accepted})
 
 
 async def ask_with_query(probe: Investigation, user: User) -> Outcome:

@@ -213,6 +213,22 @@ class ShortPasswordsOnly(AuthFault):
         parts["LoginService"] = OnlyShort
 
 
+class ForgivenReuse(AuthFault):
+    """A used refresh token that comes back is refused, and has no other consequence."""
+
+    id = "Q-REUSE"
+
+    def install(self, parts: Parts) -> None:
+        store: type[Any] = parts["SessionStore"]
+
+        class Forgiving(store):  # type: ignore[misc]
+            async def rotate(self, *arguments: Any, **options: Any) -> Any:
+                self._grace = 1e6
+                return await super().rotate(*arguments, **options)
+
+        parts["SessionStore"] = Forgiving
+
+
 class SelfContradiction(AuthFault):
     """Health is well, although one of its parts is not."""
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from netra_probe import Investigation, acts, investigate
+from netra_probe.acts.outcome import Outcome
 from netra_probe.checkers import hygiene
 from netra_probe.lab import Lab
 from netra_probe.lab_target import as_target
@@ -19,27 +20,30 @@ CARELESS = (
     "Q-STATED", "Q-REFRESH", "Q-BROWSER", "Q-HEADERS", "Q-ERRORS", "Q-ACCOUNTS", "Q-QUERY", "Q-ORIGINS", "Q-STATUSES",
     "Q-SOCKETS",
 )  # fmt: skip
-OTHERWISE = ("Q-SHORT", "Q-CONTRADICTION", "Q-FRAMES", "Q-HEALTH")
+OTHERWISE = ("Q-SHORT", "Q-REUSE", "Q-CONTRADICTION", "Q-FRAMES", "Q-HEALTH")
 
 
-async def everything(probe: Investigation) -> None:
-    """All acts of the notebook."""
+async def everything(probe: Investigation) -> list[Outcome]:
+    """All acts of the notebook, and what each says of itself."""
     alice, bob = probe.users
-    await acts.inspect_tokens(probe, alice)
-    await acts.follow_login(probe, alice)
-    await acts.ask_with_query(probe, bob)
-    await acts.provoke_refusals(probe, bob)
-    await acts.compare_refusals(probe, alice, bob)
-    await acts.try_handshakes(probe, alice)
-    await acts.try_sizes(probe, alice)
-    await acts.ask_health(probe, alice)
-    await acts.use_up_quota(probe, bob)
-    await acts.try_registrations(probe, alice)
-    await acts.compare_logins(probe, bob)
-    await acts.guess_passwords(probe, alice)
+    return [
+        await acts.inspect_tokens(probe, alice),
+        await acts.follow_login(probe, alice),
+        await acts.ask_with_query(probe, bob),
+        await acts.bring_back_refresh_token(probe, bob),
+        await acts.provoke_refusals(probe, bob),
+        await acts.compare_refusals(probe, alice, bob),
+        await acts.try_handshakes(probe, alice),
+        await acts.try_sizes(probe, alice),
+        await acts.ask_health(probe, alice),
+        await acts.use_up_quota(probe, bob),
+        await acts.try_registrations(probe, alice),
+        await acts.compare_logins(probe, bob),
+        await acts.guess_passwords(probe, alice),
+    ]
 
 
-def judged(lab: Lab | None, act: Callable[[Investigation], Awaitable[None]], *topics: str) -> Judgement:
+def judged(lab: Lab | None, act: Callable[[Investigation], Awaitable[object]], *topics: str) -> Judgement:
     """What H1 says after an act."""
 
     async def looked() -> Judgement:

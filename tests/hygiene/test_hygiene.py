@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from looking import everything, found, judged
+from looking import MODULES, everything, found, judged
 
-from netra_probe import Investigation, acts
+from netra_probe import Investigation, acts, investigate
+from netra_probe.checkers import from_options, hygiene
 from netra_probe.checkers.hygiene import RULES, TOPICS
-from netra_probe.lab import Lab
+from netra_probe.display.views import HYGIENE
+from netra_probe.lab import Lab, start_lab
+from netra_probe.lab_target import as_target
 
 #: Kind → what is said of it on the careless lab.
 SHOWN = {
@@ -46,7 +49,11 @@ SHOWN = {
     "no limit on guessing passwords": "12 wrong passwords in a row changed nothing; the right one works at once",
 }
 #: What would hide others there, and is shown on a lab of its own.
-ELSEWHERE = {"long password refused", "healthy with a dead dependency"}
+ELSEWHERE = {
+    "long password refused",
+    "healthy with a dead dependency",
+    "session goes on after its refresh token came back",
+}
 #: The rule about what errors show names each thing by itself.
 OF_SEVERAL_KINDS = {"error shows the inside"}
 
@@ -76,6 +83,7 @@ def test_every_rule_is_shown_somewhere() -> None:
 def test_the_other_side_of_a_rule_is_objected_to_as_well(otherwise: Lab) -> None:
     async def some(probe: Investigation) -> None:
         alice, bob = probe.users
+        await acts.bring_back_refresh_token(probe, alice)
         await acts.try_handshakes(probe, alice)
         await acts.try_sizes(probe, alice)
         await acts.try_registrations(probe, alice)
@@ -90,16 +98,62 @@ def test_the_other_side_of_a_rule_is_objected_to_as_well(otherwise: Lab) -> None
             "a wrong password is refused in other words than an unknown address: POST /auth/login"
         ),
         "long password refused": "a password of 80 characters is refused: POST /auth/register",
+        "session goes on after its refresh token came back": (
+            "a session goes on whose used refresh token came back: POST /auth/refresh"
+        ),
     }
 
 
-def test_health_that_is_well_over_a_dead_store_is_objected_to(otherwise: Lab) -> None:
-    async def without_redis(probe: Investigation) -> None:
-        otherwise.kill_service("redis")
-        try:
-            await acts.ask_health(probe, probe.users[0])
-        finally:
-            otherwise.start_service("redis")
+@pytest.mark.parametrize("faults", [("Q-HEALTH",), ()], ids=["constant health", "honest health"])
+def test_health_that_is_well_over_a_dead_store_is_objected_to(faults: tuple[str, ...]) -> None:
+    with start_lab(faults=faults, fault_modules=MODULES) as lab:
 
-    said = found(judged(otherwise, without_redis))["healthy with a dead dependency"]
-    assert "health says healthy while GET /api/threads cannot be served: GET /health" in said
+        async def without_redis(probe: Investigation) -> None:
+            lab.kill_service("redis")
+            try:
+                await acts.ask_health(probe, probe.users[0])
+            finally:
+                lab.start_service("redis")
+
+        said = found(judged(lab, without_redis))
+    if faults:
+        told = said["healthy with a dead dependency"]
+        assert "health says healthy while GET /api/threads cannot be served: GET /health" in told
+    else:
+        assert said == {}
+
+
+async def test_objections_leave_the_verdict_as_it_is_and_stand_by_themselves(otherwise: Lab) -> None:
+    probe = await investigate("S2", users=2, target=as_target(otherwise))
+    try:
+        await acts.try_sizes(probe, probe.users[0])
+        view = probe.check("S2.3", hygiene())
+        assert view.verdict == "pass"
+        assert view.result.reason.startswith("hygiene: 1 objection(s)")
+        assert f"  {HYGIENE}\n  H1 announced message size" in view.text()
+        assert "OWASP ASVS 5.0 2.3.2" in view.text() and HYGIENE in view.html()
+        assert "0 finding(s), 1 of hygiene" in probe.verdict().text()
+        (finding,) = probe.result().as_record()["cases"][0]["findings"]
+        assert (finding["severity"], finding["attribution"]) == ("hygiene", [])
+        # The next case is not told again of what this one was told.
+        await acts.ask_with_query(probe, probe.users[1])
+        assert probe.check("S2.1", hygiene()).result.findings == ()
+    finally:
+        await probe.close()
+
+
+async def test_acts_say_the_same_over_a_recording() -> None:
+    probe = await investigate("S2", users=2)
+    said = [repr(outcome) for outcome in await everything(probe)]
+    await probe.close()
+    again = await investigate("S2", users=2, target={"replay": str(probe.history.path)})
+    assert [repr(outcome) for outcome in await everything(again)] == said
+    await again.close()
+
+
+def test_a_case_that_saw_nothing_of_its_topic_is_in_doubt() -> None:
+    silent = hygiene("sockets")([])
+    assert silent.verdict == "inconclusive" and silent.doubts == ("nothing was answered",)
+    with pytest.raises(ValueError, match="there are tokens, refusals, sockets, accounts, health"):
+        hygiene("soap")
+    assert repr(from_options("H1", hygiene("tokens").options)) == repr(hygiene("tokens"))

@@ -5,6 +5,9 @@ from __future__ import annotations
 #: The key of the mark in an operation's detail.
 MARK = "hygiene"
 
+# Sessions
+REUSED = "refresh token used before"
+AFTER_REUSE = "refresh token whose predecessor came back"
 # Sockets
 FOREIGN_ORIGIN = "foreign origin"
 NO_TOKEN = "no token"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
+from netra_probe.checkers.hygiene.marks import AFTER_REUSE, REUSED
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 
@@ -146,6 +147,31 @@ class SameTokenAgain(Rule):
                 )  # fmt: skip
 
 
+class SessionAfterReuse(Rule):
+    """A refresh token that comes back is in two hands; nobody can tell which of them is the thief's."""
+
+    kind = "session goes on after its refresh token came back"
+    topic = "tokens"
+    clause = "OWASP ASVS 5.0 10.4.5; RFC 9700 section 4.14.2"
+    demand = "a used refresh token that comes back ends all that descend from it"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._refused: dict[str, Exchange] = {}
+
+    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+        user = exchange.call.user or ""
+        if exchange.trial == REUSED and exchange.done.type == "fail":
+            self._refused[user] = exchange
+        elif exchange.trial == AFTER_REUSE and (reused := self._refused.pop(user, None)) is not None:
+            self.seen["used refresh tokens that came back"] += 1
+            if exchange.done.type == "ok":
+                yield Objection(
+                    said="a session goes on whose used refresh token came back",
+                    shows=(*reused.shows, *exchange.shows), surface="auth", place=exchange.place, user=user or None,
+                )  # fmt: skip
+
+
 def _claims(token: dict[str, Any]) -> set[str]:
     return set(str(token.get("claims", "")).split())
 
@@ -158,4 +184,5 @@ RULES: tuple[type[Rule], ...] = (
     WithoutAudience,
     SecretsInClaims,
     SameTokenAgain,
+    SessionAfterReuse,
 )
