@@ -36,6 +36,9 @@ class Circumstances:
         misplaced: a store holds a secret with somebody to whom it never came.
         kinds: (checker, kind) of the findings; ``said``: their summaries.
         lost_by: users that lost something; ``loss_rate``: share of the questions that stayed without an end.
+        rivalled: those without an end were all asked on a connection beside another one of the user's.
+        crossed: those were asked at another backend than was listened to, all of them and no others.
+        others_died: somebody else's connection died while those who lost something were connected.
         backends: how many are named in the history, 0 where none is.
     """
 
@@ -59,6 +62,8 @@ class Circumstances:
     lost_by: frozenset[str] = frozenset()
     loss_rate: float = 0.0
     backends: int = 0
+    rivalled: bool = False
+    crossed: bool = False
     reconnected: frozenset[str] = frozenset()
     others_died: bool = False
     slowed: frozenset[str] = frozenset()
@@ -96,9 +101,20 @@ class _Losses:
 
     asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     silent: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    #: Of those without an end: asked at another backend than is listened to; somebody else's connection had died since
+    #: theirs was opened.
+    crossed: int = 0
+    bereaved: int = 0
+    rivalled: int = 0
     connects: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     backends: set[str] = field(default_factory=set)
     died: set[str] = field(default_factory=set)
+    #: Connection → where it goes, and when it was opened; user → when one of theirs died last.
+    opened: dict[str, tuple[str, int]] = field(default_factory=dict)
+    deaths: dict[str, int] = field(default_factory=dict)
+    #: (user, backend) → connections that are open; and those that ever were so beside another one of the user's.
+    open: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    rivals: set[str] = field(default_factory=set)
     slowed: set[str] = field(default_factory=set)
     cut: bool = False
 
@@ -108,14 +124,21 @@ class _Losses:
             self.backends.add(operation.backend)
         if action == actions.CONNECT and operation.type == "ok":
             self.connects[user] += 1
-        elif action == actions.CLOSED and operation.index < start:
-            # What was over before the window is no second connection in it.
-            self.connects[user] -= 1
+            self.opened[operation.connection or ""] = (operation.backend or "", operation.index)
+            self._rival(operation)
+            self.open[user, operation.backend or ""].add(operation.connection or "")
+        elif action == actions.CLOSED:
+            self.open[user, operation.backend or ""].discard(operation.connection or "")
+            self._rival(operation)
+            if operation.index < start:
+                # What was over before the window is no second connection in it.
+                self.connects[user] -= 1
         elif action == actions.DISTURB and operation.index >= start:
             what = str(operation.detail.get("what", ""))
             target = operation.user or str(operation.detail.get("target", ""))
             if any(word in what for word in ("kill", "freeze", "die", "dying", "cut")):
                 self.died.add(target.partition("/")[0])
+                self.deaths[target.partition("/")[0]] = operation.index
             elif "slow" in what:
                 self.slowed.add(target.partition("/")[0])
             self.cut |= "cut" in what or "kill" in what
@@ -124,6 +147,20 @@ class _Losses:
                 self.asked[user] += 1
             elif operation.type == "info":
                 self.silent[user] += 1
+                where, since = self.opened.get(operation.connection or "", ("", 0))
+                self.crossed += bool(where and operation.backend and operation.backend != where)
+                self.rivalled += (operation.connection or "") in self.rivals
+                self.bereaved += any(other != user and when > since for other, when in self.deaths.items())
+
+    def _rival(self, operation: Operation) -> None:
+        """Two connections of one user to one backend: both are in each other's way from now on."""
+        others = self.open[operation.user or "", operation.backend or ""] - {operation.connection or ""}
+        if others:
+            self.rivals |= {*others, operation.connection or ""}
+
+    @property
+    def all_silent(self) -> int:
+        return sum(self.silent.values())
 
 
 def measure(
@@ -141,7 +178,14 @@ def measure(
     labels = tuple(seen for seen in sightings if seen.name == "user_id" and watcher.mixed(seen))
     data = [seen for seen in sightings if seen.name != "user_id" or not watcher.mixed(seen)]
     mixed = tuple(filter(watcher.mixed, data))
-    free = tuple(seen for seen in data if not seen.attempted)
+    # What comes without naming anybody's id as well did not come because one was named.
+    ways = watcher.ways
+    free = tuple(
+        seen
+        for seen in data
+        if not seen.attempted
+        or ((seen.pushed or seen.surface != "websocket") and (seen.recipient, seen.action) in ways)
+    )
     owners = {seen.owner for seen in (*data, *labels)}
     first = min(watcher.arrival, key=lambda user: watcher.arrival[user], default="")
     pairs = {frozenset((seen.owner, seen.recipient)) for seen in sightings}
@@ -151,7 +195,7 @@ def measure(
     reconnected = frozenset(user for user, count in losses.connects.items() if count > 1)
     return Circumstances(
         sightings=free,
-        claimed=tuple(seen for seen in data if seen.attempted),
+        claimed=tuple(seen for seen in data if seen not in free),
         mixed=mixed,
         repeated=bool(mixed) and all(map(watcher.repeated, (seen for seen in mixed if seen.name == "canary"))),
         labels=labels,
@@ -168,10 +212,14 @@ def measure(
         kinds=frozenset((found.checker, found.kind) for found in findings),
         said=tuple(f"{found.checker} {found.kind}: {found.summary}" for found in findings),
         lost_by=frozenset(lost_by),
-        loss_rate=sum(losses.silent.values()) / asked if asked else 0.0,
+        loss_rate=losses.all_silent / asked if asked else 0.0,
+        rivalled=0 < losses.all_silent == losses.rivalled,
+        crossed=0 < losses.all_silent == losses.crossed < asked,
         backends=len(losses.backends),
         reconnected=reconnected,
-        others_died=bool(lost_by) and bool(losses.died) and not lost_by <= losses.died,
+        others_died=bool(lost_by)
+        and bool(losses.died)
+        and (losses.bereaved * 2 > losses.all_silent if losses.all_silent else not lost_by <= losses.died),
         slowed=frozenset(losses.slowed),
         cut=losses.cut,
     )

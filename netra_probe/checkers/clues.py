@@ -114,7 +114,7 @@ def _stream(c: C) -> bool:
 
 
 def _claims(c: C, *words: str) -> bool:
-    return any(word in seen.attempted for seen in c.claimed for word in words)
+    return any(word in seen.attempted for seen in c.claimed if not seen.pushed for word in words)
 
 
 def _accepted(*words: str) -> Callable[[C], bool]:
@@ -203,7 +203,7 @@ WITH_CLAIMED_IDS = (
     clue("the id was claimed in a question", lambda c: _stream(c) and _claims(c, "claim", "question"), W2=2),
     clue("the id was used to subscribe or switch", lambda c: _stream(c) and _claims(c, "subscri", "switch"), W4=2),
     clue("a tool did it with more rights than its caller", lambda c: bool(c.claimed) and _tools(c), G6=6),
-    clue("a user id beside the token is honoured", lambda c: _claims(c, "user_id", "identity"), A9=8),
+    clue("a user id beside the token is honoured", lambda c: _claims(c, "user_id", "user id", "identity"), A9=8),
     clue("a header or parameter beats the token", _beside, A9=8),
 )
 
@@ -234,10 +234,11 @@ WITH_LOSSES = (
     clue("events are missing inside runs that arrive", lambda c: c.lossy and c.has("C3", "gap"), W8=3, F4=1, W3=-1),
     clue("the one who loses them reads slowly", lambda c: c.lossy and bool(c.slowed & c.lost_by), W8=3),
     clue("only after a second connection of the user's",
-         lambda c: c.lossy and c.lost_by <= c.reconnected and not c.others_died, W3=5, F4=-2),
-    clue("no second connection was opened", lambda c: c.lossy and not c.lost_by & c.reconnected, W3=-4),
+         lambda c: c.lossy and c.rivalled and not c.others_died, W3=5, F4=-2),
+    clue("no second connection was in the way", lambda c: c.lossy and not c.rivalled, W3=-4),
     clue("with the death of another's connection", lambda c: c.lossy and c.others_died, W13=5, W3=-1),
     clue("nobody else's connection died", lambda c: c.lossy and not c.others_died, W13=-4),
+    clue("only what another backend works on than the one listened to", lambda c: c.crossed, F4=8, W3=-4, W13=-4),
     clue("about 1 − 1/n of the runs on n backends are lost", _half, F4=5),
     clue("there is one backend only", lambda c: c.lossy and c.backends == 1, F4=-4),
     clue("whole runs are lost, and nothing of those that arrive", _whole, F4=2, W3=1, W13=1, W8=-1),
@@ -248,7 +249,7 @@ WITH_LOSSES = (
     clue("events of one run overtake each other", lambda c: c.has("C3", "reordered"), W10=6),
     clue("a run ends that its user did not cancel", lambda c: c.has("C4", "cancelled by nobody"), G4=8),
     clue("tool calls and results do not pair",
-         lambda c: c.has("C4", "tool without start", "tool without end") and not c.has("C3"), G2=4),
+         lambda c: c.has("C4", "tool without start", "tool without end") and not c.has("C3"), G2=6),
 )  # fmt: skip
 
 IN_STORES = (

@@ -34,7 +34,7 @@ class Sighting:
         secret: the canary, or the id, that was seen; ``name`` says which, such as ``canary`` or ``run_id``.
         overlapping: the owner was active at the same time.
         run: the run or thread that the frame says it belongs to.
-        copied: the owner had got the very same answer to the same request before.
+        copied: the owner had got an answer with the very same secrets to the same request before.
         texts: of a frame, the texts in which a canary stands, hashed.
         marks: the request and run ids under which it came; ``prompts``: what the recipient was just asking.
         reachable: how many others could have seen it at that moment: with an open socket, for a frame.
@@ -42,7 +42,7 @@ class Sighting:
         same_connection: likewise, on the very same connection.
         large, cancelled: that request before had a large body, or was cancelled.
         unasked: it came on a fresh connection before its user had sent anything there, while the owner was idle.
-        attempted: it answers an act that names another user's id.
+        attempted: it answers an act that names another user's id, or was sent with one (``pushed``).
         last_writer: the owner, or the recipient, was the last of all users to begin something.
     """
 
@@ -63,6 +63,7 @@ class Sighting:
     cancelled: bool = False
     unasked: bool = False
     attempted: str = ""
+    pushed: bool = False
     last_writer: bool = False
     texts: tuple[int, ...] = ()
     marks: tuple[str, ...] = ()
@@ -105,11 +106,16 @@ class Watcher:
         self._first: dict[tuple[str, str], Sighting] = {}
         self._shown: dict[tuple[str, str], None] = {}
         self._quoted: set[tuple[str, str]] = set()
+        #: Secrets that were sent in acts that name another user's id: secret → attempt.
+        self._pushed: dict[str, str] = {}
         self._open: dict[int, Operation] = {}
         self._active: dict[str, set[int]] = defaultdict(set)
         self._ended: dict[str, int] = {}
         self._last_begun = ""
-        self._answers: dict[tuple[str, int], str] = {}
+        #: User → their latest question.
+        self._latest: dict[str, Operation] = {}
+        #: Request and the secrets in its answer → who got it first.
+        self._answers: dict[tuple[str, frozenset[str]], str] = {}
         self._slots: dict[tuple[str, str], _Before] = {}
         self._lines: dict[str, _Before] = {}
         self._fresh: set[str] = set()
@@ -173,6 +179,8 @@ class Watcher:
         for sighting in self._search.find(f"{text} {call.detail.get('path', '')} {call.detail.get('query', '')}"):
             if sighting.canary is not None:
                 self._quoted.add((user, sighting.canary.token))
+                if "attempt" in call.detail and sighting.canary.user == user:
+                    self._pushed[sighting.canary.token] = str(call.detail["attempt"])
                 text = text.replace(sighting.token, "")
         self._quoted.update((user, value) for value in call.ids.values())
         if call.action == actions.SEND:
@@ -186,6 +194,7 @@ class Watcher:
         if call.action == actions.ASK:
             self._fresh.discard(call.connection or "")
             self._prompts[text].add(user)
+            self._latest[user] = call
             self._asking[call.index] = text
         self.arrival.setdefault(user, call.index)
         self._last_begun = user
@@ -210,8 +219,8 @@ class Watcher:
             self._cancelled = False
             self._slots[(call.surface, call.backend or "")] = before
             self._lines[call.connection or ""] = before
-            if done.payload and done.type == "ok":
-                self._answers.setdefault((call.action, hash(done.payload)), user)
+            if done.type == "ok" and (secrets := self._secrets(done.payload)):
+                self._answers.setdefault((call.action, secrets), user)
         self._active[user].discard(call.index)
         self._asking.pop(call.index, None)
         self._ended[user] = done.index
@@ -234,6 +243,11 @@ class Watcher:
     def sightings(self) -> list[Sighting]:
         """How each secret that is seen in the window had first come to who sees it there."""
         return [self._first[known] for known in self._shown]
+
+    @property
+    def ways(self) -> set[tuple[str, str]]:
+        """(recipient, request) by which something foreign ever came to somebody who had named nobody's id for it."""
+        return {(seen.recipient, seen.action) for seen in self._first.values() if not seen.attempted}
 
     def had(self, recipient: str, secret: str) -> bool:
         """Whether the secret had come to them over the wire."""
@@ -265,6 +279,8 @@ class Watcher:
         going_on = [self._open[index] for index in self._active[recipient] if index in self._open]
         if call is not None:
             going_on.append(call)
+        elif recipient in self._latest:
+            going_on.append(self._latest[recipient])
         overlapping = bool(self._active[owner]) or self._ended.get(owner, -1) > begun
         frame = frame_of(seen) if seen.action == actions.RECEIVE else None
         run = (frame.run or frame.ids.get("thread_id", "")) if frame is not None else ""
@@ -273,6 +289,7 @@ class Watcher:
         before = line if line is not None and line.user == owner else slot
         connection = seen.connection or ""
         attempted = str(call.detail.get("attempt", "")) if call is not None else self._attempting.get(connection, "")
+        pushed = not attempted and secret in self._pushed
         return Sighting(
             index=seen.index,
             owner=owner,
@@ -284,19 +301,23 @@ class Watcher:
             frame=frame.name if frame is not None else "",
             overlapping=overlapping,
             run=run,
-            copied=call is not None and self._answers.get((call.action, hash(seen.payload))) == owner,
+            copied=call is not None and self._answers.get((call.action, self._secrets(seen.payload))) == owner,
             previous=before is not None and before.user == owner,
             same_connection=line is not None and line.user == owner,
             large=before is not None and before.large,
             cancelled=before is not None and before.cancelled,
             unasked=connection in self._fresh and not self._active[owner] and call is None,
-            attempted=attempted,
+            attempted=attempted or self._pushed.get(secret, ""),
+            pushed=pushed,
             last_writer=self._last_begun in (owner, recipient),
             texts=tuple(_telling_texts(seen)) if frame is not None and name == "canary" else (),
             marks=(*(other.nonce for other in going_on if other.nonce), *((run,) if run else ())),
             prompts=tuple(self._asking[other.index] for other in going_on if other.index in self._asking),
             reachable=len({*self._connected.values()} - {owner}) if frame is not None else 0,
         )
+
+    def _secrets(self, payload: str) -> frozenset[str]:
+        return frozenset(found.canary.token for found in self._search.find(payload) if found.canary and found.whole)
 
     def repeated(self, sighting: Sighting) -> bool:
         """Whether the owner got the very same text in a frame, before or after."""
