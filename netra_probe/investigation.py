@@ -117,7 +117,8 @@ class Investigation:
         self._everybody += recruits
         replies = await asyncio.gather(*(user.register() for user in recruits))
         for user, reply in zip(recruits, replies, strict=True):
-            if not reply:
+            # What a cap has cut short is inconclusive in each case, and no reason to end without cleaning up.
+            if not reply and not self.notes.limits:
                 hint = (
                     "is it running, and is target.auth_url right?"
                     if isinstance(reply, Unreachable)

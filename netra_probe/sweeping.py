@@ -57,6 +57,8 @@ async def sweep_target(target: Target, ledger: Ledger) -> list[str]:
             seed=0,
             timeouts=Timeouts(),
         )
+        if probe.wire.gate is not None:
+            probe.wire.gate.leaving = True
         probe.routes = await discover_routes(probe)
         try:
             return await sweep(probe)

@@ -283,19 +283,29 @@ async def log_in_accounts(probe: Investigation, number: int, *, first: int) -> l
         )
         for position in range(first, min(first + number, named))
     ]
-    for position, user in enumerate(users, start=first):
-        reply = await user.login()
-        if not reply:
-            raise TargetError(
-                f"{probe.target.auth_url} did not let {user.name} in, who is target.accounts.{position}: {reply!r}; "
-                "check that account's e-mail and password."
-            )
-        if any(user.id and user.id == other.id for other in (*probe.users, *users[: position - first])):
-            raise TargetError(
-                f"target.accounts.{position} is the same user as another one; name accounts of different users."
-            )
-        user.threads_before = frozenset(thread_ids(await user.rest.threads()))
+    try:
+        for position, user in enumerate(users, start=first):
+            await _log_in(probe, user, position, [*probe.users, *users[: position - first]])
+    except BaseException:
+        for user in users:
+            await user.close()
+        raise
     return users
+
+
+async def _log_in(probe: Investigation, user: User, position: int, others: list[User]) -> None:
+    """Log in to an existing account and note what is in it."""
+    reply = await user.login()
+    if not reply:
+        raise TargetError(
+            f"{probe.target.auth_url} did not let {user.name} in, who is target.accounts.{position}: {reply!r}; "
+            "check that account's e-mail and password."
+        )
+    if any(user.id and user.id == other.id for other in others):
+        raise TargetError(
+            f"target.accounts.{position} is the same user as another one; name accounts of different users."
+        )
+    user.threads_before = frozenset(thread_ids(await user.rest.threads()))
 
 
 def thread_ids(listed: Reply) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from typing import Any
 
 from netra_probe.acts.outcome import Outcome, names
@@ -21,9 +21,11 @@ def allowed(act: Callable[..., Any]) -> Callable[..., Any]:
     if not iscoroutinefunction(act):
         return act
     doing: Callable[..., Coroutine[Any, Any, Any]] = act
+    parameters = signature(act)
 
     @wraps(act)
     async def done(probe: Any, /, *arguments: Any, **options: Any) -> Any:
+        parameters.bind(probe, *arguments, **options)  # a wrong call is a mistake of whoever calls, in every mode
         before = len(probe.notes.withheld)
         try:
             return await doing(probe, *arguments, **options)

@@ -139,7 +139,7 @@ class Http:
         """
         bearer = None if anonymous else (token or self.token)
         if self._gate is not None and (
-            reason := await self._gate.request(method, route, anonymous=bearer is None and json is None)
+            reason := await self._gate.request(method, route, anonymous=anonymous or (bearer or self.user) is None)
         ):
             return Unreachable(reason=reason)
         nonce = nonce or next(self._nonces)

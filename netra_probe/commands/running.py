@@ -86,9 +86,12 @@ def run(
 
 
 def jobs_on(given: Parameters) -> int:
-    """How many notebooks at a time are polite: one where others work."""
-    elsewhere = given.target and "replay" not in given.target and not _target(given).is_local
-    return 1 if elsewhere else min(2, os.cpu_count() or 1)
+    """How many notebooks at a time are polite: one where others work, and one where they would share accounts."""
+    several = min(2, os.cpu_count() or 1)
+    if not given.target or "replay" in given.target:
+        return several
+    target = _target(given)
+    return several if target.is_local and not target.accounts else 1
 
 
 def ask_before_running(given: Parameters, chosen: list[Notebook], *, yes: bool) -> None:
