@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from netra_probe.checkers.base import Window
+from netra_probe.checkers.losses import Losses
 from netra_probe.checkers.sightings import Sighting, Watcher
-from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.verdict import Finding
 
@@ -38,7 +38,9 @@ class Circumstances:
         lost_by: users that lost something; ``loss_rate``: share of the questions that stayed without an end.
         rivalled: those without an end were all asked on a connection beside another one of the user's.
         crossed: those were asked at another backend than was listened to, all of them and no others.
-        others_died: somebody else's connection died while those who lost something were connected.
+        others_died: somebody else's connection died or stalled while those who lost something were connected; or
+            (``own_died``) an earlier one of their own.
+        collided: the target gave one and the same run id to several users.
         backends: how many are named in the history, 0 where none is.
     """
 
@@ -55,6 +57,7 @@ class Circumstances:
     equal_prompts: bool = False
     crafted: bool = False
     misplaced: bool = False
+    collided: bool = False
     one_owner: bool = False
     first_owner: bool = False
     kinds: frozenset[tuple[str, str]] = frozenset()
@@ -64,10 +67,9 @@ class Circumstances:
     backends: int = 0
     rivalled: bool = False
     crossed: bool = False
-    reconnected: frozenset[str] = frozenset()
     others_died: bool = False
+    own_died: bool = False
     slowed: frozenset[str] = frozenset()
-    cut: bool = False
 
     def all(self, test: Callable[[Sighting], bool]) -> bool:
         """Whether there are sightings and all of them pass."""
@@ -95,85 +97,17 @@ class Circumstances:
         return bool(self.lost_by) and not self.sightings and not self.claimed
 
 
-@dataclass
-class _Losses:
-    """Questions, reconnects and deaths: what explains that events go missing."""
-
-    asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    silent: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    #: Of those without an end: asked at another backend than is listened to; somebody else's connection had died since
-    #: theirs was opened.
-    crossed: int = 0
-    bereaved: int = 0
-    rivalled: int = 0
-    connects: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    backends: set[str] = field(default_factory=set)
-    died: set[str] = field(default_factory=set)
-    #: Connection → where it goes, and when it was opened; user → when one of theirs died last.
-    opened: dict[str, tuple[str, int]] = field(default_factory=dict)
-    deaths: dict[str, int] = field(default_factory=dict)
-    #: (user, backend) → connections that are open; and those that ever were so beside another one of the user's.
-    open: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
-    rivals: set[str] = field(default_factory=set)
-    slowed: set[str] = field(default_factory=set)
-    cut: bool = False
-
-    def feed(self, operation: Operation, start: int) -> None:
-        user, action = operation.user or "", operation.action
-        if operation.backend:
-            self.backends.add(operation.backend)
-        if action == actions.CONNECT and operation.type == "ok":
-            self.connects[user] += 1
-            self.opened[operation.connection or ""] = (operation.backend or "", operation.index)
-            self._rival(operation)
-            self.open[user, operation.backend or ""].add(operation.connection or "")
-        elif action == actions.CLOSED:
-            self.open[user, operation.backend or ""].discard(operation.connection or "")
-            self._rival(operation)
-            if operation.index < start:
-                # What was over before the window is no second connection in it.
-                self.connects[user] -= 1
-        elif action == actions.DISTURB and operation.index >= start:
-            what = str(operation.detail.get("what", ""))
-            target = operation.user or str(operation.detail.get("target", ""))
-            if any(word in what for word in ("kill", "freeze", "die", "dying", "cut")):
-                self.died.add(target.partition("/")[0])
-                self.deaths[target.partition("/")[0]] = operation.index
-            elif "slow" in what:
-                self.slowed.add(target.partition("/")[0])
-            self.cut |= "cut" in what or "kill" in what
-        elif action == actions.ASK and operation.index >= start:
-            if operation.type == "invoke":
-                self.asked[user] += 1
-            elif operation.type == "info":
-                self.silent[user] += 1
-                where, since = self.opened.get(operation.connection or "", ("", 0))
-                self.crossed += bool(where and operation.backend and operation.backend != where)
-                self.rivalled += (operation.connection or "") in self.rivals
-                self.bereaved += any(other != user and when > since for other, when in self.deaths.items())
-
-    def _rival(self, operation: Operation) -> None:
-        """Two connections of one user to one backend: both are in each other's way from now on."""
-        others = self.open[operation.user or "", operation.backend or ""] - {operation.connection or ""}
-        if others:
-            self.rivals |= {*others, operation.connection or ""}
-
-    @property
-    def all_silent(self) -> int:
-        return sum(self.silent.values())
-
-
 def measure(
     findings: Sequence[Finding], operations: Iterable[Operation], window: Window | None = None
 ) -> Circumstances:
     """Measure the circumstances of the findings, in one pass over the history."""
     window = window or Window()
-    watcher, losses = Watcher(start=window.start), _Losses()
+    watcher, losses = Watcher(start=window.start), Losses(start=window.start)
     for operation in operations:
         if window.end is not None and operation.index >= window.end:
             break
         watcher.feed(operation)
-        losses.feed(operation, window.start)
+        losses.feed(operation)
     sightings = watcher.sightings
     labels = tuple(seen for seen in sightings if seen.name == "user_id" and watcher.mixed(seen))
     data = [seen for seen in sightings if seen.name != "user_id" or not watcher.mixed(seen)]
@@ -190,9 +124,6 @@ def measure(
     first = min(watcher.arrival, key=lambda user: watcher.arrival[user], default="")
     pairs = {frozenset((seen.owner, seen.recipient)) for seen in sightings}
     lost_by = {user for found in findings if found.kind in _LOSSES for user in (*found.victims, *found.recipients)}
-    asked = sum(losses.asked.values())
-    # A tab that is opened while another is open, or after it was closed, makes a second connection.
-    reconnected = frozenset(user for user, count in losses.connects.items() if count > 1)
     return Circumstances(
         sightings=free,
         claimed=tuple(seen for seen in data if seen not in free),
@@ -207,21 +138,19 @@ def measure(
         equal_prompts=bool(sightings) and all(map(watcher.equal_prompts, sightings)),
         crafted=bool(pairs) and pairs <= _crafted(watcher),
         misplaced=watcher.misplaced,
+        collided=watcher.collided,
         one_owner=len(owners) == 1,
         first_owner=owners == {first},
         kinds=frozenset((found.checker, found.kind) for found in findings),
         said=tuple(f"{found.checker} {found.kind}: {found.summary}" for found in findings),
         lost_by=frozenset(lost_by),
-        loss_rate=losses.all_silent / asked if asked else 0.0,
-        rivalled=0 < losses.all_silent == losses.rivalled,
-        crossed=0 < losses.all_silent == losses.crossed < asked,
+        loss_rate=losses.silent / losses.asked if losses.asked else 0.0,
+        rivalled=0 < losses.silent == losses.rivalled,
+        crossed=0 < losses.silent == losses.crossed < losses.asked,
         backends=len(losses.backends),
-        reconnected=reconnected,
-        others_died=bool(lost_by)
-        and bool(losses.died)
-        and (losses.bereaved * 2 > losses.all_silent if losses.all_silent else not lost_by <= losses.died),
+        others_died=losses.others_died if losses.silent else bool(losses.bad) and not lost_by <= losses.bad,
+        own_died=0 < losses.silent == losses.orphaned,
         slowed=frozenset(losses.slowed),
-        cut=losses.cut,
     )
 
 

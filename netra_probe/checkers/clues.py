@@ -58,7 +58,8 @@ def _next_user(c: C) -> bool:
 
 
 def _cached(c: C) -> bool:
-    return c.all(lambda seen: seen.copied and seen.surface in ("rest", "auth")) and not c.crowded
+    most = 2 * sum(seen.copied for seen in c.sightings) > len(c.sightings)
+    return most and c.all(lambda seen: seen.surface in ("rest", "auth")) and not c.crowded
 
 
 def _completion(c: C) -> bool:
@@ -90,6 +91,15 @@ def _wrong_user(c: C) -> bool:
 
 def _stale(c: C) -> bool:
     return c.all(lambda seen: seen.unasked)
+
+
+def _made(c: C) -> bool:
+    return _sequential(c) and c.all(lambda seen: seen.created)
+
+
+def _one_recipient(c: C) -> bool:
+    owners, recipients = {seen.owner for seen in c.sightings}, {seen.recipient for seen in c.sightings}
+    return len(recipients) == 1 and len(owners) > 1 and c.all(lambda seen: bool(seen.frame) and not seen.run)
 
 
 def _sequential(c: C) -> bool:
@@ -145,7 +155,7 @@ def _stranger(c: C) -> bool:
 def _half(c: C) -> bool:
     """About 1 − 1/n of the questions stay without an end, for several users, whoever reconnected."""
     expected = 1 - 1 / max(1, c.backends)
-    several = c.backends > 1 and len(c.lost_by) > 1 and not c.lost_by <= c.reconnected
+    several = c.backends > 1 and len(c.lost_by) > 1 and not c.rivalled
     return c.lossy and several and abs(c.loss_rate - expected) <= 0.25
 
 
@@ -183,15 +193,18 @@ WHAT_IS_SEEN = (
     clue("only the first asker's completion, for the same prompt", _completion, G5=8, G1=-2, G3=-2, W1=-4),
     clue("foreign content inside one's own run", lambda c: _mixed(c) and not _tools(c), G1=4, G3=4, W1=-4, X1=-2),
     clue("only results of tools are foreign", lambda c: _mixed(c) and _tools(c) and not c.claimed, G2=6, G6=1),
+    clue("what one makes comes with others' data in it", _made, X4=5),
+    clue("work that several others ordered comes to one user", _one_recipient, X3=6, W6=-4),
     clue("stale data right on connecting", _stale, W6=5, K1=3),
     clue("what comes is frames", lambda c: _stale(c) and c.all(lambda s: s.surface == "websocket"), W6=2),
 )
 
 WHEN_IT_HAPPENS = (
     clue("only between equal ids at the same time", lambda c: c.equal_ids and not _next_user(c), W5=4, X6=4, X1=-2),
-    clue("the platform itself gave out equal ids", lambda c: c.equal_ids and c.has("C2", "foreign run id"), X6=4),
+    clue("the platform itself gave out equal ids", lambda c: c.collided, X6=6),
     clue("only between users whose ids begin alike", lambda c: c.crafted, K2=6, A5=4, K1=-4, K3=-4),
-    clue("also one after the other", _sequential, X4=1, G3=2, W6=1, K1=1, K3=1, X1=-4, G1=-4, G2=-4, W5=-4),
+    clue("also one after the other", _sequential, X4=1, W6=1, K1=1, K3=1, X1=-4, G1=-4, G2=-4, W5=-4),
+    clue("what was said before is remembered", lambda c: _sequential(c) and _mixed(c), G3=2),
     clue("only at the same time", _simultaneous, X1=2, G1=2, G2=2, W5=1, X4=-2, G3=-3, W6=-3, K1=-1, K3=-1),
 )
 
@@ -236,8 +249,9 @@ WITH_LOSSES = (
     clue("only after a second connection of the user's",
          lambda c: c.lossy and c.rivalled and not c.others_died, W3=5, F4=-2),
     clue("no second connection was in the way", lambda c: c.lossy and not c.rivalled, W3=-4),
-    clue("with the death of another's connection", lambda c: c.lossy and c.others_died, W13=5, W3=-1),
-    clue("nobody else's connection died", lambda c: c.lossy and not c.others_died, W13=-4),
+    clue("with the death of another's connection", lambda c: c.lossy and c.others_died, W13=5, W3=-1, W8=-2, F4=-2),
+    clue("beside a dead connection of their own", lambda c: c.lossy and c.own_died and not c.others_died, W13=5, F4=-2),
+    clue("no other connection died", lambda c: c.lossy and not c.others_died and not c.own_died, W13=-4),
     clue("only what another backend works on than the one listened to", lambda c: c.crossed, F4=8, W3=-4, W13=-4),
     clue("about 1 − 1/n of the runs on n backends are lost", _half, F4=5),
     clue("there is one backend only", lambda c: c.lossy and c.backends == 1, F4=-4),

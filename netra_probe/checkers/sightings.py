@@ -43,6 +43,7 @@ class Sighting:
         large, cancelled: that request before had a large body, or was cancelled.
         unasked: it came on a fresh connection before its user had sent anything there, while the owner was idle.
         attempted: it answers an act that names another user's id, or was sent with one (``pushed``).
+        created: it came in the answer to making something.
         last_writer: the owner, or the recipient, was the last of all users to begin something.
     """
 
@@ -64,6 +65,7 @@ class Sighting:
     unasked: bool = False
     attempted: str = ""
     pushed: bool = False
+    created: bool = False
     last_writer: bool = False
     texts: tuple[int, ...] = ()
     marks: tuple[str, ...] = ()
@@ -89,6 +91,8 @@ class Watcher:
 
     start: int = 0
     roster: Roster = field(default_factory=Roster)
+    #: Whether the target gave one run id to several users.
+    collided: bool = False
     #: User → what stands before the @ of their address.
     mailboxes: dict[str, str] = field(default_factory=dict)
     #: Whether a store holds a secret with somebody to whom it never came.
@@ -120,6 +124,7 @@ class Watcher:
         self._lines: dict[str, _Before] = {}
         self._fresh: set[str] = set()
         self._marks: dict[str, set[str]] = defaultdict(set)
+        self._given: dict[str, set[str]] = defaultdict(set)
         self._prompts: dict[str, set[str]] = defaultdict(set)
         #: Questions without an answer yet, but for their canaries.
         self._asking: dict[int, str] = {}
@@ -212,6 +217,8 @@ class Watcher:
             if run:
                 self.roster.objects.setdefault(run, ("run", user))
                 self._marks[run].add(user)
+                self.collided |= len(self._given[run] | {user}) > 1
+                self._given[run].add(user)
         else:
             self._look(done, call)
             large = len(call.payload) > LARGE or _size(call) > LARGE
@@ -221,6 +228,8 @@ class Watcher:
             self._lines[call.connection or ""] = before
             if done.type == "ok" and (secrets := self._secrets(done.payload)):
                 self._answers.setdefault((call.action, secrets), user)
+            if "attempt" in call.detail and done.type == "ok":
+                self._pushed.update((value, str(call.detail["attempt"])) for value in done.ids.values())
         self._active[user].discard(call.index)
         self._asking.pop(call.index, None)
         self._ended[user] = done.index
@@ -309,6 +318,7 @@ class Watcher:
             unasked=connection in self._fresh and not self._active[owner] and call is None,
             attempted=attempted or self._pushed.get(secret, ""),
             pushed=pushed,
+            created=call is not None and call.action.startswith("POST ") and "run_id" not in seen.ids,
             last_writer=self._last_begun in (owner, recipient),
             texts=tuple(_telling_texts(seen)) if frame is not None and name == "canary" else (),
             marks=(*(other.nonce for other in going_on if other.nonce), *((run,) if run else ())),

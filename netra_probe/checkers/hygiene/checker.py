@@ -29,7 +29,7 @@ RULES: tuple[type[Rule], ...] = (
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "tokens": ("lifetimes compared", "personal answers"),
     "refusals": ("malformed requests", "refusals read"),
-    "sockets": ("sockets opened", "handshakes from other origins", "handshakes without a token"),
+    "sockets": ("own sockets that answered", "handshakes from other origins", "handshakes without a token"),
     "accounts": ("refused log-ins compared",),
     "health": ("answers about health", "uses between two looks at health"),
 }

@@ -9,6 +9,7 @@ MARK = "hygiene"
 REUSED = "refresh token used before"
 AFTER_REUSE = "refresh token whose predecessor came back"
 # Sockets
+OWN_HANDSHAKE = "own handshake"
 FOREIGN_ORIGIN = "foreign origin"
 NO_TOKEN = "no token"
 QUERY_TOKEN = "token in the query"

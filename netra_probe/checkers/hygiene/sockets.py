@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
-from netra_probe.checkers.hygiene.marks import AFTER_SIZES, FOREIGN_ORIGIN, FULL_SIZE, MARK, NO_TOKEN, OVERSIZED
+from netra_probe.checkers.hygiene.marks import (
+    AFTER_SIZES,
+    FOREIGN_ORIGIN,
+    FULL_SIZE,
+    MARK,
+    NO_TOKEN,
+    OVERSIZED,
+    OWN_HANDSHAKE,
+)
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation
@@ -22,6 +30,10 @@ class OriginOfHandshake(Rule):
     clause = "OWASP ASVS 5.0 4.4.2; WSTG-CLNT-10; RFC 6455 section 10.2"
     demand = "the Origin of a handshake is checked against a list"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._own: set[str] = set()
+
     def exchange(self, exchange: Exchange) -> Iterator[Objection]:
         if exchange.call.action != actions.CONNECT:
             return
@@ -32,8 +44,15 @@ class OriginOfHandshake(Rule):
                     said="a handshake from another origin is accepted",
                     shows=exchange.shows, surface=SURFACE, user=exchange.call.user,
                 )  # fmt: skip
-        elif exchange.trial == "" and exchange.done.type == "ok":
-            self.seen["sockets opened"] += 1
+        elif exchange.trial == OWN_HANDSHAKE and exchange.done.type == "ok":
+            self._own.add(exchange.call.connection or "")
+
+    def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
+        # The control: that others are kept out means something where the user's own socket opens and lives.
+        if frame.name == "pong" and operation.connection in self._own:
+            self._own.discard(operation.connection or "")
+            self.seen["own sockets that answered"] += 1
+        return iter(())
 
 
 class Unauthenticated(Rule):

@@ -1,0 +1,128 @@
+"""Questions that stayed without an end, and what had happened to connections by then."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from netra_probe.history import actions
+from netra_probe.history.operation import Operation
+
+#: What disturbances are called that end or stall a connection.
+_ENDS = ("kill", "freeze", "die", "dying", "cut")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Connection:
+    """Where a connection goes, when it was opened, and whether another one of its user's to that place was open."""
+
+    user: str
+    backend: str
+    since: int
+
+
+@dataclass
+class Losses:
+    """Follows a history and counts the questions of its window that stayed without an end, by what explains it.
+
+    Questions of those whose own connection was disturbed when they asked count for nothing: they may well be lost.
+
+    Arguments:
+        crossed: asked at another backend than is listened to.
+        rivalled: asked on a connection beside another one of the same user to the same backend.
+        bereaved: another user's connection had died or stalled since theirs was opened.
+        orphaned: an earlier connection of the same user had.
+    """
+
+    start: int = 0
+    asked: int = 0
+    silent: int = 0
+    crossed: int = 0
+    rivalled: int = 0
+    bereaved: int = 0
+    orphaned: int = 0
+    backends: set[str] = field(default_factory=set)
+    #: Users whose connections were ended or stalled in the window, and those made to read slowly.
+    bad: set[str] = field(default_factory=set)
+    slowed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._connections: dict[str, _Connection] = {}
+        #: (user, backend) → connections that the target may hold to be open; those that ever were one of several.
+        self._open: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._rivals: set[str] = set()
+        #: Connection → when it was disturbed last; those that are disturbed now; those that closed meanwhile.
+        self._struck: dict[str, int] = {}
+        self._stalled: set[str] = set()
+        self._left: set[str] = set()
+
+    @property
+    def others_died(self) -> bool:
+        """Whether most of what is lost was lost after another user's connection had died or stalled."""
+        return self.bereaved * 2 > self.silent
+
+    def feed(self, operation: Operation) -> None:
+        """Take in the next operation."""
+        action = operation.action
+        if operation.backend:
+            self.backends.add(operation.backend)
+        if action == actions.CONNECT:
+            if operation.type == "ok":
+                self._connected(operation, operation.connection or "")
+        elif action == actions.CLOSED:
+            self._closed(operation.connection or "")
+        elif action == actions.DISTURB:
+            self._disturbed(operation)
+        elif action == actions.ASK and operation.index >= self.start:
+            if operation.type == "invoke":
+                self.asked += 1
+            elif operation.type == "info":
+                self._unanswered(operation, operation.connection or "")
+
+    def _connected(self, operation: Operation, name: str) -> None:
+        here = _Connection(user=operation.user or "", backend=operation.backend or "", since=operation.index)
+        others = self._open[here.user, here.backend]
+        if others:
+            self._rivals |= {*others, name}
+        others.add(name)
+        self._connections[name] = here
+
+    def _closed(self, name: str) -> None:
+        if name in self._stalled:
+            # Nobody has told the target yet.
+            self._left.add(name)
+        elif name in self._connections:
+            here = self._connections[name]
+            self._open[here.user, here.backend].discard(name)
+
+    def _disturbed(self, operation: Operation) -> None:
+        what, name = str(operation.detail.get("what", "")), str(operation.detail.get("target", ""))
+        user = operation.user or name.partition("/")[0]
+        if "resume" in what:
+            self._stalled.discard(name)
+            if name in self._left:
+                self._closed(name)
+        elif "slow" in what or any(word in what for word in _ENDS):
+            self._struck[name] = operation.index
+            if "cut" not in what and "kill" not in what:
+                self._stalled.add(name)
+            if operation.index >= self.start:
+                (self.slowed if "slow" in what else self.bad).add(user)
+
+    def _unanswered(self, operation: Operation, name: str) -> None:
+        here = self._connections.get(name)
+        if here is None or name in self._struck:
+            return
+        self.silent += 1
+        self.crossed += bool(operation.backend) and operation.backend != here.backend
+        self.rivalled += name in self._rivals
+        struck = [
+            (other, self._connections[other].user if other in self._connections else other.partition("/")[0])
+            for other, when in self._struck.items()
+            if when > here.since or other in self._stalled or other in self._rivals_of(name, here)
+        ]
+        self.bereaved += any(user != here.user for _, user in struck)
+        self.orphaned += any(user == here.user for _, user in struck)
+
+    def _rivals_of(self, name: str, here: _Connection) -> set[str]:
+        return self._open[here.user, here.backend] - {name}
