@@ -16,9 +16,10 @@ from netra_probe.checkers.hygiene.marks import (
     MARK,
     NO_TOKEN,
     OVERSIZED,
+    OWN_HANDSHAKE,
     QUERY_TOKEN,
 )
-from netra_probe.clients.websocket import Opened, Socket
+from netra_probe.clients.websocket import Opened, Received, Socket
 from netra_probe.history.secret import Secret
 from netra_probe.permission import permit
 from netra_probe.target import Mode
@@ -35,15 +36,14 @@ async def try_handshakes(probe: Investigation, user: User) -> Outcome:
     """Open sockets as other pages, nobody, and old clients do; the user's own handshake goes first and last.
 
     >>> await try_handshakes(probe, alice)   # doctest: +SKIP
-    <try_handshakes of alice: tried 6, opened 1, own handshakes 2>
+    <try_handshakes of alice: tried 6, opened 1, own sockets 2>
 
     Two bad handshakes between good ones are far from what trips a breaker (netra-wire §1).
     """
     permit(probe, Mode.PROBE, "trying handshakes")
     token = user.auth.access
-    own = int(await _opens(probe, user))
-    if not own:
-        return Outcome(act="try_handshakes", users=(user.name,), missing="a handshake that lets the user in")
+    if not await _own(probe, user):
+        return Outcome(act="try_handshakes", users=(user.name,), missing="a socket of the user's own that answers")
     results = []
     for origin in (ELSEWHERE, "null"):
         mark = {MARK: FOREIGN_ORIGIN, "origin": origin}
@@ -56,8 +56,7 @@ async def try_handshakes(probe: Investigation, user: User) -> Outcome:
     results.append(await _opens(probe, None, backend=user.backend_number, attempt={MARK: NO_TOKEN}))
     tampered = Secret(f"{token.reveal()[:-6]}AAAAAA") if token else None
     results.append(await _opens(probe, user, token=tampered, attempt={MARK: BAD_TOKEN}))
-    own += await _opens(probe, user)
-    counts = {"tried": len(results), "opened": sum(results), "own handshakes": own}
+    counts = {"tried": len(results), "opened": sum(results), "own sockets": 1 + await _own(probe, user)}
     return Outcome(act="try_handshakes", users=(user.name,), counts=counts)
 
 
@@ -98,10 +97,19 @@ async def _send_and_wait(socket: Socket, text: str, trial: str, answers: tuple[s
     await socket.until(lambda frame: frame.name in answers, within=socket.timeouts.pong, start=start)
 
 
+async def _own(probe: Investigation, user: User) -> bool:
+    """The user's own handshake, and whether the socket lives: the control of all others."""
+    opened = await _open(probe, user, token=user.auth.access, attempt={MARK: OWN_HANDSHAKE})
+    if not isinstance(opened, Socket):
+        return False
+    try:
+        return isinstance(await opened.fence(), Received)
+    finally:
+        await opened.close()
+
+
 async def _opens(probe: Investigation, user: User | None, **how: Any) -> bool:
-    """Whether a handshake is let in; a socket that stays open without a welcome has to answer a ping."""
-    if user is not None and not how:
-        how = {"token": user.auth.access}
+    """Whether a handshake is let in; a socket that stays open without a welcome is sent a ping."""
     opened = await _open(probe, user, **how)
     if not isinstance(opened, Socket):
         return False

@@ -9,7 +9,7 @@ from netra_probe import Investigation, acts, investigate
 from netra_probe.checkers import from_options, hygiene
 from netra_probe.checkers.hygiene import RULES, TOPICS
 from netra_probe.display.views import HYGIENE
-from netra_probe.lab import Lab, start_lab
+from netra_probe.lab import Lab, Variant, start_lab
 from netra_probe.lab_target import as_target
 
 #: Kind → what is said of it on the careless lab.
@@ -157,3 +157,20 @@ def test_a_case_that_saw_nothing_of_its_topic_is_in_doubt() -> None:
     with pytest.raises(ValueError, match="there are tokens, refusals, sockets, accounts, health"):
         hygiene("soap")
     assert repr(from_options("H1", hygiene("tokens").options)) == repr(hygiene("tokens"))
+
+
+@pytest.mark.parametrize(
+    ("variant", "doubtful"),
+    [(Variant(handshake="http-403", welcome="none"), False), (Variant(zombie="lingering"), True)],
+    ids=str,
+)
+def test_other_ways_of_refusing_are_no_objection_and_a_dead_socket_is_a_doubt(variant: Variant, doubtful: bool) -> None:
+    async def sockets(probe: Investigation) -> None:
+        await acts.try_handshakes(probe, probe.users[0])
+        await acts.try_sizes(probe, probe.users[0])
+
+    with start_lab(variant=variant) as lab:
+        judgement = judged(lab, sockets, "sockets")
+    assert judgement.findings == ()
+    assert bool(judgement.doubts) is doubtful
+    assert ("sockets: no own sockets that answered" in judgement.doubts) is doubtful
