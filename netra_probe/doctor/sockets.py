@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Client messages that start a run somewhere (netra-wire §5).
 GENERATORS = ("user_message", "chat", "start_agent", "agent_request")
 QUESTION = "Where do I overspend?"
+#: What answers a ping, and a heartbeat.
+_ALIVE = frozenset({"pong", "heartbeat_ack"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +63,15 @@ async def _try(probe: Investigation, user: User, backend: int) -> Tried:
         who = welcome.ids.get("user_id", "") if welcome is not None else ""
         # A pong in the first moments proves nothing (netra-wire §1): nobody pings before the welcome is that old.
         await opened.until(lambda frame: False, within=probe.timeouts.settle, start=len(opened.received))
-        pong = await opened.fence()
-        if not isinstance(pong, Received):
-            await opened.send({"type": "heartbeat"})
-            beat = await opened.until(lambda frame: frame.name == "heartbeat_ack", within=probe.timeouts.pong)
+        start = len(opened.received)
+        await opened.send({"type": "ping"})
+        await opened.send({"type": "heartbeat"})
+        answer = await opened.until(lambda frame: frame.name in _ALIVE, within=probe.timeouts.pong, start=start)
+        if not isinstance(answer, Received):
             said = "a welcome" if welcome is not None else "no welcome"
-            if not isinstance(beat, Received):
-                text = f"half-dead: {said}, then no answer to a ping or a heartbeat ({pong})"
-                return Tried(user=user.name, backend=backend, alive=False, text=text, bound=_bound(user, who), who=who)
-        text = f"alive, ping answered {time.monotonic() - begin:.1f} s after connecting"
+            text = f"half-dead: {said}, then no answer to a ping or a heartbeat ({answer})"
+            return Tried(user=user.name, backend=backend, alive=False, text=text, bound=_bound(user, who), who=who)
+        text = f"alive, {answer.frame.name} {time.monotonic() - begin:.1f} s after connecting"
         text += "" if welcome is not None else "; no welcome"
         return Tried(
             user=user.name,

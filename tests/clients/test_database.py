@@ -148,10 +148,8 @@ async def test_the_store_oracle_finds_a_secret_in_a_row_of_somebody_else(history
         await client.rows(USERS)
     finally:
         await client.close()
-    findings = [
-        finding for judged in judge([store(), canary()], list(history), Window()) for finding in judged.findings
-    ]
-    assert any(finding.checker == "C12" and finding.victims == ("alice",) for finding in findings)
+    (judgement,) = judge([store()], list(history), Window())
+    assert [finding.victims for finding in judgement.findings] == [("alice",)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,257 @@
+"""The doctor: what is alive, what is spoken, what it costs, and what a run would do."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployments import lab_with, netra_probe, write_parameters
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from netra_probe.batch.notebooks import all_notebooks
+from netra_probe.doctor import Amounts, Report, Status, examine, planned
+from netra_probe.doctor.acts import MEASURED, needs_of
+from netra_probe.doctor.notebooks import read_cases
+from netra_probe.lab import Variant, start_lab
+from netra_probe.lab_target import as_target, find_or_start
+from netra_probe.ledger import Ledger
+from netra_probe.parameters import Parameters
+from netra_probe.target import Mode, Target, read_target
+
+BLIND = Parameters(environment="blind", deadline=3)
+
+
+def lines(report: Report) -> dict[str, tuple[Status, str]]:
+    return {line.subject: (line.status, line.text) for line in report.lines}
+
+
+async def test_a_healthy_lab_is_ready_and_left_as_it_was() -> None:
+    before = {entry.email for entry in Ledger().entries()}
+    report = await examine(BLIND, find_or_start())
+    assert (report.ready, report.exit_status, report.headline) == (True, 0, "READY")
+    assert {line.status for line in report.lines} == {Status.OK}
+    told = lines(report)
+    assert "version 1.0.0, clock agrees" in told["auth service"][1]
+    assert told["socket at backend 2"][1].startswith("alive, pong 1.")
+    assert report.identities == "token"
+    assert report.generators == dict.fromkeys(("user_message", "chat", "start_agent", "agent_request"), "works")
+    assert set(report.dialect) == {"payload"}
+    assert (report.missing, report.costs, report.left) == ((), (), ())
+    assert report.made == Amounts(accounts=2, sockets=6, messages=4)
+    assert {entry.email for entry in Ledger().entries()} == before
+
+
+VARIANTS: dict[str, tuple[Variant, Callable[[Report], object]]] = {
+    "silent zombie": (Variant(zombie="silent"), lambda report: _half_dead(report)),
+    "lingering zombie": (Variant(zombie="lingering"), lambda report: _half_dead(report)),
+    "shared identity": (Variant(identity="demo-user"), lambda report: _shared(report, "demo-user-001")),
+    "identities of its own": (Variant(identity="demo-users"), lambda report: _shared(report, "demo-user-")),
+    "only agent_request": (Variant(only_agent_request=True, database=False), lambda report: _only(report)),
+    "bridge factory": (Variant(dialect="factory", welcome="connect"), lambda report: _speaks(report, "event_type")),
+    "connection manager": (Variant(dialect="manager", welcome="plain"), lambda report: _speaks(report, "data")),
+    "agent request": (Variant(dialect="agent-request", handshake="1011"), lambda report: _speaks(report, "wrapped")),
+}
+
+
+def _half_dead(report: Report) -> None:
+    assert report.exit_status == 3
+    assert report.headline.startswith("NOT READY: socket at backend 1: half-dead: a welcome, then no answer")
+    assert report.generators == {}
+    costs = {cost.id: (cost.verdict, cost.reason) for cost in report.costs}
+    assert costs["C4.2"] == costs["S1.4"] == ("inconclusive", "sockets are dead or half-dead")
+    assert "S1.9" not in costs
+
+
+def _shared(report: Report, who: str) -> None:
+    assert report.identities == "shared"
+    assert report.exit_status == 0
+    assert report.headline.startswith(f"READY, but identity: sockets are bound to {who}")
+
+
+def _only(report: Report) -> None:
+    assert report.generators == {
+        "user_message": "acknowledged only",
+        "chat": "acknowledged only",
+        "start_agent": "acknowledged only",
+        "agent_request": "works",
+    }
+    assert "agent_request" in lines(report)["runs"][1]
+    costs = {cost.id: (cost.verdict, cost.reason) for cost in report.costs}
+    assert costs["S1.10"] == ("not applicable", "the target has no database surface")
+    assert report.missing == ("database",)
+
+
+def _speaks(report: Report, shape: str) -> None:
+    assert report.exit_status == 0
+    assert max(report.dialect, key=lambda name: report.dialect[name]) == shape
+    assert report.identities == "token"
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+async def test_other_deployments_are_told_for_what_they_are(name: str) -> None:
+    variant, expect = VARIANTS[name]
+    with start_lab(variant=variant) as lab:
+        report = await examine(BLIND, as_target(lab))
+    expect(report)
+    assert report.left == ()
+    assert report.text().splitlines()[0].startswith(("READY", "NOT READY"))
+
+
+async def test_in_observe_it_makes_nobody_and_says_what_it_skipped() -> None:
+    report = await examine(BLIND, lab_with(mode="observe"))
+    assert lines(report)["users"] == (
+        Status.SKIPPED,
+        "mode observe: nobody was registered or logged in, no socket opened",
+    )
+    assert not report.made
+    assert not report.run
+    assert report.exit_status == 0
+    assert {cost.verdict for cost in report.costs} == {"not applicable"}
+    assert "A run would send nothing but reading." in report.text()
+
+
+async def test_existing_accounts_that_cannot_log_in_are_in_the_way() -> None:
+    accounts = [{"email": f"{name}@example.org", "password": "env:PATH"} for name in ("a", "b")]
+    report = await examine(BLIND, lab_with(accounts=accounts))
+    assert report.exit_status == 3
+    assert "did not let alice in, who is target.accounts.0" in lines(report)["users"][1]
+
+
+async def test_what_is_not_there_is_named_with_its_remedy() -> None:
+    dead = read_target(
+        {"auth_url": find_or_start().auth_url, "backend_urls": ["http://127.0.0.1:9"], "redis_url": "env:NO_REDIS"},
+        where="here",
+    ).model_copy(update={"redis_url": None})
+    report = await examine(BLIND, dead)
+    assert report.exit_status == 3
+    status, text = lines(report)["backend 1"]
+    assert status is Status.BROKEN
+    assert text.startswith("http://127.0.0.1:9 cannot be reached (ConnectError): is it running")
+    assert lines(report)["users"][0] is Status.SKIPPED
+    assert {cost.reason for cost in report.costs} >= {"a service cannot be reached"}
+    assert not report.made
+
+
+@pytest.fixture
+async def odd_service() -> AsyncIterator[str]:
+    """A service that is unwell, whose clock is an hour behind, and that registers nobody."""
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    def asked(connection: ServerConnection, request: Request) -> Response:
+        if not request.path.startswith("/health"):
+            return connection.respond(403, "closed")
+        response = connection.respond(200, '{"status":"degraded","database":"disconnected","version":"9.9"}')
+        del response.headers["Date"]
+        response.headers["Date"] = "Mon, 01 Sep 2025 10:00:00 GMT"
+        return response
+
+    async with serve(handler, "127.0.0.1", 0, process_request=asked) as server:
+        yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+async def test_an_unwell_service_with_another_time_says_so(odd_service: str) -> None:
+    report = await examine(BLIND, Target(auth_url=odd_service, backend_urls=[odd_service]))
+    status, text = lines(report)["auth service"]
+    assert status is Status.NOTE
+    assert "says degraded, version 9.9, but the service is degraded, database is disconnected" in text
+    assert "s behind: mind token expiry" in text
+    assert lines(report)["users"][0] is Status.BROKEN
+    assert report.exit_status == 3
+
+
+# What a run would do
+
+
+def test_what_a_run_would_do_is_read_off_the_notebooks() -> None:
+    (path,) = (notebook.path for notebook in all_notebooks() if notebook.id == "C4")
+    cases = {case.id: case for case in read_cases(path, {"users": 3, "rounds": 4})}
+    assert cases["C4.1"].amounts == Amounts(accounts=3, sockets=3, messages=1)
+    assert cases["C4.2"].amounts == Amounts(sockets=3, messages=12)
+    assert cases["C4.4"].surfaces == {"operator"}
+    assert cases["C4.5"].amounts == Amounts(accounts=7, sockets=10, messages=40)
+    more = {case.id: case for case in read_cases(path, {"users": 5, "rounds": 10})}
+    assert more["C4.5"].amounts == Amounts(accounts=5, sockets=10, messages=100)
+
+
+def test_a_run_does_what_it_was_said_to_do(tmp_path: Path) -> None:
+    """The prediction for C4, held against its recording."""
+    from netra_probe.history import actions
+    from netra_probe.history.store import History
+
+    path, run = write_parameters(tmp_path, users=2), tmp_path / "run"
+    assert netra_probe("run", "C4", "--parameters", str(path), "--output", str(run)).returncode == 0
+    (notebook,) = (notebook for notebook in all_notebooks() if notebook.id == "C4")
+    said = planned(Parameters(environment="blind", users=2, rounds=1), find_or_start(), [notebook])
+    done = [operation for operation in History.open(run / "history" / "C4.jsonl.gz") if operation.type == "invoke"]
+    assert said.accounts == sum(operation.action == "POST /auth/register" for operation in done)
+    assert said.messages == sum(operation.action == actions.ASK for operation in done)
+    assert said.sockets == sum(operation.action == actions.CONNECT for operation in done)
+
+
+def test_acts_say_in_their_source_which_mode_they_need() -> None:
+    assert needs_of("forge").mode is Mode.ATTACK
+    assert needs_of("killed_peer").what == "disturbing connections"
+    assert needs_of("refresh_together").mode is Mode.PROBE
+    assert needs_of("burst").runs
+    assert not needs_of("spend_together").sockets
+
+
+def test_every_measured_act_exists() -> None:
+    from netra_probe import acts
+
+    assert set(MEASURED) <= set(acts.__all__)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"mode": "probe"}, "mode probe: "),
+        ({"mode": "attack", "authorised_by": "the owner"}, ""),
+        ({"accounts": [{"email": f"{name}@x.example", "password": "env:PATH"} for name in "ab"]}, "target.accounts"),
+    ],
+)
+def test_costs_follow_from_what_the_parameters_allow(more: dict[str, Any], reason: str) -> None:
+    from netra_probe.doctor.cost import State, costs
+    from netra_probe.doctor.examination import cases_of
+
+    elsewhere = {"auth_url": "https://a.example", "backend_urls": ["https://b.example"], **more}
+    state = State(reached=True, people=True, sockets=True, runs=True)
+    found = costs(cases_of(BLIND, all_notebooks()), Target.model_validate(elsewhere), state)
+    reasons = {cost.reason for cost in found if not cost.reason.startswith("the target has no")}
+    assert bool(reasons) == bool(reason)
+    assert not reason or any(one.startswith(reason) for one in reasons)
+
+
+# The command
+
+
+def test_the_command_says_before_what_it_does_and_gives_scripts_their_json(tmp_path: Path) -> None:
+    path = write_parameters(tmp_path)
+    ended = netra_probe("doctor", "--parameters", str(path))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stderr.startswith(
+        "The doctor itself makes and tries: 2 accounts, 6 sockets and 4 messages; it removes"
+    )
+    assert ended.stdout.splitlines()[0] == "READY"
+    assert max(map(len, ended.stdout.splitlines())) <= 110
+    record = json.loads(netra_probe("doctor", "--parameters", str(path), "--json").stdout)
+    assert (record["schema"], record["ready"], record["identities"], record["left"]) == (1, True, "token", [])
+    assert record["missing"] == ["database", "cache", "operator"]
+    assert record["run"]["accounts"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--env", "stagin"], 'did you mean "staging"?'),
+        (["--parameters", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+    ],
+)
+def test_wrong_parameters_are_status_2(arguments: list[str], message: str) -> None:
+    ended = netra_probe("doctor", *arguments)
+    assert ended.returncode == 2
+    assert message in ended.stderr
