@@ -102,7 +102,8 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
     steady = bool(marker.detail.get("steady", True))
     shown = steady and not disturbances
     result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances, steady=shown)
-    return _bounded(replace(result, looks_like=tuple(map(str, attribution)), steady=steady), marker.detail)
+    result = replace(result, looks_like=tuple(map(str, attribution)), echo=attribution.echo, steady=steady)
+    return _bounded(result, marker.detail)
 
 
 def _bounded(result: CaseResult, detail: dict[str, Any]) -> CaseResult:

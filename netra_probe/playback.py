@@ -51,10 +51,10 @@ class Tape(Recorder):
 
 
 class ReplayHttp(Http):
-    """Answers each request with the recorded outcome of the same user's next request of that name."""
+    """Answers each request with the recorded outcome of the same user's next request of that name to that backend."""
 
     def __init__(
-        self, tape: Tape, outcomes: dict[tuple[str, str], deque[Operation]], connection: str, **names: Any
+        self, tape: Tape, outcomes: dict[tuple[str, str, str], deque[Operation]], connection: str, **names: Any
     ) -> None:
         self.history = tape
         self.surface = names["surface"]
@@ -70,7 +70,7 @@ class ReplayHttp(Http):
         return await self.request(method, route)
 
     async def request(self, method: str, route: str, **ignored: Any) -> Reply:
-        waiting = self._outcomes.get((self.connection, f"{method} {route}"))
+        waiting = self._outcomes.get((self.connection, self.backend or "", f"{method} {route}"))
         if not waiting:
             return Unreachable(reason=MISSING)
         done = waiting.popleft()
@@ -162,7 +162,7 @@ class ReplayWire:
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
-        self._outcomes: dict[tuple[str, str], deque[Operation]] = defaultdict(deque)
+        self._outcomes: dict[tuple[str, str, str], deque[Operation]] = defaultdict(deque)
         self._connects: dict[str, deque[Operation]] = defaultdict(deque)
         self._frames: dict[str, list[Received]] = defaultdict(list)
         self._ends: dict[str, Operation] = {}
@@ -177,7 +177,7 @@ class ReplayWire:
                 if operation.action == actions.CONNECT:
                     self._connects[name].append(done)
                 else:
-                    self._outcomes[name, operation.action].append(done)
+                    self._outcomes[name, operation.backend or "", operation.action].append(done)
 
     def http(
         self,

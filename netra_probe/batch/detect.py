@@ -224,9 +224,12 @@ def _seen(result: ScenarioResult, history: History, elapsed: float) -> Iterator[
 
 
 def _groups(result: ScenarioResult) -> tuple[tuple[str, ...], ...]:
-    """The attributions of all red cases put together: each case votes for its groups, the first counting most."""
+    """The attributions of all red cases put together: each case votes for its groups, the first counting most.
+
+    Cases that only show what is left of earlier ones have no vote.
+    """
     votes: dict[tuple[str, ...], float] = defaultdict(float)
-    for case in result.cases:
+    for case in result.cases if all(case.echo for case in result.cases) else [c for c in result.cases if not c.echo]:
         for position, group in enumerate(case.looks_like, start=1):
             votes[tuple(group.partition(":")[0].split(" or "))] += 1 / position
     return tuple(group for group, _ in sorted(votes.items(), key=lambda item: -item[1]))

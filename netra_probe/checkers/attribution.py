@@ -19,6 +19,8 @@ from netra_probe.verdict import Finding
 
 #: Faults with fewer points than this share of the first group's are not worth naming.
 WORTH_NAMING = 0.5
+#: Nor are those that only something faint speaks for.
+FEWEST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class Attribution:
     """The groups of faults that explain the findings, likeliest first."""
 
     groups: tuple[Group, ...] = ()
+    #: All that was seen had come to who saw it before: what was found is what is left of an earlier case.
+    echo: bool = False
 
     @property
     def ranked(self) -> tuple[str, ...]:
@@ -90,12 +94,12 @@ def weigh(circumstances: Circumstances) -> Attribution:
     best = max(able.values(), default=0)
     groups = []
     for score in sorted(set(able.values()), reverse=True):
-        if score < best * WORTH_NAMING:
+        if score < max(best * WORTH_NAMING, FEWEST):
             break
         faults = tuple(sorted(fault for fault, reached in able.items() if reached == score))
         said = dict.fromkeys(reason for fault in faults for reason in reasons[fault])
         groups.append(Group(faults=faults, reasons=tuple(said), points=score))
-    return Attribution(groups=tuple(groups))
+    return Attribution(groups=tuple(groups), echo=circumstances.echo)
 
 
 def attributed(findings: Sequence[Finding], attribution: Attribution) -> tuple[Finding, ...]:

@@ -40,6 +40,7 @@ class Circumstances:
         crossed: those were asked at another backend than was listened to, all of them and no others.
         others_died: somebody else's connection died or stalled while those who lost something were connected; or
             (``own_died``) an earlier one of their own.
+        echo: all that was seen had come to who saw it before the window.
         collided: the target gave one and the same run id to several users.
         backends: how many are named in the history, 0 where none is.
     """
@@ -58,6 +59,7 @@ class Circumstances:
     crafted: bool = False
     misplaced: bool = False
     collided: bool = False
+    echo: bool = False
     one_owner: bool = False
     first_owner: bool = False
     kinds: frozenset[tuple[str, str]] = frozenset()
@@ -118,7 +120,7 @@ def measure(
         seen
         for seen in data
         if not seen.attempted
-        or ((seen.pushed or seen.surface != "websocket") and (seen.recipient, seen.action) in ways)
+        or ((seen.pushed or seen.inferred or seen.surface != "websocket") and (seen.recipient, seen.action) in ways)
     )
     owners = {seen.owner for seen in (*data, *labels)}
     first = min(watcher.arrival, key=lambda user: watcher.arrival[user], default="")
@@ -139,6 +141,7 @@ def measure(
         crafted=bool(pairs) and pairs <= _crafted(watcher),
         misplaced=watcher.misplaced,
         collided=watcher.collided,
+        echo=bool(sightings) and all(seen.index < window.start for seen in sightings),
         one_owner=len(owners) == 1,
         first_owner=owners == {first},
         kinds=frozenset((found.checker, found.kind) for found in findings),
@@ -148,7 +151,7 @@ def measure(
         rivalled=0 < losses.silent == losses.rivalled,
         crossed=0 < losses.silent == losses.crossed < losses.asked,
         backends=len(losses.backends),
-        others_died=losses.others_died if losses.silent else bool(losses.bad) and not lost_by <= losses.bad,
+        others_died=losses.others_died if losses.silent else losses.harmed_others(lost_by),
         own_died=0 < losses.silent == losses.orphaned,
         slowed=frozenset(losses.slowed),
     )

@@ -62,6 +62,16 @@ def _cached(c: C) -> bool:
     return most and c.all(lambda seen: seen.surface in ("rest", "auth")) and not c.crowded
 
 
+def _left_over(c: C) -> bool:
+    """What looks cached may be what others' settings on a pooled connection show: of several, in the order of use."""
+    several = len({seen.owner for seen in c.sightings}) > 1
+    return _cached(c) and several and c.any(lambda seen: seen.previous and not seen.pushed)
+
+
+def _since_cancel(c: C) -> bool:
+    return _cached(c) and c.all(lambda seen: seen.after_cancel)
+
+
 def _completion(c: C) -> bool:
     return _mixed(c) and c.repeated and c.equal_prompts and c.one_owner
 
@@ -189,6 +199,8 @@ WHO_SEES_IT = (
 
 WHAT_IS_SEEN = (
     clue("only the first requester's answer, given again as it was", _cached, K1=5, K3=5),
+    clue("or what a pooled connection was left with", _left_over, P1=5),
+    clue("only since requests were hung up on", _since_cancel, P3=7, K1=-4, K3=-4, P1=-4),
     clue("nobody needs an account", lambda c: _cached(c) and c.any(lambda s: s.recipient == "anonymous"), K3=3),
     clue("only the first asker's completion, for the same prompt", _completion, G5=8, G1=-2, G3=-2, W1=-4),
     clue("foreign content inside one's own run", lambda c: _mixed(c) and not _tools(c), G1=4, G3=4, W1=-4, X1=-2),
@@ -258,7 +270,7 @@ WITH_LOSSES = (
     clue("whole runs are lost, and nothing of those that arrive", _whole, F4=2, W3=1, W13=1, W8=-1),
     clue("events come of a run that nobody asked for", lambda c: c.has("C3", "unexpected"), W6=4, W1=1),
     clue("a run ends twice, or goes on after its end",
-         lambda c: c.has("C4", "second end", "event after the end") and not c.has("C3"), G2=2, G4=2),
+         lambda c: c.has("C4", "second end", "event after the end") and not c.has("C3"), G2=3, G4=3),
     clue("events arrive again", lambda c: c.has("C3", "duplicate"), W9=6),
     clue("events of one run overtake each other", lambda c: c.has("C3", "reordered"), W10=6),
     clue("a run ends that its user did not cancel", lambda c: c.has("C4", "cancelled by nobody"), G4=8),

@@ -14,11 +14,12 @@ _ENDS = ("kill", "freeze", "die", "dying", "cut")
 
 @dataclass(frozen=True, kw_only=True)
 class _Connection:
-    """Where a connection goes, when it was opened, and whether another one of its user's to that place was open."""
+    """Where a connection goes, when it was opened, and which others were stalled at that moment."""
 
     user: str
     backend: str
     since: int
+    beside: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -61,6 +62,10 @@ class Losses:
         """Whether most of what is lost was lost after another user's connection had died or stalled."""
         return self.bereaved * 2 > self.silent
 
+    def harmed_others(self, lost_by: set[str]) -> bool:
+        """Whether connections died, and somebody lost something whose own was left alone."""
+        return bool(self.bad) and not lost_by <= self.bad | self.slowed
+
     def feed(self, operation: Operation) -> None:
         """Take in the next operation."""
         action = operation.action
@@ -80,7 +85,12 @@ class Losses:
                 self._unanswered(operation, operation.connection or "")
 
     def _connected(self, operation: Operation, name: str) -> None:
-        here = _Connection(user=operation.user or "", backend=operation.backend or "", since=operation.index)
+        here = _Connection(
+            user=operation.user or "",
+            backend=operation.backend or "",
+            since=operation.index,
+            beside=frozenset(self._stalled),
+        )
         others = self._open[here.user, here.backend]
         if others:
             self._rivals |= {*others, name}
@@ -119,10 +129,7 @@ class Losses:
         struck = [
             (other, self._connections[other].user if other in self._connections else other.partition("/")[0])
             for other, when in self._struck.items()
-            if when > here.since or other in self._stalled or other in self._rivals_of(name, here)
+            if when > here.since or other in here.beside
         ]
         self.bereaved += any(user != here.user for _, user in struck)
         self.orphaned += any(user == here.user for _, user in struck)
-
-    def _rivals_of(self, name: str, here: _Connection) -> set[str]:
-        return self._open[here.user, here.backend] - {name}

@@ -42,7 +42,9 @@ class Sighting:
         same_connection: likewise, on the very same connection.
         large, cancelled: that request before had a large body, or was cancelled.
         unasked: it came on a fresh connection before its user had sent anything there, while the owner was idle.
-        attempted: it answers an act that names another user's id, or was sent with one (``pushed``).
+        attempted: it answers an act that names another user's id, or was sent with one (``pushed``), or
+            comes after the recipient had named one (``inferred``).
+        after_cancel: a request had been hung up on, at some time before.
         created: it came in the answer to making something.
         last_writer: the owner, or the recipient, was the last of all users to begin something.
     """
@@ -65,6 +67,8 @@ class Sighting:
     unasked: bool = False
     attempted: str = ""
     pushed: bool = False
+    inferred: bool = False
+    after_cancel: bool = False
     created: bool = False
     last_writer: bool = False
     texts: tuple[int, ...] = ()
@@ -112,6 +116,9 @@ class Watcher:
         self._quoted: set[tuple[str, str]] = set()
         #: Secrets that were sent in acts that name another user's id: secret → attempt.
         self._pushed: dict[str, str] = {}
+        #: User → those whose ids they have named.
+        self._reached: dict[str, set[str]] = defaultdict(set)
+        self._abandoned = False
         self._open: dict[int, Operation] = {}
         self._active: dict[str, set[int]] = defaultdict(set)
         self._ended: dict[str, int] = {}
@@ -175,11 +182,14 @@ class Watcher:
                 self._search.add(Canary(token=token, user=operation.user, field="", surface=""))
         elif operation.action == actions.DISTURB:
             what, target = str(operation.detail.get("what", "")), str(operation.detail.get("target", ""))
-            self._cancelled |= "cancel" in what or ("cut" in what and "/ws" not in target)
+            hung_up = "cancel" in what or ("cut" in what and "/ws" not in target)
+            self._cancelled, self._abandoned = self._cancelled or hung_up, self._abandoned or hung_up
 
     def _begin(self, call: Operation) -> None:
         user = call.user or ""
         self._open[call.index] = call
+        if "attempt" in call.detail and isinstance(call.detail.get("owner"), str):
+            self._reached[user].add(call.detail["owner"])
         text = call.payload
         for sighting in self._search.find(f"{text} {call.detail.get('path', '')} {call.detail.get('query', '')}"):
             if sighting.canary is not None:
@@ -224,6 +234,7 @@ class Watcher:
             large = len(call.payload) > LARGE or _size(call) > LARGE
             before = _Before(user=user, large=large, cancelled=done.type == "info" or self._cancelled)
             self._cancelled = False
+            self._abandoned |= done.type == "info"
             self._slots[(call.surface, call.backend or "")] = before
             self._lines[call.connection or ""] = before
             if done.type == "ok" and (secrets := self._secrets(done.payload)):
@@ -299,6 +310,9 @@ class Watcher:
         connection = seen.connection or ""
         attempted = str(call.detail.get("attempt", "")) if call is not None else self._attempting.get(connection, "")
         pushed = not attempted and secret in self._pushed
+        inferred = not attempted and not pushed and owner in self._reached[recipient]
+        if not attempted:
+            attempted = self._pushed.get(secret) or ("an id of the owner's, shortly before" if inferred else "")
         return Sighting(
             index=seen.index,
             owner=owner,
@@ -316,8 +330,10 @@ class Watcher:
             large=before is not None and before.large,
             cancelled=before is not None and before.cancelled,
             unasked=connection in self._fresh and not self._active[owner] and call is None,
-            attempted=attempted or self._pushed.get(secret, ""),
+            attempted=attempted,
             pushed=pushed,
+            inferred=inferred,
+            after_cancel=self._abandoned,
             created=call is not None and call.action.startswith("POST ") and "run_id" not in seen.ids,
             last_writer=self._last_begun in (owner, recipient),
             texts=tuple(_telling_texts(seen)) if frame is not None and name == "canary" else (),

@@ -17,6 +17,8 @@ VERDICT_MIME = "application/vnd.netra-probe.verdict+json"
 #: What findings of hygiene stand under: they are no leaks, and leave the verdict as it is.
 HYGIENE = "Hygiene — objections beside the verdict, not leaks:"
 
+ECHO = "all of this had come to those who see it before this case: look for the cause in an earlier one"
+
 
 class View:
     """Something to look at; ``text`` is what it says, and all that it says."""
@@ -54,6 +56,7 @@ class CaseView(View):
         for number, finding in enumerate(found for found in result.findings if not found.is_leak):
             lines += ["", *([f"  {HYGIENE}"] if number == 0 else []), *self._finding(finding)]
         lines += [f"      looks like {group}" for group in result.looks_like]
+        lines += [f"      {ECHO}"] * result.echo
         for judgement in result.judgements:
             lines += [f"      doubt ({judgement.checker}): {doubt}" for doubt in judgement.doubts]
         return "\n".join(lines)
@@ -83,6 +86,7 @@ class CaseView(View):
                 f'<pre style="margin:0 0 0 12px;white-space:pre-wrap;font-size:12px">{body}</pre>'
             )
         parts += [f"<p>looks like {html.escape(group)}</p>" for group in result.looks_like]
+        parts += [f"<p>{ECHO}</p>"] * result.echo
         for judgement in result.judgements:
             parts += [f"<p>doubt ({judgement.checker}): {html.escape(doubt)}</p>" for doubt in judgement.doubts]
         return "".join(parts)

@@ -7,7 +7,9 @@ from netra_probe.checkers.circumstances import Circumstances
 from netra_probe.checkers.sightings import Sighting
 
 
-def handed_on(owner: str, recipient: str, *, cancelled: bool, previous: bool = True) -> Sighting:
+def handed_on(
+    owner: str, recipient: str, *, cancelled: bool, previous: bool = True, after_cancel: bool = True
+) -> Sighting:
     """A list of the owner's that they had read before, in the answer to the recipient's request after theirs."""
     return Sighting(
         index=1,
@@ -19,6 +21,7 @@ def handed_on(owner: str, recipient: str, *, cancelled: bool, previous: bool = T
         copied=True,
         previous=previous,
         cancelled=cancelled,
+        after_cancel=after_cancel,
     )
 
 
@@ -34,7 +37,7 @@ def test_answers_that_move_on_from_user_to_user_after_a_cancel_are_those_of_a_po
 
 def test_the_first_ones_answer_for_everybody_is_still_that_of_a_cache() -> None:
     kept = (
-        handed_on("alice", "bob", cancelled=True),
+        handed_on("alice", "bob", cancelled=False, after_cancel=False),
         handed_on("alice", "carol", cancelled=False, previous=False),
     )
     assert first_group(*kept, one_owner=True) == "K1 or K3"
