@@ -23,6 +23,7 @@ from netra_probe.display.evidence import EventTable, LeakMatrix
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import CaseView, ScenarioView
 from netra_probe.errors import ParameterError, TargetError
+from netra_probe.generators import GENERATORS
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import Recorder
@@ -69,6 +70,8 @@ class Investigation:
         pace = Pace(rate=target.rate, most=target.most, shared=shared_file())
         self.wire: Wire = wire or LiveWire(target, history, timeouts, gate=Gate(target, self.notes, pace))
         self.users: list[User] = []
+        #: The client message that starts a run here.
+        self.generator: str = target.generator or GENERATORS[0]
         self.database: DatabaseClient | None = None
         self.cache: CacheClient | None = None
         self.routes = Routes(auth=frozenset(), backend=frozenset())

@@ -20,6 +20,7 @@ from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
 from netra_probe.clients.replies import Timeouts, Unreachable
 from netra_probe.errors import ParameterError, TargetError, did_you_mean
+from netra_probe.generators import find_generator
 from netra_probe.history import actions
 from netra_probe.history.redaction import SHORTEST
 from netra_probe.history.store import SCHEMA, Recorder
@@ -99,6 +100,7 @@ async def investigate(
         else:
             await sweep(probe)
         probe.users = await probe.recruit(users)
+        probe.generator = await find_generator(probe)
     except BaseException:
         await probe.close()
         raise

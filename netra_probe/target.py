@@ -150,7 +150,7 @@ class Target(_Strict):
     max_requests_per_second: Rate | None = None
     max_requests: Annotated[int, pydantic.Field(ge=1, strict=True)] | None = None
     # What it is
-    generator: Literal["user_message", "chat", "start_agent", "agent_request"] = "user_message"
+    generator: Literal["user_message", "chat", "start_agent", "agent_request"] | None = None
     components: dict[str, str] = {}
     operator_urls: tuple[HttpUrl, ...] = ()
     operator_token: Reference | None = None

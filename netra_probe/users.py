@@ -216,7 +216,7 @@ class User:
             f"{question} [{canary}]",
             nonce=nonce or f"{self.name}-question-{next(self._questions)}",
             thread_id=thread,
-            kind=self._probe.target.generator,
+            kind=self._probe.generator,
             patience=self._probe.patience,
             claims=claims,
             attempt=attempt,

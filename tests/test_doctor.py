@@ -10,7 +10,9 @@ from deployments import lab_with, netra_probe, write_parameters
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from netra_probe import Verdict, investigate
 from netra_probe.batch.notebooks import all_notebooks
+from netra_probe.checkers import automaton, canary, delivery, envelope
 from netra_probe.doctor import Amounts, Report, Status, examine, planned
 from netra_probe.doctor.acts import MEASURED, needs_of
 from netra_probe.doctor.notebooks import read_cases
@@ -36,7 +38,7 @@ async def test_a_healthy_lab_is_ready_and_left_as_it_was() -> None:
     assert "version 1.0.0, clock agrees" in told["auth service"][1]
     assert told["socket at backend 2"][1].startswith("alive, pong 1.")
     assert report.identities == "token"
-    assert report.generators == dict.fromkeys(("user_message", "chat", "start_agent", "agent_request"), "works")
+    assert report.generators == dict.fromkeys(("user_message", "agent_request", "start_agent", "chat"), "works")
     assert set(report.dialect) == {"payload"}
     assert (report.missing, report.costs, report.left) == ((), (), ())
     assert report.made == Amounts(accounts=2, sockets=6, messages=4)
@@ -77,7 +79,7 @@ def _only(report: Report) -> None:
         "start_agent": "acknowledged only",
         "agent_request": "works",
     }
-    assert "agent_request" in lines(report)["runs"][1]
+    assert lines(report)["runs"] == (Status.OK, "`agent_request` starts runs that come to their end")
     costs = {cost.id: (cost.verdict, cost.reason) for cost in report.costs}
     assert costs["S1.10"] == ("not applicable", "the target has no database surface")
     assert report.missing == ("database",)
@@ -97,6 +99,24 @@ async def test_other_deployments_are_told_for_what_they_are(name: str) -> None:
     expect(report)
     assert report.left == ()
     assert report.text().splitlines()[0].startswith(("READY", "NOT READY"))
+
+
+async def test_the_message_that_starts_runs_is_found_out_where_nobody_named_it() -> None:
+    with start_lab(variant=Variant(only_agent_request=True)) as lab:
+        named = as_target(lab).model_copy(update={"generator": "user_message"})
+        report = await examine(BLIND, named)
+        assert report.exit_status == 3
+        assert "`user_message`: acknowledged only; set `generator: agent_request`" in lines(report)["runs"][1]
+        probe = await investigate("C4", users=2, target=as_target(lab), deadline=3)
+        try:
+            assert probe.generator == "agent_request"
+            async with probe.sockets():
+                runs = await probe.together(user.ask("Where do I overspend?") for user in probe.users)
+            case = probe.check("C4.2", canary(), envelope(), delivery(), automaton())
+        finally:
+            cleaned = await probe.close()
+    assert all(runs)
+    assert (case.verdict, cleaned.verdict) == (Verdict.PASS, Verdict.PASS), case.result.reason
 
 
 async def test_in_observe_it_makes_nobody_and_says_what_it_skipped() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -50,6 +51,23 @@ def test_every_committed_file_is_valid(environment: str) -> None:
 def test_production_is_only_looked_at() -> None:
     target = read_target(read_parameters(environment_file("production")).target, where="production")
     assert target.mode == "observe"
+
+
+@pytest.mark.parametrize("environment", ["test", "development", "staging", "production"])
+def test_the_optional_keys_that_the_files_show_are_right(environment: str, tmp_path: Path) -> None:
+    text = environment_file(environment).read_text()
+    shown = [
+        line[3:] for line in text.splitlines() if line.startswith("#   ") and not line.startswith(("#   #", "#     "))
+    ]
+    nested = [line[3:] for line in text.splitlines() if line.startswith("#     ") and not line.startswith("#       ")]
+    here = shown.index(next(line for line in shown if "ownership:" in line)) + 1
+    lines = [*shown[:here], *nested, *shown[here:]]
+    values = yaml.safe_load("\n".join(line.replace("/etc/ssl/netra.pem", __file__) for line in lines))
+    values = {**values, "client_certificate": __file__}
+    if environment == "production":
+        del values["mode"]
+    target = {**read_parameters(environment_file(environment)).target, **values}
+    assert set(read_target(target, where=environment).ownership) == {"people", "drafts"}
 
 
 @pytest.mark.parametrize(

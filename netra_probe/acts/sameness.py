@@ -127,7 +127,7 @@ async def _ask(probe: Investigation, user: User, socket: Socket, question: str, 
         question,
         nonce=nonce,
         thread_id=thread,
-        kind=probe.target.generator,
+        kind=probe.generator,
         patience=probe.patience,
     )
 

@@ -122,12 +122,12 @@ class _Examination:
         self._generators()
 
     def _generators(self) -> None:
-        chosen = self.probe.target.generator
         working = [name for name, how in self.generators.items() if how == "works"]
+        chosen = self.chosen
         if chosen in working:
             self._say("runs", Status.OK, f"`{chosen}` starts runs that come to their end")
         elif working:
-            how = self.generators[chosen]
+            how = self.generators.get(chosen, "untried")
             text = f"`{chosen}`: {how}; set `generator: {working[0]}` in the target's parameters"
             self._say("runs", Status.BROKEN, text)
         else:
@@ -179,6 +179,12 @@ class _Examination:
         self.lines.append(Line(subject=subject, status=status, text=text))
 
     @property
+    def chosen(self) -> str:
+        """The message that a run will use: the one that the parameters name, else the first that works."""
+        named = self.probe.target.generator
+        return named or next((name for name, how in self.generators.items() if how == "works"), "")
+
+    @property
     def _is_broken(self) -> bool:
         return any(line.status is Status.BROKEN for line in self.lines)
 
@@ -189,7 +195,7 @@ class _Examination:
             reached=self.reached,
             people=self.people,
             sockets=self.sockets,
-            runs=self.generators.get(target.generator) == "works",
+            runs=self.generators.get(self.chosen) == "works",
         )
         if left:
             self._say("clean-up", Status.NOTE, f"left {', '.join(left)}")

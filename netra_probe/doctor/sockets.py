@@ -14,14 +14,13 @@ from netra_probe.clients.agent import Patience, Run, ask
 from netra_probe.clients.replies import Answered, Refused
 from netra_probe.clients.websocket import Received, Socket
 from netra_probe.doctor.report import Line, Status
+from netra_probe.generators import GENERATORS
 from netra_probe.history.frames import CRITICAL_EVENTS
 
 if TYPE_CHECKING:
     from netra_probe.investigation import Investigation
     from netra_probe.users import User
 
-#: Client messages that start a run somewhere (netra-wire §5).
-GENERATORS = ("user_message", "chat", "start_agent", "agent_request")
 QUESTION = "Where do I overspend?"
 #: What answers a ping, and a heartbeat.
 _ALIVE = frozenset({"pong", "heartbeat_ack"})
