@@ -11,8 +11,10 @@ from netra_probe.acts.outcome import Outcome, names, needs_answers
 from netra_probe.acts.tabs import (
     QUESTION,
     answered,
+    long_question,
     tab,
     tabs,
+    until_any_run_begins,
     until_run_begins,
 )
 from netra_probe.clients.agent import Run
@@ -144,16 +146,15 @@ async def stop_own_run(
             return Outcome(act="stop", users=(stopper.name,), missing="a connection")
         socket = sockets[stopper.name]
         threads = {user.name: await user.new_thread() for user in (stopper, *bystanders)}
-        mine = probe.start([stopper.ask(QUESTION, socket=socket, thread=threads[stopper.name])])
+        mine = probe.start([stopper.ask(long_question(), socket=socket, thread=threads[stopper.name])])
         begun = await until_run_begins(probe, socket)
         theirs = probe.start(
-            user.ask(QUESTION, socket=sockets[user.name], thread=threads[user.name])
+            user.ask(long_question(), socket=sockets[user.name], thread=threads[user.name])
             for user in bystanders
             if user.name in sockets
         )
-        await asyncio.gather(
-            *(until_run_begins(probe, sockets[user.name]) for user in bystanders if user.name in sockets)
-        )
+        if later := [sockets[user.name] for user in bystanders if user.name in sockets]:
+            await until_any_run_begins(probe, later)
         run = begun.frame.ids.get("run_id", "") if isinstance(begun, Received) else ""
         await _say(probe, socket, "stop_agent", {"thread_id": threads[stopper.name], "run_id": run})
         stopped, others = await mine, await theirs

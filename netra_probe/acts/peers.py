@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from netra_probe import nemesis
 from netra_probe.acts.outcome import Outcome, names, needs_answers
 from netra_probe.acts.resuming import come_back, resume_point
-from netra_probe.acts.tabs import QUESTION, answered, everybody_asks, tab, tabs, until_run_begins
+from netra_probe.acts.tabs import (
+    LONG,
+    QUESTION,
+    answered,
+    everybody_asks,
+    long_question,
+    tab,
+    tabs,
+    until_run_begins,
+)
 from netra_probe.clients.agent import Run
 from netra_probe.clients.websocket import Socket
 
@@ -20,8 +29,6 @@ if TYPE_CHECKING:
 
 #: Bytes that a target can send ahead of a reader who has stopped.
 WINDOW = 2048
-#: Characters of a long question; it goes out in three spellings, and frames over 8192 bytes get lost (netra-wire §4).
-LONG = 2300
 #: So many of them make some hundred thousand bytes of events, which no window holds.
 QUESTIONS = 10
 #: How often the others ask beside a bad peer.
@@ -47,11 +54,11 @@ async def slow_reader(
             return Outcome(act="slow reader", users=(slow.name,), missing="a connection")
         threads = [await slow.new_thread() for _ in range(questions)]
         await link.slow_reader(reading)
-        waiting = probe.start(slow.ask(_long(), socket=reading, thread=thread) for thread in threads)
+        waiting = probe.start(slow.ask(long_question(), socket=reading, thread=thread) for thread in threads)
         await link.reply_held(reading)
         runs: list[Run] = []
         for _ in range(ROUNDS):
-            runs += await everybody_asks(others, quick, _long())
+            runs += await everybody_asks(others, quick, long_question())
         await link.resume(reading)
         late = await waiting
     counts = {"answered": answered(runs), "answered late": answered(late)}
@@ -111,7 +118,7 @@ async def frozen_peer(
             return Outcome(act="frozen peer", users=(victim.name,), missing="a connection")
         threads = [await victim.new_thread() for _ in range(QUESTIONS)]
         sent = link.sent(frozen)
-        waiting = probe.start(victim.ask(_long(), socket=frozen, thread=thread) for thread in threads)
+        waiting = probe.start(victim.ask(long_question(), socket=frozen, thread=thread) for thread in threads)
         # What is asked must get there before nothing does any more.
         await link.request_passed(frozen, beyond=sent + len(threads) * LONG)
         await link.freeze(frozen)
@@ -136,7 +143,3 @@ async def _timed(others: Sequence[User], crowd: Mapping[str, Socket], runs: list
         seconds.append(round(time.monotonic() - begin, 3))
 
     await asyncio.gather(*(one(user) for user in others if user.name in crowd))
-
-
-def _long() -> str:
-    return f"{QUESTION} {'Consider every month by itself. ' * (LONG // 32)}"

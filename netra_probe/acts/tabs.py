@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: What the acts ask, where it does not matter.
 QUESTION = "Where do I overspend?"
+#: Characters of a long question; it goes out in three spellings, and frames over 8192 bytes get lost (netra-wire §4).
+LONG = 2300
 
 
 async def open_tab(user: User, *, backend: int | None = None, query: Mapping[str, str] | None = None) -> Socket | None:
@@ -74,9 +76,23 @@ def answered(runs: Iterable[Run]) -> int:
     return sum(1 for run in runs if run)
 
 
+def long_question() -> str:
+    """A question whose answer takes a while and fills a window."""
+    return f"{QUESTION} {'Consider every month by itself. ' * (LONG // 32)}"
+
+
 async def until_run_begins(probe: Investigation, socket: Socket, *, start: int = 0) -> Received | Silent | Closed:
     """Wait for the first event of a run that comes after position ``start`` of what the socket has received."""
     return await socket.until(lambda frame: bool(frame.run), within=probe.timeouts.run, start=start)
+
+
+async def until_any_run_begins(probe: Investigation, sockets: Iterable[Socket]) -> None:
+    """Wait for the first event of a run on any of these, whichever comes first."""
+    waiting = [asyncio.ensure_future(until_run_begins(probe, socket)) for socket in sockets]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for other in waiting:
+        other.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def until_run_ends(probe: Investigation, socket: Socket, run: str, *, start: int = 0) -> bool:

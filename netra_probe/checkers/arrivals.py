@@ -10,7 +10,7 @@ import msgspec
 
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.runs import ENDS, REPORT, STARTED
-from netra_probe.history.frames import Frame
+from netra_probe.history.frames import Frame, Stamp
 
 #: Events that a run has once, so that an equal copy is a second delivery even without a mark of its own.
 ONCE = ENDS | {STARTED, REPORT}
@@ -43,6 +43,8 @@ class Run(msgspec.Struct, gc=False):
     thread: str
     first: int
     ended: int = -1
+    #: When the first event was produced, by its own word.
+    produced: Stamp = None
     streams: dict[str | None, Stream] = {}
     #: Whether the numbers of the events were not simply one after the other.
     irregular: bool = False

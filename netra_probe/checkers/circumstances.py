@@ -15,7 +15,7 @@ from netra_probe.verdict import Finding
 #: The share of sightings that counts as nearly all.
 NEARLY = 0.9
 #: Kinds by which C3 and C4 say that something did not arrive.
-_LOSSES = frozenset(("lost", "cut short", "gap", "never ended", "tool without end"))
+_LOSSES = frozenset(("lost", "held back", "cut short", "gap", "never ended", "tool without end"))
 
 
 @dataclass(frozen=True, kw_only=True)

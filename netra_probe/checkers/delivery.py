@@ -10,6 +10,7 @@ from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.roster import times, witness
 from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, STARTED, Ask, Asks, Claims
+from netra_probe.checkers.withheld import held_back
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
@@ -58,6 +59,7 @@ class DeliveryChecker(Checker):
 _SUMMARIES = {
     "lost": "a run that {recipient} asked for was lost",
     "cut short": "a run of {recipient} broke off",
+    "held back": "a run that {recipient} asked for was kept from the connection that asked",
     "gap": "a run of {recipient} arrived with events missing",
     "duplicate": "{recipient} received an event of a run again",
     "reordered": "{recipient} received events of a run out of order",
@@ -123,7 +125,7 @@ class DeliveryPass(Pass):
             return
         run = self._runs.get((user, id))
         if run is None:
-            run = self._runs[user, id] = Run(user, id, ids.get("thread_id", ""), index)
+            run = self._runs[user, id] = Run(user, id, ids.get("thread_id", ""), index, produced=frame.timestamp)
         stream = run.streams.get(connection)
         if stream is None:
             stream = run.streams[connection] = Stream(index)
@@ -284,6 +286,15 @@ class DeliveryPass(Pass):
                 run = self._unclaimed_run(ask)
             if run is None or run.ended < 0:
                 self._missed(ask, run)
+            elif (alive := held_back(ask, run, self.last_frames)) is not None:
+                explanation = (
+                    f"Let a = #{ask.index} be a question of {ask.user}, given up at #{ask.done}, and r = #{run.first} "
+                    f"the first event of its run, which came on another connection. By the platform's own clock r was "
+                    f"produced before #{alive}, which shows the connection of a alive: r was owed there, and a "
+                    "connection delivers in order: a contradiction."
+                )
+                shown = witness(ask.index, ask.done, alive, run.first)
+                self._fault("held back", ask.user, ask.done, shown, explanation)
 
     def _unclaimed_run(self, ask: Ask) -> Run | None:
         """A run that no question is known to have started and that this one may have (in its thread, if known)."""

@@ -15,6 +15,8 @@ import msgspec
 from netra_probe.history.operation import Operation
 
 Json: TypeAlias = dict[str, Any]
+#: When something was produced, as producers say it: ISO text, or a number of seconds or milliseconds.
+Stamp: TypeAlias = str | float | None
 
 #: One run in order; a thinking, tool or partial event may repeat, tool events come in pairs.
 RUN_EVENTS = (
@@ -100,7 +102,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     ids: dict[str, str]
     text: str | bytes = ""
     sequence: int | None = None
-    timestamp: str | float | None = None
+    timestamp: Stamp = None
     _root: _Root = _Root()
     _body: _Body = _Body()
 
