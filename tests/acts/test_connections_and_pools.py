@@ -209,8 +209,10 @@ async def test_who_may_only_look_sends_nothing_that_disturbs(healthy: Investigat
     try:
         before = len(probe.history)
         for act in ("late close", "claims", "foreign thread", "cancel", "half done", "churn", "foreign stop"):
-            with pytest.raises(Exception, match="not allowed in mode probe; set `mode: attack` and `authorised_by`"):
-                await ACTS[act][0](probe)
+            outcome = await ACTS[act][0](probe)
+            assert not outcome
+            assert outcome.missing.startswith("mode probe: ")
+            assert outcome.missing.endswith(" needs mode attack")
         assert [op for op in list(probe.history)[before:] if op.action != actions.GAUGE] == []
     finally:
         probe.target = healthy.target
