@@ -147,13 +147,13 @@ async def stop_own_run(
         socket = sockets[stopper.name]
         threads = {user.name: await user.new_thread() for user in (stopper, *bystanders)}
         mine = probe.start([stopper.ask(long_question(), socket=socket, thread=threads[stopper.name])])
-        begun = await until_run_begins(probe, socket)
+        begun = await until_run_begins(probe, socket, thread=threads[stopper.name])
         theirs = probe.start(
             user.ask(long_question(), socket=sockets[user.name], thread=threads[user.name])
             for user in bystanders
             if user.name in sockets
         )
-        if later := [sockets[user.name] for user in bystanders if user.name in sockets]:
+        if later := {sockets[user.name]: threads[user.name] for user in bystanders if user.name in sockets}:
             await until_any_run_begins(probe, later)
         run = begun.frame.ids.get("run_id", "") if isinstance(begun, Received) else ""
         await _say(probe, socket, "stop_agent", {"thread_id": threads[stopper.name], "run_id": run})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netra_probe import nemesis
@@ -151,7 +151,6 @@ async def churn(
     stream = offered(probe, "POST", STREAM) if streams else ""
     connected = 0
     runs: list[Run] = []
-    cut: list[tuple[Run, Mapping[str, str]]] = []
     await _rush(probe, users)
     for cycle in range(-1, cycles):
         clients = {user.name: backend_client(probe, user, backend) for user in users}
@@ -164,11 +163,10 @@ async def churn(
             if stream:
                 await http.abandon("POST", stream, after=0.03, json={"request": QUESTION, "message": QUESTION})
         if not probe.patience.is_hopeless:
-            runs += await _cut_one_run(probe, users, backend, cut)
+            runs += await _cut_one_run(probe, users, backend)
         await _close(clients)
         if cycle >= 0:
             await probe.gauge(cycle)
-    await asyncio.gather(*(come_back(probe, users[0], run, point, backend=backend) for run, point in cut))
     return Outcome(
         act="churn", users=names(users), counts={"cycles": cycles, "connected": connected, "answered": answered(runs)}
     )
@@ -214,21 +212,25 @@ async def _rush(probe: Investigation, users: Sequence[User]) -> None:
         await _close(clients)
 
 
-async def _cut_one_run(
-    probe: Investigation, users: Sequence[User], backend: int, cut: list[tuple[Run, Mapping[str, str]]]
-) -> list[Run]:
-    """Everybody asks and the first one is cut off in the middle, which is added to ``cut``. The others' runs."""
+async def _cut_one_run(probe: Investigation, users: Sequence[User], backend: int) -> list[Run]:
+    """Everybody asks; the first one is cut off in the middle, and comes back for the rest. The others' runs."""
     first = users[0]
     async with tabs(users, backend=backend) as sockets:
-        asking = probe.start(user.ask(QUESTION, socket=sockets[user.name]) for user in users if user.name in sockets)
-        if first.name not in sockets:
+        dying = sockets.get(first.name)
+        thread = await first.new_thread() if dying is not None else ""
+        asking = probe.start(
+            user.ask(QUESTION, socket=sockets[user.name], thread=thread if user is first and thread else None)
+            for user in users
+            if user.name in sockets
+        )
+        if dying is None:
             return await asking
-        dying = sockets[first.name]
-        await until_run_begins(probe, dying)
+        # Not the end of some earlier run: this one has to be in its middle.
+        await until_run_begins(probe, dying, thread=thread)
         await _abort(probe, first, dying.name)
         await dying.abort()
         run, *others = await asking
-    cut.append((run, resume_point(dying)))
+    await come_back(probe, first, run, resume_point(dying), backend=backend)
     return others
 
 

@@ -81,14 +81,22 @@ def long_question() -> str:
     return f"{QUESTION} {'Consider every month by itself. ' * (LONG // 32)}"
 
 
-async def until_run_begins(probe: Investigation, socket: Socket, *, start: int = 0) -> Received | Silent | Closed:
-    """Wait for the first event of a run that comes after position ``start`` of what the socket has received."""
-    return await socket.until(lambda frame: bool(frame.run), within=probe.timeouts.run, start=start)
+async def until_run_begins(
+    probe: Investigation, socket: Socket, *, start: int = 0, thread: str = ""
+) -> Received | Silent | Closed:
+    """Wait for the first event of a run (in this thread) after position ``start`` of what the socket has received."""
+
+    def begins(frame: Frame) -> bool:
+        return bool(frame.run) and (not thread or frame.ids.get("thread_id", thread) == thread)
+
+    return await socket.until(begins, within=probe.timeouts.run, start=start)
 
 
-async def until_any_run_begins(probe: Investigation, sockets: Iterable[Socket]) -> None:
-    """Wait for the first event of a run on any of these, whichever comes first."""
-    waiting = [asyncio.ensure_future(until_run_begins(probe, socket)) for socket in sockets]
+async def until_any_run_begins(probe: Investigation, threads: Mapping[Socket, str]) -> None:
+    """Wait for the first event of a run on any of these sockets in the thread beside it, whichever comes first."""
+    waiting = [
+        asyncio.ensure_future(until_run_begins(probe, socket, thread=thread)) for socket, thread in threads.items()
+    ]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for other in waiting:
         other.cancel()
