@@ -1,6 +1,7 @@
 """The doctor: what is alive, what is spoken, what it costs, and what a run would do."""
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ def lines(report: Report) -> dict[str, tuple[Status, str]]:
 
 
 async def test_a_healthy_lab_is_ready_and_left_as_it_was() -> None:
-    before = {entry.email for entry in Ledger().entries()}
     report = await examine(BLIND, find_or_start())
     assert (report.ready, report.exit_status, report.headline) == (True, 0, "READY")
     assert {line.status for line in report.lines} == {Status.OK}
@@ -42,7 +42,8 @@ async def test_a_healthy_lab_is_ready_and_left_as_it_was() -> None:
     assert set(report.dialect) == {"payload"}
     assert (report.missing, report.costs, report.left) == ((), (), ())
     assert report.made == Amounts(accounts=2, sockets=6, messages=4)
-    assert {entry.email for entry in Ledger().entries()} == before
+    mine = {entry.email for entry in Ledger().entries() if entry.pid == os.getpid()}
+    assert not mine & {entry.email for entry in Ledger().entries() if entry.auth_url == find_or_start().auth_url}
 
 
 VARIANTS: dict[str, tuple[Variant, Callable[[Report], object]]] = {
@@ -205,7 +206,8 @@ def test_a_run_does_what_it_was_said_to_do(tmp_path: Path) -> None:
     path, run = write_parameters(tmp_path, users=2), tmp_path / "run"
     assert netra_probe("run", "C4", "--parameters", str(path), "--output", str(run)).returncode == 0
     (notebook,) = (notebook for notebook in all_notebooks() if notebook.id == "C4")
-    said = planned(Parameters(environment="blind", users=2, rounds=1), find_or_start(), [notebook])
+    target = find_or_start().model_copy(update={"generator": None})
+    said = planned(Parameters(environment="blind", users=2, rounds=1), target, [notebook])
     done = [operation for operation in History.open(run / "history" / "C4.jsonl.gz") if operation.type == "invoke"]
     assert said.accounts == sum(operation.action == "POST /auth/register" for operation in done)
     assert said.messages == sum(operation.action == actions.ASK for operation in done)

@@ -40,7 +40,11 @@ def own_amounts(target: Target) -> Amounts:
 
 def planned(parameters: Parameters, target: Target, notebooks: Sequence[Notebook]) -> Amounts:
     """What a run of these notebooks would make and try, read off them."""
-    return Amounts() if target.mode is Mode.OBSERVE else total(cases_of(parameters, notebooks))
+    if target.mode is Mode.OBSERVE:
+        return Amounts()
+    # Where nobody has said which message starts a run, each notebook finds it out with a greeting.
+    greetings = Amounts(sockets=1, messages=1) * (len(notebooks) if target.generator is None else 0)
+    return total(cases_of(parameters, notebooks)) + greetings
 
 
 def cases_of(parameters: Parameters, notebooks: Sequence[Notebook]) -> list[Case]:
