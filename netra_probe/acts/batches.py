@@ -25,8 +25,9 @@ SPEND = "/api/spend"
 #: Records of one batch, and undisturbed batches: enough to be in the middle of, few enough to be listed on one page.
 RECORDS = 90
 BATCHES = 2
-#: When to hang up, as shares of what an undisturbed batch takes from its sending to its answer.
-SHARES = (0.35, 0.5, 0.25, 0.6, 0.4, 0.7, 0.3, 0.45, 0.55, 0.8)
+#: How often to hang up; and when at first, as a share of what an undisturbed batch takes from sending to answer. A
+#: batch that was committed all the same was hung up on too late, one that left nothing perhaps too early.
+TRIES, SHARE, SOONER, LATER = 12, 0.45, 0.75, 1.2
 
 
 @dataclass(kw_only=True)
@@ -42,7 +43,7 @@ class _Books:
 
 
 async def half_done(
-    probe: Investigation, users: Sequence[User] = (), *, shares: Sequence[float] = SHARES, backend: int = 0
+    probe: Investigation, users: Sequence[User] = (), *, tries: int = TRIES, backend: int = 0
 ) -> Outcome:
     """Hang up in the middle of writes of many rows, and let everybody look at their own rows after each of them.
 
@@ -65,15 +66,19 @@ async def half_done(
         if len(took) < BATCHES or not whole:
             return Outcome(act="half-done writes", users=names(users), missing="a list of all rows that were written")
         await asyncio.gather(*(_look(probe, book, room) for book in (control, *books)))
-        for number, share in enumerate(shares):
+        share = SHARE
+        for number in range(tries):
             free = [book for book in books if book.rows + RECORDS <= room]
             if not free:
                 break
-            await _batch(probe, free[number % len(free)], share * min(took))
+            chosen = free[number % len(free)]
+            before = chosen.rows
+            await _batch(probe, chosen, share * min(took))
             # The first to look may borrow what was left open, and the next ones see what became of it.
             for book in (control, *books):
                 await _look(probe, book, room)
             await asyncio.gather(*(_look(probe, book, room) for book in books))
+            share *= SOONER if chosen.rows > before else LATER
     finally:
         await asyncio.gather(*(book.client.http.close() for book in (control, *books)))
     return Outcome(act="half-done writes", users=names(users), counts={"committed": len(took)})
