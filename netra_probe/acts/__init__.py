@@ -43,13 +43,17 @@ from netra_probe.acts.hygiene_sessions import (
     provoke_refusals,
 )
 from netra_probe.acts.hygiene_sockets import try_handshakes, try_sizes
+from netra_probe.acts.identities import introduce, make_contexts
 from netra_probe.acts.lifecycle import disable, let_expire, log_out
 from netra_probe.acts.oauth import log_in_through
+from netra_probe.acts.offers import backend_client
 from netra_probe.acts.peers import frozen_peer, killed_peer, slow_reader
 from netra_probe.acts.pools import borrow_in_turn, cancel_and_volley, churn, cut_replies, saturate
+from netra_probe.acts.reach import within_reach
 from netra_probe.acts.references import refer_to_foreign
 from netra_probe.acts.refreshing import refresh_together
 from netra_probe.acts.sameness import ask_alike, follow_on, use_one_label
+from netra_probe.acts.sessions import come_and_go
 from netra_probe.acts.shared_lines import share_a_line
 from netra_probe.acts.tokens import forge, sneak_in, take_turns
 from netra_probe.acts.transactions import append_together, spend_together
@@ -61,12 +65,14 @@ __all__ = [
     "ask_alike",
     "ask_health",
     "ask_with_query",
+    "backend_client",
     "borrow_in_turn",
     "bring_back_refresh_token",
     "burst",
     "cancel_and_volley",
     "churn",
     "claim_identity",
+    "come_and_go",
     "compare_logins",
     "compare_refusals",
     "cut_and_resume",
@@ -81,12 +87,14 @@ __all__ = [
     "guess_passwords",
     "half_done",
     "inspect_tokens",
+    "introduce",
     "killed_peer",
     "late_close",
     "leave_and_join",
     "let_expire",
     "log_in_through",
     "log_out",
+    "make_contexts",
     "provoke_refusals",
     "read_as_neighbour",
     "read_in_turns",
@@ -108,6 +116,7 @@ __all__ = [
     "two_tabs",
     "use_one_label",
     "use_up_quota",
+    "within_reach",
 ]
 
 # What a target's mode does not allow is an outcome, and no exception in a notebook.

@@ -38,7 +38,7 @@ LONGEST_WAIT = 30
 
 
 @dataclass(kw_only=True)
-class _Held:
+class Held:
     """One credential, with what was opened with it."""
 
     user: User
@@ -60,13 +60,13 @@ async def log_out(probe: Investigation, user: User) -> Outcome:
     if session is None or session.access is None:
         return Outcome(act="log_out", users=(user.name,), missing="a further session")
     try:
-        held = await _hold(probe, found, user, token=session.access, name=session.credential or user.name)
+        held = await hold(probe, found, user, token=session.access, name=session.credential or user.name)
         if not await session.logout():
-            await _release(held)
+            await release(held)
             return Outcome(act="log_out", users=(user.name,), missing="POST /auth/logout")
         await probe.wire.pause(GRACE)
         await _refresh_after(session, held)
-        return await _afterwards(probe, found, held, act="log_out", how="logout")
+        return await afterwards(probe, found, held, act="log_out", how="logout")
     finally:
         await session.http.close()
 
@@ -82,11 +82,11 @@ async def let_expire(probe: Investigation, user: User) -> Outcome:
     token, over = await _short_lived(probe, found, user)
     if token is None:
         return Outcome(act="let_expire", users=(user.name,), missing="a token that expires soon")
-    held = await _hold(probe, found, user, token=token, name=f"{user.name}-short")
+    held = await hold(probe, found, user, token=token, name=f"{user.name}-short")
     await probe.wire.pause(over - time.monotonic())
     probe.history.observe("expire", user=user.name, detail={"credential": held.name})
     await probe.wire.pause(GRACE)
-    return await _afterwards(probe, found, held, act="let_expire", how="expiry")
+    return await afterwards(probe, found, held, act="let_expire", how="expiry")
 
 
 async def disable(probe: Investigation) -> Outcome:
@@ -101,16 +101,16 @@ async def disable(probe: Investigation) -> Outcome:
         return Outcome(act="disable", users=(), missing="a way for services to disable an account")
     (user,) = await probe.recruit(1)
     assert user.auth.access is not None
-    held = await _hold(probe, found, user, token=user.auth.access, name=user.auth.credential or user.name)
+    held = await hold(probe, found, user, token=user.auth.access, name=user.auth.credential or user.name)
     http = probe.wire.http(probe.target.auth_url, surface="auth")
     try:
         route = "/auth/users/{user_id}/disable"
         if not await http.request("POST", route, path={"user_id": user.id}, headers=headers, anonymous=True):
-            await _release(held)
+            await release(held)
             return Outcome(act="disable", users=(user.name,), missing="a way for services to disable an account")
         probe.history.observe("disable", user=user.name)
         await probe.wire.pause(GRACE)
-        outcome = await _afterwards(probe, found, held, act="disable", how="disabling", events=False)
+        outcome = await afterwards(probe, found, held, act="disable", how="disabling", events=False)
         route = "/auth/users/{user_id}/enable"
         await http.request("POST", route, path={"user_id": user.id}, headers=headers, anonymous=True)
         await user.login()
@@ -119,20 +119,22 @@ async def disable(probe: Investigation) -> Outcome:
         await http.close()
 
 
-async def _hold(probe: Investigation, found: Survey, user: User, *, token: Secret, name: str) -> _Held:
+async def hold(
+    probe: Investigation, found: Survey, user: User, *, token: Secret, name: str, with_sockets: bool = True
+) -> Held:
     """Show that a credential works at every door, and open a socket with it at every backend."""
     mark = {"credential": name}
     for door in await _doors(probe, found, user):
         await door.show(user, Forgery(bearer=token), mark)
         await door.close()
     sockets = []
-    for number in range(len(probe.target.backend_urls)):
+    for number in range(len(probe.target.backend_urls) if with_sockets else 0):
         opened = await probe.wire.socket(
             name=user.connection_name(), user=user.name, backend=number, token=token, attempt=mark
         )
         if isinstance(opened, Socket):
             sockets.append(opened)
-    return _Held(user=user, name=name, token=token, sockets=sockets)
+    return Held(user=user, name=name, token=token, sockets=sockets)
 
 
 async def _doors(probe: Investigation, found: Survey, user: User) -> list[Door]:
@@ -140,7 +142,7 @@ async def _doors(probe: Investigation, found: Survey, user: User) -> list[Door]:
     return await open_doors(probe, all_doors(probe, found, surfaces=("auth", "rest")), like=user)
 
 
-async def _refresh_after(session: AuthClient, held: _Held) -> None:
+async def _refresh_after(session: AuthClient, held: Held) -> None:
     """The refresh token of a session that was logged out is worth nothing either."""
     if session.refreshing is None:
         return
@@ -155,8 +157,8 @@ async def _refresh_after(session: AuthClient, held: _Held) -> None:
     held.refused += isinstance(reply, Refused)
 
 
-async def _afterwards(
-    probe: Investigation, found: Survey, held: _Held, *, act: str, how: str, events: bool = True
+async def afterwards(
+    probe: Investigation, found: Survey, held: Held, *, act: str, how: str, events: bool = True
 ) -> Outcome:
     """Use the credential at every door, and see what its sockets still do."""
     mark, user = _mark(held, how), held.user
@@ -175,17 +177,18 @@ async def _afterwards(
                 lambda frame: frame.name == "pong", within=probe.timeouts.pong, start=len(socket.received)
             )
     closed = sum(socket.closed is not None for socket in held.sockets)
-    await _release(held)
+    await release(held)
     counts = {"uses afterwards": held.used, "refused": held.refused, "sockets": len(held.sockets), "closed": closed}
     return Outcome(act=act, users=(user.name,), counts=counts)
 
 
-async def _release(held: _Held) -> None:
+async def release(held: Held) -> None:
+    """Close the sockets that were opened with a credential."""
     for socket in held.sockets:
         await socket.close()
 
 
-def _mark(held: _Held, how: str) -> Mapping[str, Any]:
+def _mark(held: Held, how: str) -> Mapping[str, Any]:
     return {"attempt": f"after {how}", "expect": "refused", "credential": held.name}
 
 

@@ -151,7 +151,7 @@ async def churn(
     stream = offered(probe, "POST", STREAM) if streams else ""
     connected = 0
     runs: list[Run] = []
-    await _rush(probe, users)
+    await rush(probe, users)
     for cycle in range(-1, cycles):
         clients = {user.name: backend_client(probe, user, backend) for user in users}
         for user in users:
@@ -201,14 +201,14 @@ async def _read(client: BackendClient, routes: Sequence[str], thread: str, numbe
     return await client.thread(thread) if choice == len(routes) else await client.http.request("GET", routes[choice])
 
 
-async def _rush(probe: Investigation, users: Sequence[User]) -> None:
+async def rush(probe: Investigation, users: Sequence[User]) -> None:
     """Many requests at once at every backend: pools grow to what they will need, and have no reason to grow later."""
     for number in range(len(probe.target.backend_urls)):
         clients = {user.name: backend_client(probe, user, number) for user in users}
-        rush = [
+        asked = [
             clients[user.name].http.request("GET", READS[0]) for _ in range(-(-RUSH // len(users))) for user in users
         ]
-        await asyncio.gather(*rush)
+        await asyncio.gather(*asked)
         await _close(clients)
 
 

@@ -215,7 +215,7 @@ async def take_turns(
                     token = user.auth.access
                     if token is None:
                         continue
-                    forgery = Forgery(bearer=_with_another_end(token))
+                    forgery = Forgery(bearer=with_another_end(token))
                     seen = await attempt(probe, door, user=user, name="same beginning", forgery=forgery, expect=REFUSED)
                     shown, held = shown + 1, held + (not seen.who)
                     if key is not None and claims(token):
@@ -230,7 +230,7 @@ async def take_turns(
     return _outcome("take_turns", party, doors=len(doors), shown=shown, held=held)
 
 
-def _with_another_end(token: Secret) -> Secret:
+def with_another_end(token: Secret) -> Secret:
     text = token.reveal()
     return Secret(text[:-8] + "".join("A" if character != "A" else "B" for character in text[-8:]))
 

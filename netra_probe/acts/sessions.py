@@ -1,0 +1,65 @@
+"""Sessions that come and go: what a login holds is let go when it ends, cycle after cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netra_probe.acts.lifecycle import GRACE, Held, afterwards, hold
+from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.pools import rush
+from netra_probe.discovery import Survey, survey
+from netra_probe.permission import permit
+from netra_probe.target import Mode
+
+if TYPE_CHECKING:
+    from netra_probe.investigation import Investigation
+    from netra_probe.users import User
+
+#: A slope needs three cycles; one more shows what the first has warmed up.
+CYCLES = 4
+
+
+async def come_and_go(
+    probe: Investigation, users: Sequence[User] = (), *, cycles: int = CYCLES, with_sockets: bool = False
+) -> Outcome:
+    """Log in, say who one is at every door, and log out, cycle after cycle; then try all that was let go.
+
+    >>> await come_and_go(probe, [alice])   # doctest: +SKIP
+    <came and went of alice: sessions 5, uses afterwards 35, refused 35>
+
+    What the target holds on to is measured after each cycle (C10), and after one moment of grace every credential is
+    shown once more everywhere (C7). With sockets, each session opens one at every backend and leaves it to the target
+    to end it. Triggers A6; with sockets also W11 and P4.
+    """
+    permit(probe, Mode.PROBE, "logging out")
+    party = list(users) or probe.users
+    found = await survey(probe)
+    held: list[Held] = []
+    await rush(probe, party)
+    # What a first cycle warms up is not measured; one after the other, no cycle needs more than the one before.
+    for cycle in range(-1, cycles):
+        held += [session for user in party if (session := await _session(probe, found, user, with_sockets))]
+        if cycle >= 0:
+            await probe.gauge(cycle)
+    if not held:
+        return Outcome(act="came and went", users=names(party), missing="sessions that one can begin and end")
+    await probe.wire.pause(GRACE)
+    ended = await probe.together(afterwards(probe, found, one, act="", how="logout", events=False) for one in held)
+    counts = {"sessions": len(held)}
+    for name in ("uses afterwards", "refused", *(("sockets", "closed") if with_sockets else ())):
+        counts[name] = sum(outcome.counts[name] for outcome in ended)
+    return Outcome(act="came and went", users=names(party), counts=counts)
+
+
+async def _session(probe: Investigation, found: Survey, user: User, with_sockets: bool) -> Held | None:
+    """One session from its login to its logout; ``None`` where the target lets nobody begin or end one."""
+    session = await user.another_session()
+    if session is None or session.access is None:
+        return None
+    name = session.credential or user.name
+    try:
+        held = await hold(probe, found, user, token=session.access, name=name, with_sockets=with_sockets)
+        return held if await session.logout() else None
+    finally:
+        await session.http.close()
