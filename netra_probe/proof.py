@@ -7,4 +7,10 @@ run; what stands here was seen in one, and ``netra-probe detect --claimed`` asks
 from __future__ import annotations
 
 #: Case → published faults that turn it red on the lab, the most telling first.
-PROOF: dict[str, tuple[str, ...]] = {}
+PROOF: dict[str, tuple[str, ...]] = {
+    "A1.1": ("A4", "A5", "A1"),
+    "A1.2": ("X2", "X3", "A5", "A4", "A1"),
+    "A1.3": ("A1", "A4", "A5", "A6"),
+    "A1.4": ("A6", "A7"),
+    "A1.5": ("X1", "A5", "A4", "A1"),
+}
