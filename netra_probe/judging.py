@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,6 +44,20 @@ class ScenarioResult:
         if self.cleanup.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
             parts.append(self.cleanup.verdict)
         return Verdict.worst(parts)
+
+    @property
+    def looks_like(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of catalogue faults that explain all red cases together, likeliest first.
+
+        Each case speaks for its groups with the points it has, less for every further group. Cases that only show what
+        is left of earlier ones have no say.
+        """
+        fresh = [case for case in self.cases if not case.echo] or self.cases
+        votes: dict[tuple[str, ...], float] = defaultdict(float)
+        for case in fresh:
+            for position, (group, points) in enumerate(zip(case.looks_like, case.points, strict=True), start=1):
+                votes[tuple(group.partition(":")[0].split(" or "))] += points / position
+        return tuple(group for group, _ in sorted(votes.items(), key=lambda item: -item[1]))
 
     def as_record(self) -> dict[str, Any]:
         """The scenario as ``results.json`` and the verdict MIME type hold it, but for its seconds."""
@@ -102,7 +116,13 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
     steady = bool(marker.detail.get("steady", True))
     shown = steady and not disturbances
     result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances, steady=shown)
-    result = replace(result, looks_like=tuple(map(str, attribution)), echo=attribution.echo, steady=steady)
+    result = replace(
+        result,
+        looks_like=tuple(map(str, attribution)),
+        points=tuple(group.points for group in attribution),
+        echo=attribution.echo,
+        steady=steady,
+    )
     return _bounded(result, marker.detail)
 
 

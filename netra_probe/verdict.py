@@ -111,8 +111,8 @@ class CaseResult:
     """The verdict on one case, with everything that it rests on.
 
     ``looks_like`` names the groups of catalogue faults that would look like the findings, likeliest first, with
-    reasons. ``steady`` says whether the counts are the same in every healthy run, so that they can be shown;
-    ``echo`` that all that was found had come to its recipients before this case.
+    reasons, and ``points`` how much speaks for each. ``steady`` says whether the counts are the same in every healthy
+    run, so that they can be shown; ``echo`` that all that was found had come to its recipients before this case.
     """
 
     id: str
@@ -122,6 +122,7 @@ class CaseResult:
     requirements: tuple[str, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     looks_like: tuple[str, ...] = ()
+    points: tuple[int, ...] = ()
     steady: bool = True
     echo: bool = False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -160,7 +159,7 @@ def trial_of(order: TrialOrder) -> Trial:
             result = judge_history(history)
             here = list(_seen(result, history, elapsed))
             if here and not seen:
-                groups = _groups(result)
+                groups = result.looks_like
             seen += here
             elapsed += result.seconds
     return Trial(
@@ -221,15 +220,3 @@ def _seen(result: ScenarioResult, history: History, elapsed: float) -> Iterator[
                     disturbed=disturbed,
                     people=frozenset({*finding.victims, *finding.recipients}),
                 )
-
-
-def _groups(result: ScenarioResult) -> tuple[tuple[str, ...], ...]:
-    """The attributions of all red cases put together: each case votes for its groups, the first counting most.
-
-    Cases that only show what is left of earlier ones have no vote.
-    """
-    votes: dict[tuple[str, ...], float] = defaultdict(float)
-    for case in result.cases if all(case.echo for case in result.cases) else [c for c in result.cases if not c.echo]:
-        for position, group in enumerate(case.looks_like, start=1):
-            votes[tuple(group.partition(":")[0].split(" or "))] += 1 / position
-    return tuple(group for group, _ in sorted(votes.items(), key=lambda item: -item[1]))

@@ -216,7 +216,7 @@ class AutomatonPass(Pass):
             if len(self._over) > KEPT_RUNS:
                 user, id = self._over.popleft()
                 self._runs.pop((user, id), None)
-        wanted = frame.status.lower() in CANCELLED or frame.name in ("agent_cancelled", "agent_stopped")
+        wanted = _says_cancelled(frame)
         if frame.name == COMPLETED and not wanted and track.tools and not run.scattered:
             _, executing = track.tools[0]
             self._violate(
@@ -323,3 +323,13 @@ class AutomatonPass(Pass):
         last = max(track.last for track in run.tracks.values())
         self._add("never ended", run, [ask.index, run.first, ask.done, alive, last], explanation)
         return True
+
+
+def _says_cancelled(frame: Frame) -> bool:
+    """Whether an end says that somebody wanted it: by its name, its status, or the code of an error."""
+    if frame.name in ("agent_cancelled", "agent_stopped") or frame.status.lower() in CANCELLED:
+        return True
+    if frame.name not in FAILURES:
+        return False
+    body = frame.body
+    return any(str(body.get(name, "")).lower() in CANCELLED for name in ("error_code", "code", "reason"))

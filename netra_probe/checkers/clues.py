@@ -199,14 +199,14 @@ WHO_SEES_IT = (
 
 WHAT_IS_SEEN = (
     clue("only the first requester's answer, given again as it was", _cached, K1=5, K3=5),
-    clue("or what a pooled connection was left with", _left_over, P1=5),
+    clue("or what a pooled connection was left with", _left_over, P1=6),
     clue("only since requests were hung up on", _since_cancel, P3=7, K1=-4, K3=-4, P1=-4),
     clue("nobody needs an account", lambda c: _cached(c) and c.any(lambda s: s.recipient == "anonymous"), K3=3),
     clue("only the first asker's completion, for the same prompt", _completion, G5=8, G1=-2, G3=-2, W1=-4),
     clue("foreign content inside one's own run", lambda c: _mixed(c) and not _tools(c), G1=4, G3=4, W1=-4, X1=-2),
     clue("only results of tools are foreign", lambda c: _mixed(c) and _tools(c) and not c.claimed, G2=6, G6=1),
     clue("what one makes comes with others' data in it", _made, X4=5),
-    clue("work that several others ordered comes to one user", _one_recipient, X3=6, W6=-4),
+    clue("work that several others ordered comes to one user", _one_recipient, X3=9, W6=-4),
     clue("stale data right on connecting", _stale, W6=5, K1=3),
     clue("what comes is frames", lambda c: _stale(c) and c.all(lambda s: s.surface == "websocket"), W6=2),
 )
@@ -268,6 +268,8 @@ WITH_LOSSES = (
     clue("about 1 − 1/n of the runs on n backends are lost", _half, F4=5),
     clue("there is one backend only", lambda c: c.lossy and c.backends == 1, F4=-4),
     clue("whole runs are lost, and nothing of those that arrive", _whole, F4=2, W3=1, W13=1, W8=-1),
+    clue("what was owed to a living connection came when its user connected again",
+         lambda c: c.has("C3", "held back"), W3=6, F4=-2),
     clue("events come of a run that nobody asked for", lambda c: c.has("C3", "unexpected"), W6=4, W1=1),
     clue("a run ends twice, or goes on after its end",
          lambda c: c.has("C4", "second end", "event after the end") and not c.has("C3"), G2=3, G4=3),

@@ -122,7 +122,10 @@ class ScenarioView(View):
     def _tail(self) -> list[str]:
         cleanup = self.result.cleanup
         left = f": left {', '.join(cleanup.left)}" if cleanup.left else ", nothing is left"
-        return [f"clean-up: {cleanup.verdict}{left}", confidence_sentence(self.result.confidence, steady=self._steady)]
+        groups = [" or ".join(group) for group in self.result.looks_like[:3]]
+        together = [f"taken together this looks like: {'; then '.join(groups)}"] if groups else []
+        confidence = confidence_sentence(self.result.confidence, steady=self._steady)
+        return [*together, f"clean-up: {cleanup.verdict}{left}", confidence]
 
     @property
     def _steady(self) -> bool:

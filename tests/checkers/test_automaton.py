@@ -133,6 +133,13 @@ def test_a_cancel_of_another_user() -> None:
     assert kinds(story("start cancel", told=told)) == ["cancelled by nobody"]
 
 
+@pytest.mark.parametrize("name", ["error_code", "code", "reason"])
+def test_an_error_that_says_it_was_a_cancel_is_one(name: str) -> None:
+    told = story("start")
+    told.receive("alice", {"type": "agent_error", "run_id": "run_1", "payload": {"status": "error", name: "CANCELLED"}})
+    assert kinds(told) == ["cancelled by nobody"]
+
+
 def test_a_cancel_by_rest() -> None:
     told = Story("alice")
     told.request("alice", "POST", "/api/agents/run_1/cancel", {}, 202)
