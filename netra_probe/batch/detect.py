@@ -19,7 +19,7 @@ from netra_probe.batch.results import find_history, read_plan, write_json
 from netra_probe.batch.run import Plan, end_with_parent, run
 from netra_probe.history import actions
 from netra_probe.history.store import History
-from netra_probe.judging import ScenarioResult, judge_history
+from netra_probe.judging import ScenarioResult
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.parameters import Parameters
 from netra_probe.verdict import Verdict
@@ -135,6 +135,7 @@ def trial_of(order: TrialOrder) -> Trial:
     begin = time.monotonic()
     variant = VARIANTS[order.variant]
     chosen = variant.conditions if order.fault == HEALTHY else (f"{order.fault}:{order.rate:g}",)
+    judged: dict[str, ScenarioResult] = {}
     with lab.start_lab(faults=chosen, fault_modules=order.modules) as running:
         plan = Plan(
             notebooks=order.notebooks,
@@ -144,7 +145,7 @@ def trial_of(order: TrialOrder) -> Trial:
             variables={LAB_VARIABLE: str(running.state_file)},
         )
         with disturbed(variant.around, running, order.output) as around:
-            directory, results = run(plan)
+            directory, results = run(plan, keep=judged)
         counters = running.status()["faults"]
     if around.done:
         write_json(directory / "surroundings.json", around.done)
@@ -154,9 +155,8 @@ def trial_of(order: TrialOrder) -> Trial:
     groups: tuple[tuple[str, ...], ...] = ()
     elapsed = 0.0
     for scenario in results["scenarios"]:
-        history = find_history(directory, scenario["id"])
-        if history is not None:
-            result = judge_history(history)
+        history, result = find_history(directory, scenario["id"]), judged.get(scenario["id"])
+        if history is not None and result is not None:
             here = list(_seen(result, history, elapsed))
             if here and not seen:
                 groups = result.looks_like

@@ -50,8 +50,8 @@ def find_history(run: Path, scenario: str) -> History | None:
     return None
 
 
-def compute(run: Path) -> dict[str, Any]:
-    """The results of a run, judged from its histories.
+def compute(run: Path, *, keep: dict[str, ScenarioResult] | None = None) -> dict[str, Any]:
+    """The results of a run, judged from its histories; ``keep`` gets the judged scenarios themselves, by id.
 
     A scenario whose notebook did not end, or whose history was cut, is inconclusive with the reason; its cases that
     were never judged are listed as such.
@@ -63,6 +63,8 @@ def compute(run: Path) -> dict[str, Any]:
         scenarios.append(record)
         if result is not None:
             judged.append(result)
+            if keep is not None:
+                keep[record["id"]] = result
     leaks = sum(1 for record in scenarios for case in record["cases"] for finding in case["findings"]
                 if finding["severity"] == "isolation")  # fmt: skip
     confidence = Confidence.of(

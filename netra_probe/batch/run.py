@@ -23,6 +23,7 @@ from netra_probe.batch.execution import Execution, Order, execute
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, compute, write_json
 from netra_probe.errors import ParameterError, TargetError, did_you_mean
+from netra_probe.judging import ScenarioResult
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.pace import RUN_VARIABLE
 from netra_probe.parameters import Parameters, folder
@@ -59,10 +60,15 @@ class Plan:
     variables: dict[str, str] = field(default_factory=dict)
 
 
-def run(plan: Plan, *, tell: Callable[[Execution], None] = lambda execution: None) -> tuple[Path, dict[str, Any]]:
+def run(
+    plan: Plan,
+    *,
+    tell: Callable[[Execution], None] = lambda execution: None,
+    keep: dict[str, ScenarioResult] | None = None,
+) -> tuple[Path, dict[str, Any]]:
     """Execute the plan; returns the run directory and its results.
 
-    Each notebook that ends is told about. Ctrl-C ends the run early and still leaves valid results.
+    Each notebook that ends is told about; ``keep`` gets the judged scenarios, by id. Ctrl-C ends the run early and still leaves valid results.
 
     Raises ParameterError for wrong use, before anything is started or written, and TargetError when the lab cannot
     start.
@@ -100,7 +106,7 @@ def run(plan: Plan, *, tell: Callable[[Execution], None] = lambda execution: Non
         raise TargetError(str(error)) from None
     with uninterrupted():
         _write_plan(directory, name, plan, executions, ended=True, after=after)
-        results = compute(directory)
+        results = compute(directory, keep=keep)
         write_json(directory / RESULTS, results)
     return directory, results
 
