@@ -55,6 +55,7 @@ from netra_probe.acts.refreshing import refresh_together
 from netra_probe.acts.sameness import ask_alike, follow_on, use_one_label
 from netra_probe.acts.sessions import come_and_go
 from netra_probe.acts.shared_lines import share_a_line
+from netra_probe.acts.tabs import tab
 from netra_probe.acts.tokens import forge, sneak_in, take_turns
 from netra_probe.acts.transactions import append_together, spend_together
 
@@ -108,6 +109,7 @@ __all__ = [
     "spend_together",
     "stop_foreign_run",
     "stop_own_run",
+    "tab",
     "take_turns",
     "trespass",
     "try_handshakes",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netra_probe.acts.lifecycle import GRACE, Held, afterwards, hold
+from netra_probe.acts.lifecycle import GRACE, Held, afterwards, hold, release
 from netra_probe.acts.outcome import Outcome, names
 from netra_probe.acts.pools import rush
+from netra_probe.clients.replies import Closed
 from netra_probe.discovery import Survey, survey
 from netra_probe.permission import permit
 from netra_probe.target import Mode
@@ -30,16 +31,20 @@ async def come_and_go(
 
     What the target holds on to is measured after each cycle (C10), and after one moment of grace every credential is
     shown once more everywhere (C7). With sockets, each session opens one at every backend and leaves it to the target
-    to end it. Triggers A6; with sockets also W11 and P4.
+    to end it, for a moment. Triggers A6; with sockets also W11 and P4.
     """
     permit(probe, Mode.PROBE, "logging out")
     party = list(users) or probe.users
     found = await survey(probe)
     held: list[Held] = []
+    sockets = closed = 0
     await rush(probe, party)
     # What a first cycle warms up is not measured; one after the other, no cycle needs more than the one before.
     for cycle in range(-1, cycles):
-        held += [session for user in party if (session := await _session(probe, found, user, with_sockets))]
+        begun = [session for user in party if (session := await _session(probe, found, user, with_sockets))]
+        sockets += sum(len(one.sockets) for one in begun)
+        closed += sum(await probe.together(_closed(probe, one) for one in begun))
+        held += begun
         if cycle >= 0:
             await probe.gauge(cycle)
     if not held:
@@ -47,9 +52,30 @@ async def come_and_go(
     await probe.wire.pause(GRACE)
     ended = await probe.together(afterwards(probe, found, one, act="", how="logout", events=False) for one in held)
     counts = {"sessions": len(held)}
-    for name in ("uses afterwards", "refused", *(("sockets", "closed") if with_sockets else ())):
-        counts[name] = sum(outcome.counts[name] for outcome in ended)
-    return Outcome(act="came and went", users=names(party), counts=counts)
+    counts |= {name: sum(outcome.counts[name] for outcome in ended) for name in ("uses afterwards", "refused")}
+    return Outcome(
+        act="came and went",
+        users=names(party),
+        counts=counts | ({"sockets": sockets, "closed": closed} if with_sockets else {}),
+    )
+
+
+async def _closed(probe: Investigation, held: Held) -> int:
+    """Give the target a moment to end what was opened with a credential; what it leaves open shows that, and is closed.
+
+    Returns how many sockets the target has ended.
+    """
+    left = []
+    for socket in held.sockets:
+        if not isinstance(await socket.until(lambda frame: False, within=GRACE), Closed):
+            left.append(socket)
+            await socket.send({"type": "ping"})
+            start = len(socket.received)
+            await socket.until(lambda frame: frame.name == "pong", within=probe.timeouts.pong, start=start)
+    closed = len(held.sockets) - len(left)
+    await release(held)
+    held.sockets = []
+    return closed
 
 
 async def _session(probe: Investigation, found: Survey, user: User, with_sockets: bool) -> Held | None:
