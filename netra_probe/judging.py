@@ -170,7 +170,7 @@ def _case(
     result = CaseResult(
         id=id, title=claim, verdict=verdict, reason="", requirements=(id.partition(".")[0], id), judgements=judgements
     )
-    findings, doubts = result.findings, [doubt for judgement in judgements for doubt in judgement.doubts]
+    findings, doubts = result.findings, list(dict.fromkeys(one for judged in judgements for one in judged.doubts))
     leaks, objections = [found for found in findings if found.is_leak], [f for f in findings if not f.is_leak]
     if leaks:
         more = f" — and {len(leaks) - 1} more finding(s)" if len(leaks) > 1 else ""

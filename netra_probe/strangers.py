@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.clients.websocket import Opened, Socket
+from netra_probe.acts.people import UNNAMED
+from netra_probe.clients.websocket import Opened, Received, Socket
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 from netra_probe.permission import permit
@@ -53,7 +54,11 @@ async def _attempt(
     )
     if isinstance(opened, Socket):
         ids = dict(opened.welcome.ids) if opened.welcome else {}
-        probe.history.complete(call, "ok", ids=ids)
+        alive = opened.welcome is not None or isinstance(await opened.fence(), Received)
+        if alive:
+            # Let in by a welcome that names nobody: the user where that is right, and else somebody.
+            ids.setdefault("user_id", like.id if control else UNNAMED)
+        probe.history.complete(call, "ok" if alive else "info", ids=ids)
         await opened.close()
     else:
         probe.history.complete(call, "fail", status=getattr(opened, "status", None) or getattr(opened, "code", None))

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from netra_probe.clients.detour import Detour
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Timeouts, Unreachable
+from netra_probe.clients.trust import Trust
 from netra_probe.clients.websocket import Opened, open_socket, websocket_url
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
@@ -68,6 +69,7 @@ class LiveWire:
         self._context = target.ssl_context()
         self._history = history
         self._timeouts = timeouts
+        self._trust = Trust()
 
     def http(
         self,
@@ -122,6 +124,7 @@ class LiveWire:
             subprotocols=subprotocols,
             origin=origin,
             timeouts=self._timeouts,
+            trust=self._trust,
             ssl_context=self._context if url.startswith("wss:") else None,
             attempt=attempt,
             detour=detour,

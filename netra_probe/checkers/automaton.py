@@ -10,6 +10,7 @@ import msgspec
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import Life
+from netra_probe.checkers.nameless import Nameless, name_of
 from netra_probe.checkers.roster import times, witness
 from netra_probe.checkers.runs import (
     CANCELLED,
@@ -114,6 +115,7 @@ class AutomatonPass(Pass):
         self._runs: dict[tuple[str, str], Run] = {}
         self._over: deque[tuple[str, str]] = deque()
         self._claims = Claims()
+        self._nameless = Nameless(self._life, self._claims, start)
         self._stops = Stops()
         self._disturbed = False
         self._events = 0
@@ -132,6 +134,7 @@ class AutomatonPass(Pass):
     def feed(self, operation: Operation) -> None:
         action = operation.action
         if action == actions.ASK:
+            self._nameless.feed(operation)
             ask = self._asks.feed(operation)
             if ask is None:
                 self._claims.own(operation)
@@ -154,21 +157,25 @@ class AutomatonPass(Pass):
         ids = frame.ids
         id = ids.get("run_id") or ids.get("turn_id")
         self._events += index >= self._start
-        if not id:
-            id = self._nameless(connection, user, name)
-            if not id:
-                return
-        run = self._runs.get((user, id))
+        run = self._runs.get((user, id)) if id else None
         if run is None:
-            run = self._runs[user, id] = Run(user, id, ids.get("thread_id", ""), index)
+            called = self._nameless.meet(operation, frame, id) if id else self._nameless.name(operation, frame)
+            if not called:
+                self._untied += index >= self._start
+                return
+            run = self._runs.get((user, called))
+            if run is None:
+                run = self._runs[user, called] = Run(user, called, ids.get("thread_id", ""), index)
         track = run.tracks.get(connection)
         if track is None:
-            joins = bool(run.tracks) and name != STARTED
+            joins = name != STARTED and (bool(run.tracks) or (not id and self._nameless.joined(operation, run.id)))
             track = run.tracks[connection] = Track()
             run.scattered = run.scattered or joins
             if name != STARTED and name not in FAILURES and not joins:
                 self._violate("no start", run, operation, "begins without agent_started", index)
         track.last = index
+        if name == REPORT or name in ENDS:
+            self._nameless.passed(operation, frame, run.id)
         if track.ended >= 0:
             self._after(operation, run, track, name)
         elif name == STARTED:
@@ -185,17 +192,6 @@ class AutomatonPass(Pass):
             if track.report >= 0:
                 self._violate("second report", run, operation, "has two final reports", track.report, index)
             track.report = index
-
-    def _nameless(self, connection: str | None, user: str, name: str) -> str:
-        """What to call a run without ids: only one at a time can be followed on a connection."""
-        if self._asks.on.get(connection, 0) > 1:
-            self._untied += 1
-            return ""
-        id = f"on {connection}"
-        known = self._runs.get((user, id))
-        if known is not None and known.ended and name == STARTED:
-            del self._runs[user, id]
-        return id
 
     def _tool_completed(self, operation: Operation, run: Run, track: Track, tool: str) -> None:
         for position, (executing, _) in enumerate(track.tools):
@@ -293,7 +289,7 @@ class AutomatonPass(Pass):
 
     def _unended(self) -> int:
         """Accuse the runs that fell silent until their deadline; count those of which nothing can be said yet."""
-        asked = {(ask.user, ask.run): ask for ask in self._asks.uncertain if ask.run}
+        asked = {(ask.user, name): ask for ask in self._asks.uncertain for name in (ask.run, name_of(ask.index))}
         still_open = 0
         listening = {connection.user for connection in self._life.open()}
         for run in self._runs.values():

@@ -7,9 +7,10 @@ from collections import deque
 from netra_probe.checkers.arrivals import Run, Stream, delivered_before, is_late, mark, uneven
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.groups import Groups
-from netra_probe.checkers.life import Life
+from netra_probe.checkers.life import PING, Life
+from netra_probe.checkers.nameless import Nameless, name_of
 from netra_probe.checkers.roster import times, witness
-from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, STARTED, Ask, Asks, Claims
+from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, REPORT, STARTED, Ask, Asks, Claims
 from netra_probe.checkers.withheld import held_back
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
@@ -77,6 +78,9 @@ class DeliveryPass(Pass):
         self._runs: dict[tuple[str, str], Run] = {}
         self._over: deque[tuple[str, str]] = deque()
         self._claims = Claims()
+        self._nameless = Nameless(self._life, self._claims, start)
+        #: Users with events that are not to be told apart, and how many.
+        self._untied: dict[str, int] = {}
         #: user → runs that may have been started without an ``ask``, or by one that never learned its run.
         self._starts: dict[str, int] = {}
         self._unclaimed: dict[str, list[Run]] = {}
@@ -107,6 +111,8 @@ class DeliveryPass(Pass):
             self._claims.own(operation)
         elif action != actions.SEND:
             self._may_start(operation.user)
+        elif operation.payload == PING:
+            self._life.feed(operation)
         elif operation.call is None and operation.connection not in self._asks.on:
             self._may_start(operation.user if read_frame(operation.payload).name in _STARTERS else None)
 
@@ -121,11 +127,19 @@ class DeliveryPass(Pass):
         index, ids = operation.index, frame.ids
         self._events += index >= self._start
         id = ids.get("run_id") or ids.get("turn_id")
-        if not id:
-            return
-        run = self._runs.get((user, id))
+        run = self._runs.get((user, id)) if id else None
         if run is None:
-            run = self._runs[user, id] = Run(user, id, ids.get("thread_id", ""), index, produced=frame.timestamp)
+            called = self._nameless.meet(operation, frame, id) if id else self._nameless.name(operation, frame)
+            if not called:
+                if index >= self._start:
+                    self._untied[user] = self._untied.get(user, 0) + 1
+                return
+            run = self._runs.get((user, called))
+            if run is None:
+                thread = ids.get("thread_id", "")
+                run = self._runs[user, called] = Run(user, called, thread, index, produced=frame.timestamp)
+        if name == REPORT or name in ENDS:
+            self._nameless.passed(operation, frame, run.id)
         stream = run.streams.get(connection)
         if stream is None:
             stream = run.streams[connection] = Stream(index)
@@ -161,6 +175,7 @@ class DeliveryPass(Pass):
             self._starts[user] = self._starts.get(user, 0) + 1
 
     def _asked(self, operation: Operation) -> None:
+        self._nameless.feed(operation)
         ask = self._asks.feed(operation)
         if ask is None:
             if operation.type == "invoke" and operation.user is not None:
@@ -170,7 +185,7 @@ class DeliveryPass(Pass):
             return
         if ask.run:
             self._claims.claim(ask.run, ask.user)
-        elif ask.outcome != "fail":
+        elif ask.outcome != "fail" and (ask.user, name_of(ask.index)) not in self._runs:
             self._may_start(ask.user)
         if ask.outcome == "ok" and ask.index >= self._start:
             self._answered = self._answered or ask
@@ -257,6 +272,10 @@ class DeliveryPass(Pass):
             self._doubts.append("no event of a run was seen")
         elif not self._ends:
             self._doubts.append("no run ended")
+        if self._untied:
+            events = times(sum(self._untied.values()), "event")
+            self._doubts.append(f"{events} of concurrent runs carried no run id: not to be told apart")
+        self._doubts += self._life.unanswered()
         if self._asks.open:
             self._doubts.append(f"{times(len(self._asks.open), 'question')} had not ended when the window closed")
         evidence = {"run events": self._events, "runs ended": self._ends}
@@ -281,7 +300,7 @@ class DeliveryPass(Pass):
         for ask in self._asks.uncertain:
             if ask.done < self._start:
                 continue
-            run = self._runs.get((ask.user, ask.run or ask.nonce))
+            run = self._runs.get((ask.user, ask.run or ask.nonce)) or self._runs.get((ask.user, name_of(ask.index)))
             if run is None and not ask.run:
                 run = self._unclaimed_run(ask)
             if run is None or run.ended < 0:
@@ -306,6 +325,8 @@ class DeliveryPass(Pass):
 
     def _missed(self, ask: Ask, run: Run | None) -> None:
         """A question without an end: lost where the connection lived on and others were served, else a doubt."""
+        if ask.user in self._untied:
+            return  # its events may be among those that carried no id
         connection = self._life.latest(ask.user)
         if not ask.silent and (connection is None or connection.closed >= 0):
             return  # Cut off and never back: there was nobody to deliver to.

@@ -107,6 +107,12 @@ class Life:
             after = max((index for user, index in latest if user != connection.user), default=self._start)
             if connection.closed < 0 and connection.last < after:
                 doubts.append(f"{connection.name} gave no sign of life after the deliveries to others")
-            elif connection.last < connection.pinged:
-                doubts.append(f"{connection.name} did not answer a ping: its silence proves nothing")
-        return sorted(doubts)
+        return sorted({*doubts, *self.unanswered()})
+
+    def unanswered(self) -> list[str]:
+        """Doubts about sockets that were pinged in vain."""
+        return sorted(
+            f"{connection.name} did not answer a ping: its silence proves nothing"
+            for connection in self.all()
+            if connection.last < connection.pinged
+        )

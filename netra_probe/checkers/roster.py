@@ -12,6 +12,8 @@ from netra_probe.history.operation import Operation
 #: Ids that name an object somebody owns; a ``user_id`` names a person, a ``connection_id`` a socket.
 OBJECT_IDS = ("thread_id", "run_id", "message_id", "id")
 _ROSTER_ACTIONS = frozenset((actions.PRINCIPAL, actions.MINT, actions.OWN))
+#: A welcome may tell the beginning of a user id only (netra-wire §4); a shorter one says nothing.
+SHORTEST_BEGINNING = 8
 _decode = msgspec.json.Decoder().decode
 
 
@@ -56,11 +58,19 @@ class Roster:
                 self.objects[str(identifier)] = (str(detail.get("kind", "object")), user)
         return True
 
-    def who(self, user_id: str | None) -> str | None:
-        """The alias of an account; an id that belongs to nobody of this history stays visible as a stranger."""
+    def who(self, user_id: str | None, *, likely: str = "") -> str | None:
+        """The alias of an account, also by the beginning of its id; whoever is not of this history is a stranger.
+
+        ``likely`` is who it should be: that one, where several ids begin so.
+        """
         if not user_id:
             return None
-        return self.alias_of.get(user_id, "a stranger")
+        known = self.alias_of.get(user_id)
+        said = user_id.rstrip(".…*")
+        if known is not None or len(said) < SHORTEST_BEGINNING:
+            return known or "a stranger"
+        alike = [alias for id, alias in self.alias_of.items() if id.startswith(said)]
+        return likely if likely in alike else alike[0] if alike else "a stranger"
 
 
 def decoded(text: str) -> Any:

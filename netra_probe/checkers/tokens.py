@@ -94,14 +94,15 @@ class _TokenPass(Pass):
         detail = call.detail
         name, expect = str(detail.get("attempt", "a forgery")), str(detail.get("expect", REFUSED))
         phase = self._phases.setdefault((call.surface, str(detail.get("phase", ""))), _Phase())
-        who = self._roster.who(done.ids.get("user_id"))
         actor = call.user or "nobody"
         right = actor if expect == SELF else expect
+        likely = actor if right == REFUSED and detail.get("control") else right
+        who = self._roster.who(done.ids.get("user_id"), likely=likely)
         if done.type == "info" and who is None:
             phase.unanswered.append(name)
             return
         if detail.get("control"):
-            self._control(phase, call, done, who, actor if expect == REFUSED else right)
+            self._control(phase, call, done, who, likely)
             return
         phase.attempts += 1
         once = detail.get("single_use")

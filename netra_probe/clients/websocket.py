@@ -17,8 +17,9 @@ from websockets.typing import Origin, Subprotocol
 
 from netra_probe.clients.detour import Detour
 from netra_probe.clients.replies import Broken, Closed, Refused, Silent, Timeouts, Unreachable
+from netra_probe.clients.trust import Trust
 from netra_probe.history import actions
-from netra_probe.history.frames import Frame, read_frame
+from netra_probe.history.frames import RUN_EVENTS, Frame, read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
@@ -50,7 +51,15 @@ class Socket:
     the connection's name in the history (``alice/ws-1``).
     """
 
-    def __init__(self, connection: ClientConnection, *, history: Recorder, call: Operation, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        connection: ClientConnection,
+        *,
+        history: Recorder,
+        call: Operation,
+        timeouts: Timeouts,
+        trust: Trust | None = None,
+    ) -> None:
         self.name = call.connection or ""
         self.user = call.user
         self.backend = call.backend
@@ -59,6 +68,7 @@ class Socket:
         self.received: list[Received] = []
         self.closed: Closed | None = None
         self._leaving = False
+        self._trust = trust or Trust()
         self._connection = connection
         self._history = history
         self._news = asyncio.Event()
@@ -111,20 +121,30 @@ class Socket:
 
         Frames are delivered in order, so everything that the target had put on this connection before the pong is in
         the history when this returns. A pong in the first seconds after the welcome proves nothing by itself
-        (netra-wire §1): a connection that has not yet delivered an event of a run is first given time to settle.
+        (netra-wire §1): the connection is first given time to settle, unless it has delivered an event of a run and
+        another one to the same backend is known to have outlived that time.
         """
-        young = self.timeouts.settle - (asyncio.get_running_loop().time() - self._opened_at)
-        if young > 0 and not any(seen.frame.run for seen in self.received):
-            await self.until(lambda frame: bool(frame.run), within=young, start=len(self.received))
-        start = len(self.received)
+        young = self.timeouts.settle - self._age()
+        if young > 0 and not self._trust.lasts(self.backend):
+            await self.until(lambda frame: False, within=young, start=len(self.received))
+        elif young > 0 and not any(_of_a_run(seen.frame) for seen in self.received):
+            await self.until(_of_a_run, within=young, start=len(self.received))
+        start, old = len(self.received), self._age() >= self.timeouts.settle
         await self.send({"type": "ping"})
-        return await self.until(lambda frame: frame.name == "pong", within=self.timeouts.pong, start=start)
+        within = self._trust.pong(self.backend, self.timeouts)
+        answer = await self.until(lambda frame: frame.name == "pong", within=within, start=start)
+        if old and not isinstance(answer, Closed):
+            self._trust.learn(self.backend, answered=isinstance(answer, Received))
+        return answer
+
+    def _age(self) -> float:
+        return asyncio.get_running_loop().time() - self._opened_at
 
     async def close(self, code: int = 1000) -> Closed:
         """Close in order and wait until the reader has seen the end."""
         self._leaving = True
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.timeouts.close):
+            async with asyncio.timeout(self._trust.close(self.backend, self.timeouts)):
                 await self._connection.close(code)
         return await self._ended()
 
@@ -136,7 +156,7 @@ class Socket:
 
     async def _ended(self) -> Closed:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.timeouts.close):
+            async with asyncio.timeout(self._trust.close(self.backend, self.timeouts)):
                 await asyncio.shield(self._reader)
         if self.closed is None:
             self._reader.cancel()
@@ -184,6 +204,11 @@ class Socket:
         return f"<Socket {self.name}: {self.closed or 'open'}>"
 
 
+def _of_a_run(frame: Frame) -> bool:
+    """Whether a frame is an event of a run, also where it does not name the run."""
+    return bool(frame.run) or frame.name in RUN_EVENTS
+
+
 Opened: TypeAlias = Socket | Refused | Broken | Closed | Silent | Unreachable
 
 
@@ -201,6 +226,7 @@ async def open_socket(
     origin: str | None = None,
     # Limits
     timeouts: Timeouts | None = None,
+    trust: Trust | None = None,
     ssl_context: ssl.SSLContext | None = None,
     attempt: Mapping[str, Any] | None = None,
     detour: Detour | None = None,
@@ -209,9 +235,11 @@ async def open_socket(
 
     A target may refuse in the handshake (HTTP 4xx → ``Refused``), or accept, say why in an error frame and close
     (1008 → ``Closed``). Both are refusals; 1011 and 5xx are failures of the target. ``token=None`` sends none.
-    A ``detour`` is dialled instead of the host of the URL, which stays what the target is called by.
+    ``trust`` is what earlier sockets of the target have shown. A ``detour`` is dialled instead of the host of the URL,
+    which stays what the target is called by.
     """
-    timeouts = timeouts or Timeouts()
+    trust = trust or Trust()
+    timeouts = trust.opening(timeouts or Timeouts())
     sent = dict(headers or {})
     if token is not None and not subprotocols:
         sent["Authorization"] = f"Bearer {token.reveal()}"
@@ -257,7 +285,7 @@ async def open_socket(
     except (OSError, InvalidHandshake) as error:
         done = history.complete(call, "fail", detail={"reason": type(error).__name__})
         return Unreachable(reason=type(error).__name__, operation=done.index)
-    socket = Socket(connection, history=history, call=call, timeouts=timeouts)
+    socket = Socket(connection, history=history, call=call, timeouts=timeouts, trust=trust)
     first = await socket.until(lambda frame: frame.name in ("connection_established", "error"), within=timeouts.welcome)
     if isinstance(first, Received) and first.frame.name == "error":
         # The close follows the error frame; until it has come the refusal is not complete.
@@ -269,5 +297,6 @@ async def open_socket(
     if isinstance(first, Received) and first.frame.name == "connection_established":
         socket.welcome = first.frame
         ids = first.frame.ids
+    trust.greeted(socket.welcome is not None)
     history.complete(call, "ok", status=101, ids=ids, detail={"welcome": socket.welcome is not None})
     return socket

@@ -10,7 +10,7 @@ from netra_probe.display.tables import Table
 from netra_probe.display.views import View
 from netra_probe.history import actions
 from netra_probe.history.canary import Canary, CanarySearch
-from netra_probe.history.frames import read_frame
+from netra_probe.history.frames import RUN_EVENTS, read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.verdict import Verdict
 
@@ -117,8 +117,10 @@ class EventTable(View):
             if operation.index < start or operation.action != actions.RECEIVE or operation.user is None:
                 continue
             frame = read_frame(operation.payload)
-            if frame.run:
-                runs.setdefault((operation.user, frame.run), []).append(frame.name)
+            if frame.run or frame.name in RUN_EVENTS:
+                # Where events name no run, those of one thread, or of one connection, stand together.
+                run = frame.run or frame.ids.get("thread_id") or operation.connection or ""
+                runs.setdefault((operation.user, run), []).append(frame.name)
         rows = []
         numbers: Counter[str] = Counter()
         for (user, _), names in runs.items():

@@ -1,0 +1,163 @@
+"""Events that carry no run id: which question they answer, where only one comes into question."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from netra_probe.checkers.life import Life
+from netra_probe.checkers.runs import ENDS, REPORT, STARTED, Claims
+from netra_probe.history.frames import Frame
+from netra_probe.history.operation import Operation
+
+#: Questions of one user that an event may answer; older ones are forgotten.
+KEPT_QUESTIONS = 50
+
+
+class Question(msgspec.Struct, gc=False):
+    """One question of one user, and what is known of its run."""
+
+    index: int
+    connection: str | None
+    nonce: str
+    thread: str
+    outcome: str = ""
+    done: int = -1
+    #: What its run is called: the id that the first event carried, else a name of ours.
+    run: str = ""
+    #: Connections that have shown its end, and its report.
+    ended_on: set[str | None] = set()
+    reported_on: set[str | None] = set()
+
+
+class Other(msgspec.Struct, gc=False):
+    """A run of which nobody knows the question, on one connection."""
+
+    number: int = 0
+    open: bool = False
+
+
+def name_of(index: int) -> str:
+    """What the run of a question is called that never carried an id."""
+    return f"answer to #{index}"
+
+
+class Nameless:
+    """Gives each event the name of its run: the id that it carries, else that of the only question it can answer.
+
+    Some producers send no run id and no turn id, and some only with part of their events (netra-wire §6). Such an event
+    belongs to the user's only question that is under way; with several of them it is not to be told whose it is.
+    """
+
+    def __init__(self, life: Life, claims: Claims, start: int) -> None:
+        self._life = life
+        self._claims = claims
+        self._start = start
+        self._asked: dict[str, deque[Question]] = {}
+        self._open: dict[int, Question] = {}
+        #: Ids that a run turned out to have after it had been given a name.
+        self._names: dict[str, str] = {}
+        self._others: dict[tuple[str | None, str], Other] = {}
+
+    def feed(self, operation: Operation) -> None:
+        """Take in an ``ask`` operation."""
+        user = operation.user or ""
+        if operation.type == "invoke":
+            thread = operation.ids.get("thread_id", "")
+            question = Question(operation.index, operation.connection, operation.nonce or "", thread)
+            self._asked.setdefault(user, deque(maxlen=KEPT_QUESTIONS)).append(question)
+            self._open[operation.index] = question
+        elif operation.call is not None and (known := self._open.pop(operation.call, None)) is not None:
+            known.outcome, known.done = operation.type, operation.index
+            known.thread = known.thread or operation.ids.get("thread_id", "")
+
+    def meet(self, operation: Operation, frame: Frame, id: str) -> str:
+        """The name of a run whose id shows for the first time: the id, unless the run has another name already."""
+        name = self._names.get(id)
+        if name is None:
+            name = id
+            question = self._question_with(operation, frame, id)
+            if question is not None and not question.run:
+                question.run = id
+            elif question is not None and question.run == name_of(question.index):
+                name = self._names[id] = question.run
+        return name
+
+    def name(self, operation: Operation, frame: Frame) -> str:
+        """The name of the run of an event without an id; "" where several runs come into question."""
+        connection, thread = operation.connection, frame.ids.get("thread_id", "")
+        other = self._others.get((connection, thread))
+        unknown = other is not None and other.open
+        question = self._late(operation, frame, thread, alone=not unknown)
+        if question is None:
+            found = self._candidates(operation, thread)
+            if len(found) + unknown > 1:
+                return ""
+            question = found[0] if found else None
+        if question is not None:
+            question.run = question.run or name_of(question.index)
+            self._claims.claim(question.run, operation.user or "")
+            return question.run
+        if other is None:
+            other = self._others[connection, thread] = Other()
+        if not other.open and frame.name == STARTED:
+            other.number += 1
+        other.open = frame.name not in ENDS
+        return f"run {other.number} on {connection} {thread}".rstrip()
+
+    def passed(self, operation: Operation, frame: Frame, run: str) -> None:
+        """Note the end, or the report, of a run on a connection."""
+        for question in self._asked.get(operation.user or "", ()):
+            if question.run == run:
+                (question.reported_on if frame.name == REPORT else question.ended_on).add(operation.connection)
+
+    def joined(self, operation: Operation, run: str) -> bool:
+        """Whether a connection may have come to a run without an id in its middle."""
+        for question in self._asked.get(operation.user or "", ()):
+            if question.run == run:
+                return question.connection != operation.connection
+        return True
+
+    def _question_with(self, operation: Operation, frame: Frame, id: str) -> Question | None:
+        for question in self._asked.get(operation.user or "", ()):
+            if id in (question.nonce, question.run):
+                return question
+        found = self._candidates(operation, frame.ids.get("thread_id", ""))
+        return found[0] if len(found) == 1 else None
+
+    def _candidates(self, operation: Operation, thread: str) -> list[Question]:
+        """The user's questions that are under way, as far as this connection can know."""
+        return [
+            question
+            for question in self._asked.get(operation.user or "", ())
+            if operation.connection not in question.ended_on
+            and _fits(question, thread)
+            and self._may_go_on(question, operation)
+        ]
+
+    def _may_go_on(self, question: Question, operation: Operation) -> bool:
+        if question.done < 0:
+            return True
+        if question.done < self._start <= operation.index:
+            return False  # what one case has left under way does not confuse the next
+        if question.outcome == "info":
+            return True
+        # Another connection of the user may get its copies later than the one that asked.
+        here = self._life.get(operation.connection)
+        return question.connection != operation.connection and here is not None and 0 <= here.opened < question.done
+
+    def _late(self, operation: Operation, frame: Frame, thread: str, *, alone: bool) -> Question | None:
+        """The question of a report that follows its end, or of what comes when nothing is under way any more."""
+        connection = operation.connection
+        questions = [one for one in self._asked.get(operation.user or "", ()) if one.run and _fits(one, thread)]
+        if frame.name == REPORT:
+            ended = [one for one in questions if connection in one.ended_on and connection not in one.reported_on]
+            return ended[-1] if ended else None
+        if frame.name == STARTED or not alone or not questions or self._candidates(operation, thread):
+            return None
+        return questions[-1]
+
+
+def _fits(question: Question, thread: str) -> bool:
+    return question.outcome != "fail" and thread in ("", question.thread or thread)
