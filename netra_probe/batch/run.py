@@ -68,7 +68,8 @@ def run(
 ) -> tuple[Path, dict[str, Any]]:
     """Execute the plan; returns the run directory and its results.
 
-    Each notebook that ends is told about; ``keep`` gets the judged scenarios, by id. Ctrl-C ends the run early and still leaves valid results.
+    Each notebook that ends is told about; ``keep`` gets the judged scenarios, by id. Ctrl-C ends the run early and
+    still leaves valid results.
 
     Raises ParameterError for wrong use, before anything is started or written, and TargetError when the lab cannot
     start.
