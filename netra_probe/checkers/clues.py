@@ -192,7 +192,7 @@ WHO_SEES_IT = (
     clue("answers of another kind than was asked for", lambda c: c.has("C8", "wrong object"), P3=4, P1=-3),
     clue("answers change places", lambda c: c.has("C8", "swapped", "mixed"), W5=4, P3=2, X6=1),
     clue("only the last writer is concerned", _last_writer, X1=4),
-    clue("whole frames go to another user who is active", _wrong_user, X1=3, G1=-3, G2=-3),
+    clue("whole frames go to another user who is active", _wrong_user, X1=7, G1=-3, G2=-3),
     clue("frames of one's own runs carry others' user ids", lambda c: bool(c.labels) and not c.sightings, X1=5, X3=2),
     clue("always those of the first user", lambda c: bool(c.labels) and c.first_owner, X3=4),
 )

@@ -26,13 +26,13 @@ class _Connection:
 class Losses:
     """Follows a history and counts the questions of its window that stayed without an end, by what explains it.
 
-    Questions of those whose own connection was disturbed when they asked count for nothing: they may well be lost.
+    Questions of those who left, or whose own connection was disturbed, count for nothing: they may well be lost.
 
     Arguments:
         crossed: asked at another backend than is listened to.
         rivalled: asked on a connection beside another one of the same user to the same backend.
         bereaved: another user's connection had died or stalled since theirs was opened.
-        orphaned: an earlier connection of the same user had.
+        orphaned: an earlier connection of the same user to the same backend had, at any time.
     """
 
     start: int = 0
@@ -81,7 +81,7 @@ class Losses:
         elif action == actions.ASK and operation.index >= self.start:
             if operation.type == "invoke":
                 self.asked += 1
-            elif operation.type == "info":
+            elif operation.type == "info" and "silent" in operation.detail:
                 self._unanswered(operation, operation.connection or "")
 
     def _connected(self, operation: Operation, name: str) -> None:
@@ -132,4 +132,8 @@ class Losses:
             if when > here.since or other in here.beside
         ]
         self.bereaved += any(user != here.user for _, user in struck)
-        self.orphaned += any(user == here.user for _, user in struck)
+        self.orphaned += any(
+            other in self._connections
+            and (self._connections[other].user, self._connections[other].backend) == (here.user, here.backend)
+            for other in self._struck
+        )
