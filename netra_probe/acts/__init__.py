@@ -24,6 +24,7 @@ from netra_probe.acts.connections import (
     reconnect_storm,
     two_tabs,
 )
+from netra_probe.acts.everything import delete_everything, keep_everything
 from netra_probe.acts.foreign_ids import (
     burst,
     claim_identity,
@@ -49,12 +50,14 @@ from netra_probe.acts.oauth import log_in_through
 from netra_probe.acts.offers import backend_client
 from netra_probe.acts.peers import frozen_peer, killed_peer, slow_reader
 from netra_probe.acts.pools import borrow_in_turn, cancel_and_volley, churn, cut_replies, saturate
+from netra_probe.acts.presence import read_beside
 from netra_probe.acts.reach import within_reach
 from netra_probe.acts.references import refer_to_foreign
 from netra_probe.acts.refreshing import refresh_together
 from netra_probe.acts.sameness import ask_alike, follow_on, use_one_label
 from netra_probe.acts.sessions import come_and_go
 from netra_probe.acts.shared_lines import share_a_line
+from netra_probe.acts.stores import forge_at_stores, open_stores, outlive_sessions
 from netra_probe.acts.tabs import tab
 from netra_probe.acts.tokens import forge, sneak_in, take_turns
 from netra_probe.acts.transactions import append_together, spend_together
@@ -78,17 +81,20 @@ __all__ = [
     "compare_refusals",
     "cut_and_resume",
     "cut_replies",
+    "delete_everything",
     "disable",
     "equal_ids",
     "follow_foreign",
     "follow_login",
     "follow_on",
     "forge",
+    "forge_at_stores",
     "frozen_peer",
     "guess_passwords",
     "half_done",
     "inspect_tokens",
     "introduce",
+    "keep_everything",
     "killed_peer",
     "late_close",
     "leave_and_join",
@@ -96,8 +102,11 @@ __all__ = [
     "log_in_through",
     "log_out",
     "make_contexts",
+    "open_stores",
+    "outlive_sessions",
     "provoke_refusals",
     "read_as_neighbour",
+    "read_beside",
     "read_in_turns",
     "reconnect_storm",
     "refer_to_foreign",
