@@ -18,7 +18,6 @@ from netra_probe.acts.tabs import (
     long_question,
     tab,
     tabs,
-    until_all_end,
     until_run_begins,
 )
 from netra_probe.clients.agent import Run
@@ -43,15 +42,13 @@ async def slow_reader(
     """Ask long questions and stop reading, until the others, who ask later, have all they asked for; then read on.
 
     Whoever is slow gets everything later, or is told that they were too slow; what is dropped without a word shows as
-    gaps in their runs (W8). A second connection of theirs, which reads on, tells when all of their runs are over and
-    the first one's window is full.
+    gaps in their runs (W8). A second connection that reads on would hide them: it gets a copy.
     """
     others = list(others) or [user for user in probe.users if user is not slow]
     async with (
         nemesis.between(probe, slow, window=WINDOW) as link,
         tabs(others, backend=backend) as quick,
         tab(slow, backend=backend) as reading,
-        tab(slow, backend=backend) as second,
     ):
         if reading is None:
             return Outcome(act="slow reader", users=(slow.name,), missing="a connection")
@@ -60,10 +57,9 @@ async def slow_reader(
         waiting = probe.start(slow.ask(long_question(), socket=reading, thread=thread) for thread in threads)
         await link.reply_held(reading)
         runs: list[Run] = []
-        for _ in range(ROUNDS):
+        # Runs take turns: after as many of the others' as there are of the slow one's, those are over as well.
+        for _ in range(-(-questions // len(others))):
             runs += await everybody_asks(others, quick, long_question())
-        if second is not None:
-            await until_all_end(probe, second, number=questions)
         await link.resume(reading)
         late = await waiting
     counts = {"answered": answered(runs), "answered late": answered(late)}

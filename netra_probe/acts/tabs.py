@@ -117,16 +117,3 @@ async def until_run_ends(probe: Investigation, socket: Socket, run: str, *, star
             start=start,
         )
     return isinstance(end, Received)
-
-
-async def until_all_end(probe: Investigation, socket: Socket, *, number: int) -> None:
-    """Wait until so many runs have come to an end on a socket, or nothing more of them comes."""
-    ended: set[str] = set()
-    start = 0
-    while len(ended) < number:
-        seen = await socket.until(
-            lambda frame: frame.name in TERMINAL and frame.run not in ended, within=probe.patience.seconds, start=start
-        )
-        if not isinstance(seen, Received) or not seen.frame.run:
-            return
-        ended.add(seen.frame.run)

@@ -40,7 +40,7 @@ ACTS: dict[str, tuple[Act, str]] = {
     "backends": (acts.across_backends, "<across backends of alice, bob, carol: answered 9>"),
     "slow reader": (
         lambda probe: acts.slow_reader(probe, probe.users[0]),
-        "<slow reader of alice, bob, carol: answered 6, answered late 10>",
+        "<slow reader of alice, bob, carol: answered 10, answered late 10>",
     ),
     "killed peer": (
         lambda probe: acts.killed_peer(probe, probe.users[0]),
