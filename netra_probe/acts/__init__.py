@@ -24,6 +24,7 @@ from netra_probe.acts.connections import (
     reconnect_storm,
     two_tabs,
 )
+from netra_probe.acts.dispatchers import make_dispatchers
 from netra_probe.acts.everything import delete_everything, keep_everything
 from netra_probe.acts.foreign_ids import (
     burst,
@@ -58,8 +59,9 @@ from netra_probe.acts.sameness import ask_alike, follow_on, use_one_label
 from netra_probe.acts.sessions import come_and_go
 from netra_probe.acts.shared_lines import share_a_line
 from netra_probe.acts.stores import forge_at_stores, open_stores, outlive_sessions
-from netra_probe.acts.tabs import tab
+from netra_probe.acts.tabs import tab, tabs
 from netra_probe.acts.tokens import forge, sneak_in, take_turns
+from netra_probe.acts.tools import give_up_on_tools, look_up_neighbours, overreach, tools_after_logout, use_tools
 from netra_probe.acts.transactions import append_together, spend_together
 
 __all__ = [
@@ -90,6 +92,7 @@ __all__ = [
     "forge",
     "forge_at_stores",
     "frozen_peer",
+    "give_up_on_tools",
     "guess_passwords",
     "half_done",
     "inspect_tokens",
@@ -101,9 +104,12 @@ __all__ = [
     "let_expire",
     "log_in_through",
     "log_out",
+    "look_up_neighbours",
     "make_contexts",
+    "make_dispatchers",
     "open_stores",
     "outlive_sessions",
+    "overreach",
     "provoke_refusals",
     "read_as_neighbour",
     "read_beside",
@@ -119,13 +125,16 @@ __all__ = [
     "stop_foreign_run",
     "stop_own_run",
     "tab",
+    "tabs",
     "take_turns",
+    "tools_after_logout",
     "trespass",
     "try_handshakes",
     "try_registrations",
     "try_sizes",
     "two_tabs",
     "use_one_label",
+    "use_tools",
     "use_up_quota",
     "within_reach",
 ]

@@ -47,7 +47,7 @@ async def ask_alike(
     runs: list[Run] = []
     async with tabs(party, backend=0) as sockets:
         for user in party:
-            await _have_data(probe, user)
+            await have_data(probe, user)
         for number in range(1, rounds + 1):
             for user in party:
                 if user.name in sockets:
@@ -132,7 +132,7 @@ async def _ask(probe: Investigation, user: User, socket: Socket, question: str, 
     )
 
 
-async def _have_data(probe: Investigation, user: User) -> None:
+async def have_data(probe: Investigation, user: User) -> None:
     """Give the user something that agents find when they look at the user's own data."""
     http = backend_client(probe, user, 0).http
     profile = offered(probe, "PUT", "/api/users/me", "/api/user/me")
