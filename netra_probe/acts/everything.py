@@ -58,8 +58,8 @@ async def delete_everything(
     >>> await delete_everything(probe)   # doctest: +SKIP
     <deleted of alice, bob, carol: made 21, deleted 6, shown afterwards 0>
 
-    All do so in the same instant: one user's deletion neither spares nor takes what is another's. Whatever is shown
-    after its deletion is found by ``checkers.authorisation`` (C5), and in somebody else's lists by ``canary`` (C1).
+    All do so in the same instant: one user's deletion neither spares nor takes what is another's. Each thing is asked
+    for by its id before and after, and afterwards by nobody as well: ``checkers.authorisation`` (C5) judges.
     """
     permit(probe, Mode.PROBE, "deleting what was made")
     party = list(users) or probe.users
@@ -87,10 +87,18 @@ async def _delete_all(walk: Walk, user: User) -> list[str]:
             thing = arguments.aim if arguments is not None else None
             if arguments is None or thing is None or not thing.made:
                 break
+            reader = next((other for other in walk.routes if other.reads and other.path == route.path), None)
+            if reader is not None:
+                await walk.send(user.name, reader, arguments, mark={"object": thing.aim})
             if not await walk.call(user.name, route, arguments, aim=thing):
                 break
             gone.append(thing.id)
             walk.things.forget(thing)
+            for who, attempt in ((user.name, "use after delete"), (None, "no token")):
+                if reader is None:
+                    break
+                mark = {"attempt": attempt, "object": thing.aim, "owner": user.name, "expect": "refused"}
+                await walk.send(who, reader, arguments, mark=mark)
     return gone
 
 
