@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from netra_probe.checkers.base import Window
 from netra_probe.checkers.losses import Losses
-from netra_probe.checkers.sightings import Sighting, Watcher
+from netra_probe.checkers.sightings import Sighting
+from netra_probe.checkers.watcher import Watcher
 from netra_probe.history.operation import Operation
 from netra_probe.verdict import Finding
 
