@@ -74,8 +74,12 @@ def orders(
     repeat: int,
     modules: Sequence[Path],
     variants: Sequence[str],
+    claims: Mapping[str, Sequence[str]] | None = None,
 ) -> list[TrialOrder]:
-    """All trials: each fault and each healthy variant, ``repeat`` times, every time with another seed."""
+    """All trials: each fault and each healthy variant, ``repeat`` times, every time with another seed.
+
+    With ``claims`` (case → faults) a fault gets only the notebooks that have a case of its own.
+    """
     made = []
     for number in range(1, repeat + 1):
         seeded = parameters.model_copy(update={"seed": parameters.seed + number - 1})
@@ -91,8 +95,15 @@ def orders(
             changed = seeded.model_copy(update=dict(VARIANTS[variant].parameters))
             name = f"{HEALTHY}-{variant.replace(' ', '-')}-{number}"
             made.append(replace(template, variant=variant, parameters=changed, output=output / name))
-        made += [replace(template, fault=fault, rate=rate, output=output / f"{fault}-{number}") for fault in faults]
+        for fault in faults:
+            own = tuple(one for one in notebooks if claims is None or _is_claimed(fault, one, claims))
+            trial = replace(template, fault=fault, rate=rate, output=output / f"{fault}-{number}")
+            made.append(replace(trial, notebooks=own))
     return made
+
+
+def _is_claimed(fault: str, notebook: Notebook, claims: Mapping[str, Sequence[str]]) -> bool:
+    return any(fault in said and case.partition(".")[0] == notebook.id for case, said in claims.items())
 
 
 def run_trials(

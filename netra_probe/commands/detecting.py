@@ -19,6 +19,7 @@ from netra_probe.commands.running import check_faults
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
 from netra_probe.parameters import environment_file, folder, read_parameters
+from netra_probe.proof import PROOF
 
 HEADINGS = ("fault", "reached", "triggered", "detected", "by", "case", "after", "k of n", "rank: attribution")
 
@@ -41,6 +42,9 @@ HEADINGS = ("fault", "reached", "triggered", "detected", "by", "case", "after", 
     help="healthy variants to run, instead of all (repeatable)",
 )
 @click.option("--by-case", is_flag=True, help="show which faults turn each case red")
+@click.option(
+    "--claimed", is_flag=True, help="run each notebook with the faults that are said to turn its cases red, and see"
+)
 @click.option("--jobs", type=click.IntRange(min=1), default=min(2, os.cpu_count() or 1), help="labs at a time")
 @click.option("--output", type=click.Path(path_type=Path), help="where to keep the trials and detection.json")
 def detect(
@@ -53,6 +57,7 @@ def detect(
     healthy: bool,
     variants: tuple[str, ...],
     by_case: bool,
+    claimed: bool,
     jobs: int,
     output: Path | None,
 ) -> int:
@@ -64,6 +69,9 @@ def detect(
     """
     chosen = _chosen(faults, modules, real=real)
     notebooks = select([id for id in scenarios.split(",") if id])
+    claims = {case: said for case, said in PROOF.items() if case.partition(".")[0] in {one.id for one in notebooks}}
+    if claimed:
+        chosen = [fault for fault in chosen if any(fault in said for said in claims.values())]
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     directory = (output or folder("outputs") / "lab" / f"detect-{stamp}").resolve()
     if (directory / "detection.json").exists():
@@ -72,6 +80,7 @@ def detect(
     waiting = orders(
         faults=chosen,
         notebooks=notebooks,
+        claims=claims if claimed else None,
         parameters=read_parameters(environment_file("lab")),
         output=directory,
         rate=rate,
@@ -94,6 +103,9 @@ def detect(
     )
     click.echo("\n\n".join(["", *(table.text() for table in tables), summary(record)]))
     click.echo(f"\ndetection {directory / 'detection.json'}")
+    if claimed and (unseen := _unseen(claims, chosen, record["by_case"])):
+        click.echo(f"claimed in netra_probe/proof.py, and not seen: {', '.join(unseen)}")
+        return 1
     complete = record["detection_rate"]["hits"] == record["detection_rate"]["of"]
     if not complete or record["false_findings"]:
         return 1
@@ -114,6 +126,16 @@ def _chosen(faults: tuple[str, ...], modules: tuple[Path, ...], *, real: bool) -
     chosen = list(dict.fromkeys((*(named if faults else known), *(others if real else ()))))
     check_faults(tuple(chosen), modules)
     return chosen
+
+
+def _unseen(claims: dict[str, tuple[str, ...]], chosen: list[str], by_case: dict[str, list[str]]) -> list[str]:
+    """Cases with the faults that are said to turn them red and did not."""
+    return [
+        f"{case} by {fault}"
+        for case, said in claims.items()
+        for fault in said
+        if fault in chosen and fault not in by_case.get(case, [])
+    ]
 
 
 def matrix(record: dict[str, Any]) -> Table:
