@@ -1,4 +1,7 @@
-"""Which requirement is covered by which notebook: made from the notebooks themselves, so that it cannot drift."""
+"""Which requirement is covered by which notebook, and by what it is known to go red.
+
+Made from the notebooks themselves and from what detection runs have shown, so that it cannot drift.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import nbformat
 from netra_probe.display.tables import Table
 from netra_probe.display.views import View
 from netra_probe.parameters import folder
+from netra_probe.proof import PROOF
 from netra_probe.requirements import SCENARIOS
 
 _CASE = re.compile(r"^## (?P<id>[A-Z]\d+[a-j]?\.\d+) (?P<title>.+)$", re.MULTILINE)
@@ -18,14 +22,14 @@ _CASE = re.compile(r"^## (?P<id>[A-Z]\d+[a-j]?\.\d+) (?P<title>.+)$", re.MULTILI
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Coverage(View):
-    """One row a case: its id, what it does, what it claims."""
+    """One row a case: its id, what it does, what it claims, and faults of the lab that turn it red."""
 
-    rows: tuple[tuple[str, str, str], ...]
+    rows: tuple[tuple[str, str, str, str], ...]
 
     def _table(self) -> Table:
         return Table(
             caption=f"{len(self.rows)} cases in {len({row[0].partition('.')[0] for row in self.rows})} notebook(s)",
-            headings=("case", "what is done", "what is claimed"),
+            headings=("case", "what is done", "what is claimed", "red with"),
             rows=self.rows,
         )
 
@@ -44,5 +48,6 @@ def coverage(notebooks: Path | None = None) -> Coverage:
         text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
         for match in _CASE.finditer(text):
             scenario = SCENARIOS.get(match["id"].partition(".")[0])
-            rows.append((match["id"], match["title"], scenario.claim(match["id"]) if scenario else ""))
+            red = " ".join(PROOF.get(match["id"], ()))
+            rows.append((match["id"], match["title"], scenario.claim(match["id"]) if scenario else "", red))
     return Coverage(rows=tuple(rows))
