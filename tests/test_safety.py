@@ -351,6 +351,7 @@ async def test_an_existing_account_is_neither_removed_nor_locked() -> None:
         http = alice.rest.http
         for method, route in (("DELETE", "/api/users/me"), ("POST", "/auth/users/{id}/disable")):
             assert isinstance(await http.request(method, route, path={"id": alice.id}), Unreachable)
+        assert "those of target.accounts are left alone" in (await acts.guess_passwords(probe, alice)).missing
         assert await http.request("GET", "/api/threads")
         await probe.close()
 

@@ -30,8 +30,8 @@ _WHO_AM_I = ("/users/me", "/user/me", "/users/profile", "/user/profile", "/users
 _OWN_THINGS = "/api/threads"
 #: How a token may travel in a handshake (netra-wire §4).
 PLACES = ("header", "subprotocol", "query")
-#: A close with one of these is the target's failure and no refusal.
-_FAILURES = frozenset((1006, 1011, 1012, 1013))
+#: A close with one of these is the target's failure and no refusal; 1011 is how some refuse (netra-wire §4).
+_FAILURES = frozenset((1006, 1012, 1013))
 
 
 @dataclass(frozen=True, kw_only=True)

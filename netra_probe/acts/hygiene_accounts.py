@@ -113,8 +113,12 @@ async def guess_passwords(probe: Investigation, bystander: User) -> Outcome:
     <guess_passwords of dave, alice: wrong passwords 12, log-ins of others 1>
 
     Needs ``attack`` on a target that is not on this machine. The bystander logs in afterwards: nobody else is shut out.
+    Not done where users are existing accounts: theirs are not for locking.
     """
     permit(probe, Mode.ATTACK, "guessing passwords")
+    if probe.target.accounts:
+        missing = "registration of an account to guess at: those of target.accounts are left alone"
+        return Outcome(act="guess_passwords", users=names((bystander,)), missing=missing)
     (victim,) = await probe.recruit(1)
     for number in range(GUESSES):
         wrong = probe.ledger.password(f"guess {number} {victim.email}")

@@ -53,7 +53,7 @@ class People:
                     return self._things.get(said) or self.whole(said)
         try:
             text = msgspec.json.encode(body).decode()
-        except (TypeError, UnicodeError):
+        except (TypeError, UnicodeError, RecursionError):
             return UNNAMED
         known = {**self._things, **self._ids}
         return next((owner for id, owner in known.items() if id in text), UNNAMED)

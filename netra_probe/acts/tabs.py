@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from netra_probe.clients.agent import TERMINAL, Run
 from netra_probe.clients.replies import Closed, Silent
 from netra_probe.clients.websocket import Received, Socket
-from netra_probe.history.frames import Frame
+from netra_probe.history.frames import RUN_EVENTS, Frame
 
 if TYPE_CHECKING:
     from netra_probe.investigation import Investigation
@@ -87,7 +87,8 @@ async def until_run_begins(
     """Wait for the first event of a run (in this thread) after position ``start`` of what the socket has received."""
 
     def begins(frame: Frame) -> bool:
-        return bool(frame.run) and (not thread or frame.ids.get("thread_id", thread) == thread)
+        of_a_run = frame.run or frame.name in RUN_EVENTS
+        return bool(of_a_run) and (not thread or frame.ids.get("thread_id", thread) == thread)
 
     return await socket.until(begins, within=probe.timeouts.run, start=start)
 

@@ -88,6 +88,8 @@ class EnvelopePass(Pass):
         self._compared = 0
         self._deliveries = 0
         self._frames = 0
+        #: Frames that fit no envelope: searched like all others, and counted for whoever reads the verdict.
+        self._shapeless = 0
         self._observers: set[str] = set()
         self._found = Groups("C2", _SUMMARIES)
 
@@ -205,6 +207,7 @@ class EnvelopePass(Pass):
         if user is None or operation.index < self._start:
             return
         self._frames += 1
+        self._shapeless += frame.shape == "unknown"
         ids = frame.ids
         # Nearly every frame names what the one before it on the same connection named.
         if ids == self._last_own.get(operation.connection):
@@ -317,6 +320,7 @@ class EnvelopePass(Pass):
                 "deliveries": self._deliveries,
                 "own ids seen": self._compared,
                 "users looking": len(self._observers),
+                **({"frames of unknown shape": self._shapeless} if self._shapeless else {}),
             },
         )
 

@@ -26,7 +26,8 @@ class Question(msgspec.Struct, gc=False):
     done: int = -1
     #: What its run is called: the id that the first event carried, else a name of ours.
     run: str = ""
-    #: Connections that have shown its end, and its report.
+    #: Connections that have shown its start, its end, and its report.
+    started_on: set[str | None] = set()
     ended_on: set[str | None] = set()
     reported_on: set[str | None] = set()
 
@@ -59,6 +60,7 @@ class Nameless:
         #: Ids that a run turned out to have after it had been given a name.
         self._names: dict[str, str] = {}
         self._others: dict[tuple[str | None, str], Other] = {}
+        self._ends: dict[tuple[str | None, str], int] = {}
 
     def feed(self, operation: Operation) -> None:
         """Take in an ``ask`` operation."""
@@ -93,9 +95,12 @@ class Nameless:
         if question is None:
             found = self._candidates(operation, thread)
             if len(found) + unknown > 1:
+                self._mixed(operation, frame, thread, found, other)
                 return ""
             question = found[0] if found else None
-        if question is not None:
+        if question is not None and not (frame.name == STARTED and connection in question.started_on):
+            if frame.name == STARTED:
+                question.started_on.add(connection)
             question.run = question.run or name_of(question.index)
             self._claims.claim(question.run, operation.user or "")
             return question.run
@@ -103,8 +108,22 @@ class Nameless:
             other = self._others[connection, thread] = Other()
         if not other.open and frame.name == STARTED:
             other.number += 1
-        other.open = frame.name not in ENDS
+        other.open = frame.name not in ENDS and frame.name != REPORT
         return f"run {other.number} on {connection} {thread}".rstrip()
+
+    def _mixed(
+        self, operation: Operation, frame: Frame, thread: str, found: list[Question], other: Other | None
+    ) -> None:
+        """Count the ends of runs that cannot be told apart: with as many as there are runs, all of them are over."""
+        place = (operation.connection, thread)
+        if frame.name in ENDS:
+            self._ends[place] = self._ends.get(place, 0) + 1
+            if self._ends[place] >= len(found) + (other is not None and other.open):
+                del self._ends[place]
+                for question in found:
+                    question.ended_on.add(operation.connection)
+                if other is not None:
+                    other.open = False
 
     def passed(self, operation: Operation, frame: Frame, run: str) -> None:
         """Note the end, or the report, of a run on a connection."""

@@ -27,6 +27,8 @@ class Stops:
 
     def __init__(self) -> None:
         self._asked: set[tuple[str, str]] = set()
+        #: Users who named a thread and no run of it.
+        self._by_thread: set[str] = set()
 
     def feed(self, operation: Operation) -> None:
         """Take in a request that may end a run, or a frame that a user sends."""
@@ -41,8 +43,15 @@ class Stops:
             named = set(str(operation.detail.get("path")).split("/")) - {""} if "{" in operation.action else set()
         ids = read_frame(text).ids
         named.update(ids[name] for name in _NAMES if name in ids)
+        if "thread_id" in ids and not ids.keys() & {"run_id", "turn_id"}:
+            self._by_thread.add(user)
         self._asked.update((user, id) for id in named or {_EVERYTHING})
 
     def asked(self, user: str, run: str, thread: str) -> bool:
-        """Whether the user asked for the end of the run: by its id, by its thread, or by no id at all."""
+        """Whether the user asked for the end of the run: by its id, by its thread, or by no id at all.
+
+        Where the events of a run do not tell its thread, the stop of any thread of its user may have been for it.
+        """
+        if not thread and user in self._by_thread:
+            return True
         return not self._asked.isdisjoint(((user, run), (user, thread or run), (user, _EVERYTHING)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import secrets
 import ssl
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import msgspec
 
 from netra_probe.clients.detour import Detour
 from netra_probe.clients.replies import Answered, Broken, Refused, Reply, Silent, Timeouts, Unreachable
-from netra_probe.history.frames import ID_FIELDS
+from netra_probe.history.frames import ID_FIELDS, UNDECODABLE
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
@@ -45,6 +46,9 @@ KEPT_HEADERS = (
     "cache-control", "access-control-allow-origin", "access-control-allow-credentials", "server", "x-powered-by",
     "x-aspnet-version", "retry-after", "ratelimit-limit", "x-ratelimit-limit",
 )  # fmt: skip
+
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 class Http:
@@ -146,7 +150,7 @@ class Http:
         sent = {NONCE_HEADER: nonce, **(headers or {})}
         if bearer is not None:
             sent["Authorization"] = f"Bearer {bearer.reveal()}"
-        url = route.format_map({name: quote(value, safe="") for name, value in (path or {}).items()})
+        url = filled(route, path or {})
         call = self.history.invoke(
             f"{method} {route}",
             user=principal or self.user,
@@ -177,6 +181,9 @@ class Http:
             return Silent(seconds=self.timeouts.reply, operation=done.index)
         except httpx.HTTPError as error:
             return self._unreachable(call, error, sent=True)
+        except (httpx.InvalidURL, ValueError, TypeError) as error:
+            # What a target has told can be such that it makes no request: a path, a header, a number.
+            return self._unreachable(call, error, sent=False)
         return self._record(call, response)
 
     async def abandon(self, method: str, route: str, *, after: float = 0.0, **request: Any) -> Reply:
@@ -219,10 +226,13 @@ class Http:
         return Unreachable(reason=reason, sent=sent, operation=done.index)
 
     def _record(self, call: Operation, response: httpx.Response) -> Reply:
-        text = response.text[:LONGEST_BODY]
+        try:
+            text = response.text[:LONGEST_BODY]
+        except (UnicodeError, LookupError):  # not in the encoding that it says it is in
+            text = response.content[:LONGEST_BODY].decode("utf-8", "replace")
         try:
             body: Any = msgspec.json.decode(response.content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             body = text
         status = response.status_code
         outcome: Any = "ok" if status < 400 else "fail" if status < 500 else "info"
@@ -265,14 +275,31 @@ def _cookies(response: httpx.Response) -> dict[str, str]:
     return cookies
 
 
+def filled(route: str, path: Mapping[str, str]) -> str:
+    """The route with its braces filled; those that nothing is known for stay.
+
+    >>> filled("/api/threads/{thread_id}/messages", {"thread_id": "a/b"})
+    '/api/threads/a%2Fb/messages'
+    """
+    return _BRACES.sub(
+        lambda brace: quote(path[brace[1]].encode("utf-8", "replace"), safe="") if brace[1] in path else brace[0], route
+    )
+
+
 def _text(json: Any) -> str:
-    return "" if json is None else msgspec.json.encode(json).decode()
+    try:
+        return "" if json is None else msgspec.json.encode(json).decode()
+    except (UnicodeError, RecursionError):
+        return repr(json)
 
 
 def _line(response: httpx.Response) -> str:
     """What tells the TCP connection of a response from others: our end of it."""
     stream = response.extensions.get("network_stream")
-    return str(stream.get_extra_info("client_addr")) if stream is not None else ""
+    try:
+        return str(stream.get_extra_info("client_addr")) if stream is not None else ""
+    except OSError:  # closed by now
+        return ""
 
 
 def read_ids(body: Any) -> dict[str, str]:

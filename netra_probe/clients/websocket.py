@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Origin, Subprotocol
 
 from netra_probe.clients.detour import Detour
@@ -204,6 +204,13 @@ class Socket:
         return f"<Socket {self.name}: {self.closed or 'open'}>"
 
 
+class _Straight(connect):
+    """Goes nowhere else: a redirect is an answer, and tokens are for the target alone."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 def _of_a_run(frame: Frame) -> bool:
     """Whether a frame is an event of a run, also where it does not name the run."""
     return bool(frame.run) or frame.name in RUN_EVENTS
@@ -259,7 +266,7 @@ async def open_socket(
         },
     )
     try:
-        connection = await connect(
+        connection = await _Straight(
             url,
             additional_headers=sent,
             subprotocols=[Subprotocol(entry) for entry in subprotocols] or None,
@@ -282,7 +289,7 @@ async def open_socket(
     except TimeoutError:
         done = history.complete(call, "info", detail={"silent": timeouts.connect})
         return Silent(seconds=timeouts.connect, operation=done.index)
-    except (OSError, InvalidHandshake) as error:
+    except (OSError, EOFError, WebSocketException, ValueError) as error:
         done = history.complete(call, "fail", detail={"reason": type(error).__name__})
         return Unreachable(reason=type(error).__name__, operation=done.index)
     socket = Socket(connection, history=history, call=call, timeouts=timeouts, trust=trust)

@@ -6,11 +6,27 @@ from acting import Acting
 
 from netra_probe import Investigation, acts
 from netra_probe.acts.outcome import Outcome
+from netra_probe.history import actions
+
+
+#: Bad handshakes in a row, over all doors together, that shut out everybody on some deployments (netra-wire §1).
+BREAKER = 5
+
+
+def worst_row_of_refusals(probe: Investigation) -> int:
+    """The most handshakes in a row that were refused, whoever tried them and at whichever backend."""
+    row = worst = 0
+    for operation in probe.history:
+        if operation.action == actions.CONNECT and operation.type != "invoke":
+            row = 0 if operation.type == "ok" else row + 1
+            worst = max(worst, row)
+    return worst
 
 
 async def test_no_forgery_has_an_effect_on_a_healthy_lab(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: acts.forge(probe, tester=probe.users[1], victim=probe.users[0]))
     assert outcome.counts["shown"] == outcome.counts["without effect"] > 600
+    assert worst_row_of_refusals(healthy.probe) < BREAKER
     assert healthy.doubtless("C1", "C2", "C6") == {}
 
 

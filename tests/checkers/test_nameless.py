@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netra_probe.checkers import Window, automaton, delivery, tokens
+from netra_probe.checkers import Window, automaton, delivery, envelope, tokens
 from netra_probe.history.operation import Operation
 from netra_probe.verdict import Judgement
 
@@ -148,3 +148,10 @@ def test_a_welcome_may_tell_the_beginning_of_an_id_only() -> None:
         story.complete(call, "ok", ids={"user_id": said})
         findings = tokens()(story.operations).findings
         assert [one.summary.split(" over")[0].rpartition(" as ")[2] for one in findings] == found
+
+
+def test_frames_of_no_known_shape_are_counted_where_a_reader_sees_it() -> None:
+    story = Story("alice", "bob")
+    for frame in ({"figure": 7}, {"type": "pong"}):
+        story.receive("alice", frame)
+    assert envelope()(story.operations).evidence["frames of unknown shape"] == 1
