@@ -11,7 +11,7 @@ from netra_probe.acts.foreign_ids import foreign
 from netra_probe.acts.lifecycle import GRACE
 from netra_probe.acts.offers import backend_client, offered
 from netra_probe.acts.outcome import Outcome, names
-from netra_probe.acts.pools import MOMENTS, rush
+from netra_probe.acts.pools import MOMENTS, READS, rush
 from netra_probe.acts.sameness import have_data
 from netra_probe.clients.backend import BackendClient
 from netra_probe.clients.replies import Answered, Refused, Reply
@@ -132,7 +132,8 @@ async def overreach(probe: Investigation, *, intruder: User, owner: User, backen
     claim = {"user_id": owner.id}
     aim = foreign("claim a user id for a tool", "thread", theirs.thread, owner) | {"expect": intruder.name}
     control = {"object": aim["object"]}
-    nobody = probe.wire.http(mine.client.http.base_url, surface="rest", backend=mine.client.http.backend)
+    url = probe.target.backend_urls[backend % len(probe.target.backend_urls)]
+    nobody = probe.wire.http(url, surface="rest", backend=mine.client.http.backend)
     served: list[Reply] = []
     refused: list[Reply] = []
     try:
@@ -200,10 +201,10 @@ async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *
 async def give_up_on_tools(
     probe: Investigation, quitter: User, others: Sequence[User] = (), *, cycles: int = 4, backend: int = 0
 ) -> Outcome:
-    """Hang up on calls of each tool at various moments, after each of which the others call theirs, one by one.
+    """Hang up on calls of tools, and on reads of what tools find, at various moments; others call theirs after each.
 
-    A call that nobody waits for any more must leave no answer on the line that the next caller's tools read from (P3),
-    and no task or connection: what the target holds on to is measured after each cycle.
+    What nobody waits for any more must leave no answer on the line that the next caller's tools read from (P3), and no
+    task or connection: what the target holds on to is measured after each cycle.
     """
     permit(probe, Mode.ATTACK, "hanging up on requests")
     others = list(others) or [user for user in probe.users if user is not quitter]
@@ -214,16 +215,23 @@ async def give_up_on_tools(
         await leave(working)
         return Outcome(act="gave up", users=acting, missing=NOT_OFFERED)
     quitting, *staying = working
+    reads = [route for candidate in READS[:3] if (route := offered(probe, "GET", candidate))]
+    http = quitting.client.http
     given_up = 0
     replies: list[Reply] = []
     try:
         for cycle in range(-1, cycles):
-            for tool, moment in ((tool, moment) for tool in quitting.tools for moment in MOMENTS[cycle % 2 :: 2]):
-                body = request(tool, quitting.thread)
-                await quitting.client.http.abandon("POST", EXECUTE, after=moment, json=body)
+            moment = MOMENTS[cycle % len(MOMENTS)]
+            for tool in quitting.tools:
+                await http.abandon("POST", EXECUTE, after=moment, json=request(tool, quitting.thread))
                 given_up += 1
                 replies += [await bench.call(tool) for bench in staying]
-                staying.reverse()
+            for route in reads:
+                for at in MOMENTS[cycle % 2 :: 2]:
+                    await http.abandon("GET", route, after=at)
+                    given_up += 1
+                replies += [await bench.call(tool) for tool in quitting.tools for bench in staying]
+            staying.reverse()
             if cycle >= 0:
                 await probe.gauge(cycle)
     finally:

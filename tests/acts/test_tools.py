@@ -55,8 +55,7 @@ async def test_everybody_finds_what_is_their_own(healthy: Acting) -> None:
 
 
 async def test_more_than_one_may_is_refused_and_the_rest_goes_on(healthy: Acting) -> None:
-    alice, bob = healthy.probe.users
-    claimed = await healthy.do(lambda probe: acts.overreach(probe, intruder=bob, owner=alice))
+    claimed = await healthy.do(lambda probe: acts.overreach(probe, intruder=probe.users[1], owner=probe.users[0]))
     assert claimed.counts["refused"] == claimed.counts["not to be answered"] > 0
     named = await healthy.do(lambda probe: acts.look_up_neighbours(probe))
     assert named.counts["refused"] == named.counts["foreign ids"] == 2
