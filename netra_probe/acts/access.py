@@ -111,7 +111,9 @@ class _Matrix:
         walk = self._walk
         for user in (self._owner, self._intruder):
             done = (user, route.name) in walk.answered
-            arguments = walk.fill(route, user) if not done and route.method != "POST" else None
+            # What was to be made first of all may have needed ids that only came to be known since.
+            again = route.method != "POST" or bool(walk.filler(route).named(route, user))
+            arguments = walk.fill(route, user) if not done and again else None
             if arguments is not None:
                 await walk.call(user, route, arguments, aim=arguments.aim)
         known = walk.answered.get((self._owner, route.name))

@@ -9,10 +9,10 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 from pydantic import Field, create_model
 
 NOUNS = ("invoice", "recipe", "sensor", "ticketing", "category", "dossier", "meadow", "playlist", "parcel", "glossary")
@@ -28,7 +28,7 @@ FIELDS: dict[str, Any] = {
     "when": (str, Field(json_schema_extra={"format": "date-time"})),
 }
 #: Every operation of a resource that may forget to ask whose it is.
-OPERATIONS = ("read", "update", "delete", "add", "list")
+OPERATIONS = ("read", "update", "delete", "report", "rename", "add", "list")
 
 
 @dataclass
@@ -60,6 +60,16 @@ class Resource:
     def item(self) -> str:
         return f"/v2/{self.plural}/{{{self.noun}_id}}"
 
+    @property
+    def report(self) -> str:
+        """Where the id of a thing goes into the query."""
+        return f"/v2/{self.noun}-report"
+
+    @property
+    def renaming(self) -> str:
+        """Where it goes into the body."""
+        return f"/v2/{self.noun}-renaming"
+
     def unchecked(self) -> set[str]:
         """The operations that anybody who knows an id can do, as a finding names them."""
         routes = {
@@ -68,6 +78,8 @@ class Resource:
             "delete": f"DELETE {self.item}",
             "add": f"POST {self.collection}",
             "list": f"GET {self.collection}",
+            "report": f"GET {self.report}",
+            "rename": f"POST {self.renaming}",
         }
         return {routes[flaw] for flaw in self.flaws if flaw in routes}
 
@@ -83,7 +95,7 @@ class StrangePlatform:
         for noun in draw.sample(NOUNS, 4):
             parents = [one for one in self.resources if one.parent is None]
             parent = draw.choice(parents) if parents and draw.random() < 0.5 else None
-            possible = OPERATIONS if parent is not None else OPERATIONS[:3]
+            possible = OPERATIONS if parent is not None else OPERATIONS[:5]
             self.resources.append(
                 Resource(
                     noun=noun,
@@ -194,6 +206,18 @@ class StrangePlatform:
             del resource.things[id]
             return {"deleted": True}
 
+        async def report(request: Request, asked: str) -> Any:
+            return {"about": shown(checked(asked, self._caller(request), "report"))}
+
+        async def rename(request: Request, body: Any) -> Any:
+            id = checked(str(getattr(body, f"{resource.noun}_id")), self._caller(request), "rename")
+            resource.things[id]["fields"]["title"] = body.title
+            return {"renamed": True}
+
+        id_type = int if resource.numbered else str
+        naming: dict[str, Any] = {f"{resource.noun}_id": (id_type, ...), "title": FIELDS["title"]}
+        rename.__annotations__["body"] = create_model(f"{resource.noun.title()}Renaming", **naming)
+        report.__annotations__["asked"] = Annotated[str, Query(alias=f"{resource.noun}_id")]
         # The model is made here, where no annotation written as text can name it.
         create.__annotations__["body"] = update.__annotations__["body"] = model
         for method, path, handler in (
@@ -202,6 +226,8 @@ class StrangePlatform:
             ("GET", resource.item, read),
             (resource.update, resource.item, update),
             ("DELETE", resource.item, delete),
+            ("GET", resource.report, report),
+            ("POST", resource.renaming, rename),
         ):
             self._route(method, path, handler)
 

@@ -8,7 +8,6 @@ from netra_probe import Investigation, acts
 from netra_probe.acts.outcome import Outcome
 from netra_probe.history import actions
 
-
 #: Bad handshakes in a row, over all doors together, that shut out everybody on some deployments (netra-wire §1).
 BREAKER = 5
 
