@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -34,6 +35,7 @@ from netra_probe.permission import Gate, Notes, NotPermitted
 from netra_probe.requirements import SCENARIOS
 from netra_probe.strangers import knock
 from netra_probe.target import Mode, Target
+from netra_probe.turns import Turn
 from netra_probe.users import User, alias, log_in_accounts
 from netra_probe.verdict import CaseResult, CleanUp
 from netra_probe.wire import LiveWire, Wire
@@ -81,6 +83,7 @@ class Investigation:
         self._mark = secrets.token_hex(4)
         self._window = 0
         self._lowest: dict[str, int] = {}
+        self.turn = Turn(patience=timeouts.alone)
         self._cases: list[CaseResult] = []
         self._banner = Banner(scenario=scenario, environment=environment)
         self._components: dict[str, Component] = {}
@@ -174,9 +177,11 @@ class Investigation:
     async def gauge(self, cycle: int) -> None:
         """Measure what a target holds on to: sockets and tasks, database connections, cache clients.
 
-        A target takes a moment to notice that a client has gone. A number that is higher than it has ever been is read
-        again until it falls back or the ``release`` time-out is over; what is still held then is held.
+        From the first reading on, other notebooks of the run step aside until the case is over. A target takes a moment
+        to notice that a client has gone: a number that is higher than it has ever been is read again until it falls
+        back or the ``release`` time-out is over; what is still held then is held.
         """
+        await self.turn.alone()
         readings: dict[tuple[str, str], Callable[[], Awaitable[int | None]]] = {}
         if self.database is not None:
             readings["database", "PostgreSQL connections"] = self.database.backends
@@ -195,13 +200,10 @@ class Investigation:
     async def _released(self, name: str, read: Callable[[], Awaitable[int | None]]) -> int | None:
         value = await read()
         lowest = self._lowest.get(name)
-        try:
-            async with asyncio.timeout(self.timeouts.release):
-                while value is not None and lowest is not None and value > lowest:
-                    await asyncio.sleep(RELEASE_POLL)
-                    value = await read()
-        except TimeoutError:
-            pass
+        patience = time.monotonic() + self.timeouts.release
+        while value is not None and lowest is not None and value > lowest and time.monotonic() < patience:
+            await asyncio.sleep(RELEASE_POLL)
+            value = await read()
         if value is not None:
             self._lowest[name] = value if lowest is None else min(value, lowest)
         return value
@@ -289,6 +291,8 @@ class Investigation:
                 | ({"limits": self.notes.limits} if self.notes.limits else {}),
             )
             result = judge_case(self.history, marker, checkers)
+        self.turn.step_aside()
+        self._lowest.clear()
         self._window = len(self.history)
         self.notes.clear()
         self._cases.append(result)
@@ -339,6 +343,7 @@ class Investigation:
                 if self.cache is not None:
                     await self.cache.close()
                 self.history.close()
+                self.turn.leave()
                 await asyncio.to_thread(lab_target.release)
             self._banner.update(self._cases, self.cleaned)
         return self.cleaned

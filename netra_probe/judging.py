@@ -114,8 +114,7 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
             replace(judgement, findings=attributed(judgement.findings, attribution)) for judgement in judgements
         )
     steady = bool(marker.detail.get("steady", True))
-    shown = steady and not disturbances
-    result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances, steady=shown)
+    result = _case(str(marker.detail["case"]), str(marker.detail["claim"]), judgements, disturbances, steady=steady)
     result = replace(
         result,
         looks_like=tuple(map(str, attribution)),
@@ -149,6 +148,8 @@ UNDISTURBED = frozenset(
 )
 
 
+#: Counts that are the same whatever the moment brings.
+SET = frozenset({"users looking", "cycles", "gauges"})
 #: Counts that back a pass but tell a reader nothing.
 UNTOLD = frozenset({"canaries planted", "own ids seen"})
 
@@ -156,7 +157,8 @@ UNTOLD = frozenset({"canaries planted", "own ids seen"})
 def _evidence(evidence: dict[str, int], disturbances: int, *, steady: bool) -> str:
     """What a pass rests on, in numbers that are the same in every healthy run; what has none is named alone."""
     told = {name: count for name, count in evidence.items() if count and name not in UNTOLD}
-    shown = {name: count for name, count in told.items() if steady or name in UNDISTURBED}
+    fixed = UNDISTURBED if steady else SET
+    shown = {name: count for name, count in told.items() if name in fixed or (steady and not disturbances)}
     if disturbances:
         shown["disturbances"] = disturbances
     return " · ".join([*(f"{name} {count}" for name, count in shown.items()), *(n for n in told if n not in shown)])

@@ -94,6 +94,7 @@ async def investigate(
     )
     try:
         know_secrets(probe)
+        await asyncio.to_thread(probe.turn.join)
         await _open_surfaces(probe)
         if resolved.mode is Mode.OBSERVE:
             await _look_whether_it_is_there(probe)

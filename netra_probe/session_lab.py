@@ -1,42 +1,69 @@
-"""One lab for a whole pytest session, shared by all workers and by the kernels of all notebooks.
+"""Two labs for a whole pytest session, shared by all workers: one for the tests, one for the kernels of notebooks.
 
-Fixtures do not reach notebook cells, so the lab is started before collection and handed on in the environment. Used by
-``tests/conftest.py`` and ``notebooks/conftest.py``; with both loaded there is still one lab.
+Fixtures do not reach notebook cells, so labs are started before collection and handed on in the environment. Notebooks
+have one to themselves because some measure what the target holds on to: they take turns, which tests know nothing of.
+Used by ``tests/conftest.py`` and ``notebooks/conftest.py``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from netra_probe import lab
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.parameters import OUTPUT_VARIABLE
+from netra_probe.turns import TURNS_VARIABLE
 
 if TYPE_CHECKING:
     import pytest
 
-_running: lab.Lab | None = None
+#: Where the kernels of notebooks find theirs; ``LAB_VARIABLE`` is what tests see.
+NOTEBOOK_LAB_VARIABLE = "NETRA_PROBE_NOTEBOOK_LAB"
+
+_running: dict[str, lab.Lab] = {}
 _outputs: tempfile.TemporaryDirectory[str] | None = None
 
 
-def start(config: pytest.Config) -> None:
+def start(config: pytest.Config, *, variable: str = LAB_VARIABLE) -> None:
     """Start the lab, unless this is an xdist worker or one is named already; call from ``pytest_configure``."""
-    global _running, _outputs
-    if hasattr(config, "workerinput") or config.option.collectonly or LAB_VARIABLE in os.environ:
+    global _outputs
+    if hasattr(config, "workerinput") or config.option.collectonly or variable in os.environ:
         return
-    _running = lab.start_lab()
-    _outputs = tempfile.TemporaryDirectory(prefix="netra-probe-outputs-")
-    os.environ[LAB_VARIABLE] = str(_running.state_file)
-    os.environ[OUTPUT_VARIABLE] = _outputs.name
+    _running[variable] = lab.start_lab()
+    os.environ[variable] = str(_running[variable].state_file)
+    if _outputs is None:
+        _outputs = tempfile.TemporaryDirectory(prefix="netra-probe-outputs-")
+        os.environ[OUTPUT_VARIABLE] = _outputs.name
+
+
+@contextlib.contextmanager
+def for_notebooks() -> Iterator[None]:
+    """Kernels that are started in this block find the lab of the notebooks, and take turns on it."""
+    changed = {LAB_VARIABLE: os.environ[NOTEBOOK_LAB_VARIABLE], TURNS_VARIABLE: os.environ[OUTPUT_VARIABLE]}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def stop() -> None:
-    """Stop the lab that ``start`` started; call from ``pytest_unconfigure``."""
-    global _running, _outputs
-    if _running is not None and _outputs is not None:
-        del os.environ[LAB_VARIABLE], os.environ[OUTPUT_VARIABLE]
-        _running.stop()
+    """Stop all labs that ``start`` started; call from ``pytest_unconfigure``."""
+    global _outputs
+    while _running:
+        variable, running = _running.popitem()
+        del os.environ[variable]
+        running.stop()
+    if _outputs is not None:
+        del os.environ[OUTPUT_VARIABLE]
         _outputs.cleanup()
-        _running = _outputs = None
+        _outputs = None

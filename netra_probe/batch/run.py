@@ -27,6 +27,7 @@ from netra_probe.judging import ScenarioResult
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.pace import RUN_VARIABLE
 from netra_probe.parameters import Parameters, folder
+from netra_probe.turns import TURNS_VARIABLE
 
 #: Seconds one cell may take before its notebook is given up.
 CELL_SECONDS = 600
@@ -89,7 +90,7 @@ def run(
                         source=notebook.path,
                         output=directory / "notebooks" / notebook.path.name,
                         parameters=given[notebook.id],
-                        variables={RUN_VARIABLE: str(directory), **variables},
+                        variables={RUN_VARIABLE: str(directory), TURNS_VARIABLE: str(directory), **variables},
                         timeout=CELL_SECONDS,
                         log=directory / "logs" / f"{notebook.id}.log",
                     )

@@ -109,6 +109,7 @@ class Timeouts:
         grace: after a terminal event, for what may still follow.
         close: for a closing handshake.
         release: from the last client's leaving until the target has let go of what it held for it.
+        alone: until other investigations on the same target have stepped aside for one that measures.
     """
 
     connect: float = 5.0
@@ -120,3 +121,4 @@ class Timeouts:
     grace: float = 1.0
     close: float = 2.0
     release: float = 5.0
+    alone: float = 60.0
