@@ -163,13 +163,19 @@ def register(fault: F) -> F:
     return fault
 
 
+def _module_name(path: str) -> str:
+    """What a fault file is called once it is imported."""
+    file = Path(path).expanduser().resolve()
+    return f"lab_fault_module_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+
+
 def load_fault_modules(paths: list[str] | tuple[str, ...]) -> None:
     """Import fault files by path; every `Fault` subclass defined in them is registered."""
     for path in paths:
         file = Path(path).expanduser().resolve()
         if not file.is_file():
             raise FaultProblem(f"fault module {path} does not exist")
-        name = f"lab_fault_module_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+        name = _module_name(path)
         if name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(name, file)
@@ -203,7 +209,13 @@ def known_faults(
         if importlib.util.find_spec(package) is not None:
             importlib.import_module(package)
     load_fault_modules(modules)
-    return {id: fault for id, fault in _registry.items() if fault.kind in kinds}
+    # Files that this process has loaded for somebody else are no part of the answer.
+    own, named = __name__.partition(".lab.")[0], {_module_name(module) for module in modules}
+    return {
+        id: fault
+        for id, fault in _registry.items()
+        if fault.kind in kinds and (fault.__module__.startswith(f"{own}.") or fault.__module__ in named)
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +248,8 @@ def check_selection(text: str, modules: list[str] | tuple[str, ...] = ()) -> lis
     selections = parse_faults(text)
     if not selections and not modules:
         return []
-    known = known_faults(modules, kinds=get_args(Kind))
+    known_faults(modules, kinds=get_args(Kind))
+    known = _registry
     for selection in selections:
         if selection.id not in known:
             raise FaultProblem(f"there is no fault {selection.id!r}{_suggest(selection.id, known)}")
