@@ -81,12 +81,6 @@ class Turn:
         self._files = None
 
 
-def forget(folder: Path) -> None:
-    """Remove what turns in a folder were taken with, when nobody works there any more."""
-    for path in folder.glob(".*.turn"):
-        path.unlink(missing_ok=True)
-
-
 async def _take(file: IO[bytes]) -> None:
     while True:
         with contextlib.suppress(BlockingIOError):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from netra_probe.acts.in_process import begin, end, user_id_of
 from netra_probe.acts.outcome import Outcome, names
-from netra_probe.clients.component import Absent, CallResult, Component, Returned
-from netra_probe.history import actions
-from netra_probe.history.operation import Operation
+from netra_probe.clients.component import CallResult, Component, Returned
 from netra_probe.permission import permit
 from netra_probe.playbook import REFUSED
 from netra_probe.target import Mode
@@ -46,9 +45,9 @@ async def make_dispatchers(probe: Investigation, users: Sequence[User] = ()) -> 
     for number, (user, dispatcher) in enumerate(held):
         whole += all(_whose(other) == owner.id for owner, other in held[number:])
         ended += bool(await dispatchers.call("cleanup", on=dispatcher, by=user.name))
-        call = _begin(probe, user, "a call after the end", expect=REFUSED)
+        call = begin(probe, user, "a call after the end", phase=DISPATCHER, expect=REFUSED)
         late = await dispatchers.call("execute_tool", "no_such_tool", {}, on=dispatcher, by=user.name)
-        _end(probe, call, late, user.id)
+        end(probe, call, late, user.id)
         refused += not late
     counts = {"made": len(held), "ended": ended, "calls afterwards": len(held), "refused": refused}
     return Outcome(act="dispatchers", users=names(party), counts=counts | {"still whole": whole})
@@ -56,35 +55,19 @@ async def make_dispatchers(probe: Investigation, users: Sequence[User] = ()) -> 
 
 async def _dispatcher(probe: Investigation, contexts: Component, dispatchers: Component, user: User) -> CallResult:
     """A dispatcher for a context of the user's: the positive control of the calls that come after its end."""
-    call = _begin(probe, user, "own context", expect=user.name, control=True)
+    call = begin(probe, user, "own context", phase=DISPATCHER, expect=user.name, control=True)
     thread, run = f"thread-of-{user.name}", f"run-of-{user.name}"
     context = await contexts.call("from_request", user_id=user.id, thread_id=thread, run_id=run, by=user.name)
     if not isinstance(context, Returned):
-        _end(probe, call, context, "")
+        end(probe, call, context, "")
         return context
     wanted = {name: value for name, value in _EQUIPMENT if dispatchers.takes("create_for_user", name)}
     made = await dispatchers.call("create_for_user", context.value, by=user.name, **wanted)
-    _end(probe, call, made, _whose(made.value) if isinstance(made, Returned) else "")
+    end(probe, call, made, _whose(made.value) if isinstance(made, Returned) else "")
     return made
 
 
 def _whose(dispatcher: Any) -> str:
     """The user id of the context that a dispatcher holds; "" where it shows none."""
     context = next((held for name in _CONTEXTS if (held := getattr(dispatcher, name, None)) is not None), None)
-    whose = getattr(context, "user_id", "")
-    return whose if isinstance(whose, str) else ""
-
-
-def _begin(probe: Investigation, user: User, name: str, *, expect: str, control: bool = False) -> Operation:
-    detail = {"attempt": name, "expect": expect, "control": control, "phase": DISPATCHER}
-    return probe.history.invoke(
-        actions.ATTEMPT, user=user.name, connection=f"{user.name}/component", surface="component", detail=detail
-    )
-
-
-def _end(probe: Investigation, call: Operation, came: CallResult, who: str) -> None:
-    if isinstance(came, Returned):
-        probe.history.complete(call, "ok", ids={"user_id": who or "nobody"})
-    else:
-        # What cannot be called at all was neither done nor refused.
-        probe.history.complete(call, "info" if isinstance(came, Absent) else "fail")
+    return user_id_of(context)

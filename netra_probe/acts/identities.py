@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.acts.attempts import attempt, control
 from netra_probe.acts.doors import PLACES, Door, SocketDoor, all_doors, open_doors
+from netra_probe.acts.in_process import begin, end, user_id_of
 from netra_probe.acts.outcome import Outcome, names
 from netra_probe.acts.tokens import SURFACES, with_another_end
-from netra_probe.clients.component import Absent, CallResult, Component, Returned
+from netra_probe.clients.component import CallResult, Component, Returned
 from netra_probe.discovery import survey
-from netra_probe.history import actions
 from netra_probe.permission import permit
 from netra_probe.playbook import REFUSED, Forgery
 from netra_probe.target import Mode
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netra_probe.investigation import Investigation
     from netra_probe.users import User
 
+CONTEXT = "UserExecutionContext"
 #: What services write where an id is missing (netra-wire §10); a context for one of these would be everybody's.
 NOBODYS_IDS = ("", "registry", "placeholder", "default", "temp", "none")
 
@@ -96,7 +97,7 @@ async def make_contexts(probe: Investigation, users: Sequence[User] = ()) -> Out
     """
     permit(probe, Mode.PROBE, "making contexts")
     party = list(users) or probe.users
-    contexts = probe.component("UserExecutionContext")
+    contexts = probe.component(CONTEXT)
     if not contexts.takes("from_request", "user_id", "thread_id", "run_id"):
         reason = str(contexts.differences[0]) if contexts.differences else "from_request"
         return Outcome(act="contexts", users=names(party), missing=reason)
@@ -123,29 +124,14 @@ async def _context(probe: Investigation, contexts: Component, user: User, user_i
     own = user_id == user.id
     name = "own user id" if own else f'user id "{user_id}"'
     thread, run = f"thread-of-{user.name}", f"run-of-{user.name}"
-    call = _begin(probe, user, name, expect=user.name if own else REFUSED, control=own)
+    call = begin(probe, user, name, phase=CONTEXT, expect=user.name if own else REFUSED, control=own)
     made = await contexts.call("from_request", user_id=user_id, thread_id=thread, run_id=run, by=user.name)
-    return _end(probe, call, made)
+    end(probe, call, made, user_id_of(made.value) if isinstance(made, Returned) else "")
+    return made
 
 
 async def _child(probe: Investigation, contexts: Component, user: User, context: Any) -> CallResult:
-    call = _begin(probe, user, "child context", expect=user.name, control=True)
+    call = begin(probe, user, "child context", phase=CONTEXT, expect=user.name, control=True)
     made = await contexts.call("create_child_context", "a step", on=context, by=user.name)
-    return _end(probe, call, made)
-
-
-def _begin(probe: Investigation, user: User, name: str, *, expect: str, control: bool) -> Any:
-    detail = {"attempt": name, "expect": expect, "control": control, "phase": "UserExecutionContext"}
-    return probe.history.invoke(
-        actions.ATTEMPT, user=user.name, connection=f"{user.name}/component", surface="component", detail=detail
-    )
-
-
-def _end(probe: Investigation, call: Any, made: CallResult) -> CallResult:
-    if isinstance(made, Returned):
-        who = getattr(made.value, "user_id", None)
-        probe.history.complete(call, "ok", ids={"user_id": who if isinstance(who, str) and who else "nobody"})
-    else:
-        # What cannot be called at all was neither made nor refused.
-        probe.history.complete(call, "info" if isinstance(made, Absent) else "fail")
+    end(probe, call, made, user_id_of(made.value) if isinstance(made, Returned) else "")
     return made

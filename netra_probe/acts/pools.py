@@ -51,10 +51,8 @@ async def cancel_and_volley(
     permit(probe, Mode.ATTACK, "hanging up on requests")
     others = list(others) or [user for user in probe.users if user is not canceller]
     acting = names((canceller, *others))
-    reads = [route for candidate in READS if (route := offered(probe, "GET", candidate))]
     everybody = [canceller, *others]
-    clients = {user.name: backend_client(probe, user, backend) for user in everybody}
-    threads = {user.name: await _thread(user, clients[user.name]) for user in everybody}
+    reads, clients, threads = await _prepared(probe, everybody, backend)
     read = hung_up = 0
     for moment in moments:
         for route in reads:
@@ -75,8 +73,7 @@ async def cut_replies(
     others = list(others) or [user for user in probe.users if user is not victim]
     read = cut = 0
     async with nemesis.between(probe, victim) as link:
-        clients = {user.name: backend_client(probe, user, backend) for user in (victim, *others)}
-        threads = {user.name: await _thread(user, clients[user.name]) for user in (victim, *others)}
+        _, clients, threads = await _prepared(probe, (victim, *others), backend)
         http = clients[victim.name].http
         for _ in range(rounds):
             await link.hold_replies(http)
@@ -100,9 +97,7 @@ async def borrow_in_turn(
     written on, with what was set on it (P1). What is read was never read before, so that nothing comes from a cache.
     """
     users = list(users) or probe.users
-    reads = [route for candidate in READS if (route := offered(probe, "GET", candidate))]
-    clients = {user.name: backend_client(probe, user, backend) for user in users}
-    threads = {user.name: await _thread(user, clients[user.name]) for user in users}
+    reads, clients, threads = await _prepared(probe, users, backend)
     read = 0
     for _ in range(rounds):
         for route in reads:
@@ -118,9 +113,7 @@ async def saturate(
 ) -> Outcome:
     """Have more requests under way than a pool has connections: each must still get the answer to their own."""
     users = list(users) or probe.users
-    reads = [route for candidate in READS if (route := offered(probe, "GET", candidate))]
-    clients = {user.name: backend_client(probe, user, backend) for user in users}
-    threads = {user.name: await _thread(user, clients[user.name]) for user in users}
+    reads, clients, threads = await _prepared(probe, users, backend)
     read = 0
     for _ in range(rounds):
         replies = await asyncio.gather(
@@ -170,6 +163,16 @@ async def churn(
     return Outcome(
         act="churn", users=names(users), counts={"cycles": cycles, "connected": connected, "answered": answered(runs)}
     )
+
+
+async def _prepared(
+    probe: Investigation, users: Sequence[User], backend: int
+) -> tuple[list[str], dict[str, BackendClient], dict[str, str]]:
+    """The routes by which everybody reads what is theirs, a client and a thread for each at this backend."""
+    reads = [route for candidate in READS if (route := offered(probe, "GET", candidate))]
+    clients = {user.name: backend_client(probe, user, backend) for user in users}
+    threads = {user.name: await _thread(user, clients[user.name]) for user in users}
+    return reads, clients, threads
 
 
 async def _thread(user: User, client: BackendClient) -> str:

@@ -16,7 +16,7 @@ from netra_probe.acts.lifecycle import GRACE
 from netra_probe.acts.material import SHORT_LIFE, SURELY_OVER, gather
 from netra_probe.acts.outcome import Outcome, names
 from netra_probe.acts.pools import rush
-from netra_probe.acts.tokens import with_another_end
+from netra_probe.acts.tokens import forgery_of, with_another_end
 from netra_probe.acts.walking import Walk
 from netra_probe.clients.replies import Answered, Refused, Reply
 from netra_probe.discovery import Route, survey
@@ -98,7 +98,7 @@ async def forge_at_stores(
         for one, route in zip(possible, cycle(routes), strict=False):
             if "expired" in one.needs:
                 await probe.wire.pause(over - time.monotonic())
-            forgery = _made(one, material, live=probe.wire.live)
+            forgery = forgery_of(one, material, live=probe.wire.live)
             if forgery is not None and forgery.subprotocol is None:
                 shown += 1
                 held += await _ask_forged(walk, route, one, forgery, tester=tester, victim=victim)
@@ -219,11 +219,3 @@ async def _ask(
 
 def _object(route: Route, user: User) -> Mapping[str, Any]:
     return {"kind": "list", "id": f"{route.path} of {user.name}"}
-
-
-def _made(one: Attempt, material: Any, *, live: bool) -> Forgery | None:
-    """The forgery; ``None`` where it cannot be made from opaque tokens. A recording needs no more than a stand-in."""
-    try:
-        return one(material)
-    except ValueError:
-        return None if live else Forgery(bearer=material.token)

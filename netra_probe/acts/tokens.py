@@ -121,7 +121,7 @@ async def _try_all(
         return 0, 0
     shown = held = in_a_row = 0
     for one in attempts:
-        forgery = _made(one, material, live=probe.wire.live)
+        forgery = forgery_of(one, material, live=probe.wire.live)
         if forgery is None or not door.takes(forgery):
             continue
         if one.name == "same beginning":
@@ -141,7 +141,7 @@ async def _try_all(
     return shown, held
 
 
-def _made(one: Attempt, material: Material, *, live: bool) -> Forgery | None:
+def forgery_of(one: Attempt, material: Material, *, live: bool) -> Forgery | None:
     """The forgery; ``None`` where it cannot be made from opaque tokens. A recording needs no more than a stand-in."""
     try:
         return one(material)

@@ -23,6 +23,7 @@ from netra_probe.discovery.instances import Instances
 from netra_probe.discovery.interface import resolve
 from netra_probe.discovery.things import Things, listed
 from netra_probe.history import actions
+from netra_probe.history.canary import WHOLE
 from netra_probe.permission import permit
 from netra_probe.target import Mode
 
@@ -189,7 +190,7 @@ async def _append(probe: Investigation, user: User, http: Http, route: str, path
 
 
 def _mark_in(item: Any) -> str:
-    found = re.search(r"CANARY[A-Z2-7]{16}", str(item))
+    found = WHOLE.search(str(item))
     return found[0] if found else ""
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netra_probe import lab, turns
+from netra_probe import lab
 from netra_probe.batch.ending import end_workers, remove_what_is_left, uninterrupted
 from netra_probe.batch.execution import Execution, Order, execute
 from netra_probe.batch.notebooks import Notebook
@@ -90,7 +90,7 @@ def run(
                         source=notebook.path,
                         output=directory / "notebooks" / notebook.path.name,
                         parameters=given[notebook.id],
-                        variables={RUN_VARIABLE: str(directory), TURNS_VARIABLE: str(directory), **variables},
+                        variables={RUN_VARIABLE: str(directory), TURNS_VARIABLE: str(directory / "logs"), **variables},
                         timeout=CELL_SECONDS,
                         log=directory / "logs" / f"{notebook.id}.log",
                     )
@@ -107,7 +107,6 @@ def run(
         _forget(directory)
         raise TargetError(str(error)) from None
     with uninterrupted():
-        turns.forget(directory)
         _write_plan(directory, name, plan, executions, ended=True, after=after)
         results = compute(directory, keep=keep)
         write_json(directory / RESULTS, results)

@@ -10,14 +10,12 @@ import msgspec
 
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.runs import ENDS, REPORT, STARTED
-from netra_probe.history.frames import Frame, Stamp
+from netra_probe.history.frames import MILLISECONDS, Frame, Stamp
 
 #: Events that a run has once, so that an equal copy is a second delivery even without a mark of its own.
 ONCE = ENDS | {STARTED, REPORT}
 #: Two producers of one run may stamp their events this many seconds apart from the order they are sent in.
 TOLERANCE = 0.002
-#: Numeric times beyond this are milliseconds since 1970.
-_MILLISECONDS = 1e11
 
 
 #: An event by its name and its own number, id or text.
@@ -114,7 +112,7 @@ def is_late(frame: Frame, stream: Stream) -> bool:
             return False
     if isinstance(now, str) or isinstance(before, str) or now is None or before is None:
         return False
-    return before - now > (TOLERANCE * 1000 if before > _MILLISECONDS else TOLERANCE)
+    return before - now > (TOLERANCE * 1000 if before > MILLISECONDS else TOLERANCE)
 
 
 def uneven(run: Run, life: Life) -> tuple[int, int] | None:

@@ -126,14 +126,16 @@ class Losses:
         self.silent += 1
         self.crossed += bool(operation.backend) and operation.backend != here.backend
         self.rivalled += name in self._rivals
-        struck = [
-            (other, self._connections[other].user if other in self._connections else other.partition("/")[0])
+        self.bereaved += any(
+            self._owner(other) != here.user
             for other, when in self._struck.items()
             if when > here.since or other in here.beside
-        ]
-        self.bereaved += any(user != here.user for _, user in struck)
+        )
         self.orphaned += any(
             other in self._connections
             and (self._connections[other].user, self._connections[other].backend) == (here.user, here.backend)
             for other in self._struck
         )
+
+    def _owner(self, name: str) -> str:
+        return self._connections[name].user if name in self._connections else name.partition("/")[0]

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from netra_probe.history.canary import WHOLE
 from netra_probe.history.frames import UNDECODABLE
 
 #: Fields that tell the time, the place or the run, and nothing about the user's data.
@@ -21,7 +22,6 @@ _ID = re.compile(
     r"|\b[0-9a-f]{12,}\b"
 )
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
-_CANARY = re.compile(r"CANARY[A-Z2-7]{16}")
 #: What stands for a text that differs by design, or ``None``.
 Mark: TypeAlias = Callable[[str], str | None]
 
@@ -61,6 +61,6 @@ def _plain(text: str, mark: Mark, aliases: dict[str, str]) -> str:
     if known is not None:
         return known
     if "CANARY" in text:
-        text = _CANARY.sub(lambda match: mark(match[0]) or "somebody's secret", text)
+        text = WHOLE.sub(lambda match: mark(match[0]) or "somebody's secret", text)
     text = _MOMENT.sub("then", text)
     return _ID.sub(lambda match: aliases.setdefault(match[0], f"id-{len(aliases) + 1}"), text)

@@ -18,7 +18,6 @@ class Sighting:
         marks: the request and run ids under which it came; ``prompts``: what the recipient was just asking.
         reachable: how many others could have seen it at that moment: with an open socket, for a frame.
         previous: the owner had the request before this one on the same backend.
-        same_connection: likewise, on the very same connection.
         large, cancelled: that request before had a large body, or was cancelled.
         unasked: it came on a fresh connection before its user had sent anything there, while the owner was idle.
         attempted: it answers an act that names another user's id, or was sent with one (``pushed``), or
@@ -40,7 +39,6 @@ class Sighting:
     overlapping: bool = False
     copied: bool = False
     previous: bool = False
-    same_connection: bool = False
     large: bool = False
     cancelled: bool = False
     unasked: bool = False

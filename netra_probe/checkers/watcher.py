@@ -81,7 +81,8 @@ class Watcher:
         self._lines: dict[str, _Before] = {}
         self._fresh: set[str] = set()
         self._marks: dict[str, set[str]] = defaultdict(set)
-        self._given: dict[str, set[str]] = defaultdict(set)
+        #: Run → whose question was answered with it first.
+        self._given: dict[str, str] = {}
         self._prompts: dict[str, set[str]] = defaultdict(set)
         #: Questions without an answer yet, but for their canaries.
         self._asking: dict[int, str] = {}
@@ -177,17 +178,18 @@ class Watcher:
             if run:
                 self.roster.objects.setdefault(run, ("run", user))
                 self._marks[run].add(user)
-                self.collided |= len(self._given[run] | {user}) > 1
-                self._given[run].add(user)
+                self.collided |= self._given.setdefault(run, user) != user
         else:
-            self._look(done, call)
+            # Of a large answer once, and not for each of the secrets in it.
+            secrets = self._secrets(done.payload)
+            self._look(done, call, secrets)
             large = len(call.payload) > LARGE or _size(call) > LARGE
             before = _Before(user=user, large=large, cancelled=done.type == "info" or self._cancelled)
             self._cancelled = False
             self._abandoned |= done.type == "info"
             self._slots[(call.surface, call.backend or "")] = before
             self._lines[call.connection or ""] = before
-            if done.type == "ok" and (secrets := self._secrets(done.payload)):
+            if done.type == "ok" and secrets:
                 self._answers.setdefault((call.action, secrets), user)
             if "attempt" in call.detail and done.type == "ok":
                 self._pushed.update((value, str(call.detail["attempt"])) for value in done.ids.values())
@@ -195,7 +197,7 @@ class Watcher:
         self._asking.pop(call.index, None)
         self._ended[user] = done.index
 
-    def _look(self, seen: Operation, call: Operation | None) -> None:
+    def _look(self, seen: Operation, call: Operation | None, secrets: frozenset[str] = frozenset()) -> None:
         recipient = seen.user or "anonymous"
         if seen.index >= self.start:
             self.observers.add(recipient)
@@ -204,7 +206,8 @@ class Watcher:
             if known not in self._first:
                 if len(self._first) >= MOST_SIGHTINGS:
                     return
-                self._first[known] = self._sighting(seen, call, owner, recipient, name, secret)
+                copied = call is not None and self._answers.get((call.action, secrets)) == owner
+                self._first[known] = self._sighting(seen, call, owner, recipient, name, secret, copied=copied)
                 self.crowded[seen.index].add(owner)
             if seen.index >= self.start:
                 self._shown[known] = None
@@ -243,8 +246,9 @@ class Watcher:
                 yield owner, name, value
 
     def _sighting(
-        self, seen: Operation, call: Operation | None, owner: str, recipient: str, name: str, secret: str
-    ) -> Sighting:
+        self, seen: Operation, call: Operation | None, owner: str, recipient: str, name: str, secret: str, *,
+        copied: bool,
+    ) -> Sighting:  # fmt: skip
         begun = call.index if call is not None else min(self._active[recipient], default=seen.index)
         going_on = [self._open[index] for index in self._active[recipient] if index in self._open]
         if call is not None:
@@ -274,9 +278,8 @@ class Watcher:
             frame=frame.name if frame is not None else "",
             overlapping=overlapping,
             run=run,
-            copied=call is not None and self._answers.get((call.action, self._secrets(seen.payload))) == owner,
+            copied=copied,
             previous=before is not None and before.user == owner,
-            same_connection=line is not None and line.user == owner,
             large=before is not None and before.large,
             cancelled=before is not None and before.cancelled,
             unasked=connection in self._fresh and not self._active[owner] and call is None,

@@ -7,13 +7,11 @@ from datetime import datetime
 
 from netra_probe.checkers.arrivals import Run
 from netra_probe.checkers.runs import Ask
-from netra_probe.history.frames import Stamp, read_frame
+from netra_probe.history.frames import MILLISECONDS, Stamp, read_frame
 from netra_probe.history.operation import Operation
 
 #: Seconds by which the clocks of a platform's processes may differ.
 SKEW = 1.0
-#: Beyond this a number counts milliseconds.
-_MILLISECONDS = 1e11
 
 
 def held_back(ask: Ask, run: Run, last_frames: Mapping[str | None, Operation]) -> int | None:
@@ -45,4 +43,4 @@ def seconds(stamp: Stamp) -> float | None:
             return None
     if stamp is None:
         return None
-    return stamp / 1000 if stamp > _MILLISECONDS else float(stamp)
+    return stamp / 1000 if stamp > MILLISECONDS else float(stamp)

@@ -72,6 +72,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 MIN_PREFIX = 6
 #: Upper case is what texts are folded to: no letter of a prose text then looks like a digit or a letter of a fragment,
 #: which is what makes ruling it out fast.
+#: A whole token in a text, as it was minted.
+WHOLE = re.compile(f"{PREFIX}[A-Z2-7]{{{BODY_LENGTH}}}")
 _TOKEN = re.compile(f"{PREFIX}[A-Z2-7]{{0,{BODY_LENGTH}}}")
 _LENGTH = len(PREFIX) + BODY_LENGTH
 _HEX_PREFIX = PREFIX.encode().hex().upper()

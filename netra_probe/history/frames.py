@@ -17,6 +17,8 @@ from netra_probe.history.operation import Operation
 Json: TypeAlias = dict[str, Any]
 #: When something was produced, as producers say it: ISO text, or a number of seconds or milliseconds.
 Stamp: TypeAlias = str | float | None
+#: A number beyond this counts milliseconds.
+MILLISECONDS = 1e11
 
 #: One run in order; a thinking, tool or partial event may repeat, tool events come in pairs.
 RUN_EVENTS = (

@@ -54,6 +54,11 @@ class Exchange:
         """The operation, as it is named to the reader."""
         return self.call.action
 
+    def objection(self, said: str) -> Objection:
+        """What there is against this exchange."""
+        call = self.call
+        return Objection(said=said, shows=self.shows, surface=call.surface, place=self.place, user=call.user)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objection:

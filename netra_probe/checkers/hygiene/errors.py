@@ -55,10 +55,7 @@ class RefusalAsFailure(Rule):
         if 400 <= exchange.status < 600:
             self.seen["refusals read"] += 1
         if exchange.status == 500 and _REFUSED.search(exchange.done.payload):
-            yield Objection(
-                said="a refusal comes as status 500",
-                shows=exchange.shows, surface=exchange.call.surface, place=exchange.place, user=exchange.call.user,
-            )  # fmt: skip
+            yield exchange.objection("a refusal comes as status 500")
 
 
 class FailureOnInput(Rule):
@@ -74,10 +71,8 @@ class FailureOnInput(Rule):
             return
         self.seen["malformed requests"] += exchange.trial == MALFORMED
         if exchange.status == 500 and not _REFUSED.search(exchange.done.payload):
-            yield Objection(
-                said=f"a request with {_malformation(exchange)} is answered with status {exchange.status}",
-                shows=exchange.shows, surface=exchange.call.surface, place=exchange.place, user=exchange.call.user,
-            )  # fmt: skip
+            what = _malformation(exchange)
+            yield exchange.objection(f"a request with {what} is answered with status {exchange.status}")
 
 
 class Insides(Rule):
@@ -122,10 +117,7 @@ class Echo(Rule):
         yield from self._in(exchange.done, exchange.shows, exchange.place)
         sent = str(exchange.call.detail.get("sent", ""))
         if len(sent) >= _TELLING and sent[:_TELLING] in exchange.done.payload:
-            yield Objection(
-                said="an error repeats an Authorization header",
-                shows=exchange.shows, surface=exchange.call.surface, place=exchange.place, user=exchange.call.user,
-            )  # fmt: skip
+            yield exchange.objection("an error repeats an Authorization header")
 
     def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
         if frame.name in ("error", "agent_error"):
@@ -151,10 +143,7 @@ class StoredPassword(Rule):
     def exchange(self, exchange: Exchange) -> Iterator[Objection]:
         found = _STORED.search(exchange.done.payload)
         if found is not None:
-            yield Objection(
-                said=f"an answer holds {found[1]}",
-                shows=exchange.shows, surface=exchange.call.surface, place=exchange.place, user=exchange.call.user,
-            )  # fmt: skip
+            yield exchange.objection(f"an answer holds {found[1]}")
 
 
 def _malformation(exchange: Exchange) -> str:

@@ -38,10 +38,7 @@ class Cached(Rule):
             return
         self.seen["personal answers"] += 1
         if "no-store" not in exchange.headers.get("cache-control", "").lower():
-            yield Objection(
-                said="personal answers without Cache-Control: no-store",
-                shows=exchange.shows, surface=exchange.call.surface, place=exchange.place, user=exchange.call.user,
-            )  # fmt: skip
+            yield exchange.objection("personal answers without Cache-Control: no-store")
 
 
 class Cookies(Rule):
@@ -93,10 +90,7 @@ class CredentialsInRedirect(Rule):
         except ValueError:
             return
         if names:
-            yield Objection(
-                said=f"one is sent on with {', '.join(sorted(names))} in the query",
-                shows=exchange.shows, surface=exchange.call.surface, place=exchange.place, user=exchange.call.user,
-            )  # fmt: skip
+            yield exchange.objection(f"one is sent on with {', '.join(sorted(names))} in the query")
 
 
 class TokenInQuery(Rule):
@@ -116,10 +110,7 @@ class TokenInQuery(Rule):
             return
         self.seen["requests with a token in the query"] += 1
         if exchange.done.type == "ok":
-            yield Objection(
-                said="a token in the query is as good as one in the header",
-                shows=exchange.shows, surface=exchange.call.surface, place=exchange.place, user=exchange.call.user,
-            )  # fmt: skip
+            yield exchange.objection("a token in the query is as good as one in the header")
 
 
 class ForeignOrigin(Rule):
@@ -141,10 +132,7 @@ class ForeignOrigin(Rule):
                     shows=exchange.shows, surface=exchange.call.surface, place=exchange.place,
                 )  # fmt: skip
         if allowed == "*" and exchange.call.user is not None and 200 <= exchange.status < 300:
-            yield Objection(
-                said="personal answers are allowed to every origin (*)",
-                shows=exchange.shows, surface=exchange.call.surface, place=exchange.place, user=exchange.call.user,
-            )  # fmt: skip
+            yield exchange.objection("personal answers are allowed to every origin (*)")
 
 
 class Versions(Rule):
