@@ -21,6 +21,7 @@ from netra_probe import lab
 from netra_probe.batch.ending import end_workers, remove_what_is_left, uninterrupted
 from netra_probe.batch.execution import Execution, Order, execute
 from netra_probe.batch.notebooks import Notebook
+from netra_probe.batch.origin import origin
 from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, compute, write_json
 from netra_probe.errors import ParameterError, TargetError, did_you_mean
 from netra_probe.judging import ScenarioResult
@@ -80,9 +81,10 @@ def run(
     name = directory.name
     executions: dict[str, Execution] = {}
     after: dict[str, Any] = {}
+    begun = origin()
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            _write_plan(directory, name, plan, executions)
+            _write_plan(directory, name, plan, executions, begun)
             with _target_variables(plan) as variables:
                 orders = [
                     Order(
@@ -99,7 +101,7 @@ def run(
                 try:
                     for execution in _execute_all(orders, jobs=plan.jobs):
                         executions[execution.id] = execution
-                        _write_plan(directory, name, plan, executions)
+                        _write_plan(directory, name, plan, executions, begun)
                         tell(execution)
                 finally:
                     after = remove_what_is_left(plan.parameters, variables)
@@ -107,7 +109,7 @@ def run(
         _forget(directory)
         raise TargetError(str(error)) from None
     with uninterrupted():
-        _write_plan(directory, name, plan, executions, ended=True, after=after)
+        _write_plan(directory, name, plan, executions, begun, ended=True, after=after)
         results = compute(directory, keep=keep)
         write_json(directory / RESULTS, results)
     return directory, results
@@ -187,6 +189,7 @@ def _write_plan(
     name: str,
     plan: Plan,
     executions: dict[str, Execution],
+    begun: dict[str, Any],
     *,
     ended: bool = False,
     after: dict[str, Any] | None = None,
@@ -207,6 +210,7 @@ def _write_plan(
             "users": plan.parameters.users,
             "faults": list(plan.faults),
             "pid": os.getpid(),
+            **begun,
             "scenarios": scenarios,
             **({"after": after} if after else {}),
         },
