@@ -117,7 +117,6 @@ class AutomatonPass(Pass):
         self._claims = Claims()
         self._nameless = Nameless(self._life, self._claims, start)
         self._stops = Stops()
-        self._disturbed = False
         self._events = 0
         self._ends = 0
         self._untied = 0
@@ -126,10 +125,10 @@ class AutomatonPass(Pass):
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
-            return action in (actions.DISTURB, actions.OWN)
+            return action in (actions.DISTURB, actions.OWN) or action in actions.ENDINGS
         if surface == "websocket":
             return action in (actions.RECEIVE, actions.ASK, actions.CONNECT, actions.CLOSED, actions.SEND)
-        return type == "invoke" and stops(action)
+        return type == "info" or (type == "invoke" and stops(action))
 
     def feed(self, operation: Operation) -> None:
         action = operation.action
@@ -142,10 +141,12 @@ class AutomatonPass(Pass):
                 self._claims.claim(ask.run, ask.user)
         elif action in (actions.CONNECT, actions.CLOSED):
             self._life.feed(operation)
+            if action == actions.CLOSED:
+                self._stops.harm(operation)
         elif action == actions.OWN:
             self._claims.own(operation)
-        elif action == actions.DISTURB:
-            self._disturbed = True
+        elif operation.surface == PROBE or (operation.type == "info" and operation.user is not None):
+            self._stops.harm(operation)
         else:
             self._stops.feed(operation)
 
@@ -224,7 +225,8 @@ class AutomatonPass(Pass):
                 executing,
                 index,
             )
-        if wanted and not self._disturbed and not self._stops.asked(run.user, run.id, run.thread):
+        asked = self._stops.asked(run.user, run.id, run.thread)
+        if wanted and not asked and not self._stops.excused(run.user, run.first):
             self._violate(
                 "cancelled by nobody", run, operation, "was cancelled although its user cancelled nothing of the kind",
                 track.started, index,

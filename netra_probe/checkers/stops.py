@@ -1,4 +1,4 @@
-"""Which runs their users asked to be stopped."""
+"""Which runs their users asked to be stopped, or gave the platform reason to stop."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ class Stops:
         self._asked: set[tuple[str, str]] = set()
         #: Users who named a thread and no run of it.
         self._by_thread: set[str] = set()
+        #: Users whose way to the platform was disturbed, who hung up on an answer, or whose credentials ended.
+        self._hurt: set[str] = set()
+        #: User → the last end of one of their connections.
+        self._left: dict[str, int] = {}
+        self._all_hurt = False
+
+    def harm(self, operation: Operation) -> None:
+        """Take in what may have ended runs that nobody asked to be ended."""
+        if operation.action == actions.CLOSED:
+            self._left[operation.user or ""] = operation.index
+        elif operation.user is not None:
+            self._hurt.add(operation.user)
+        else:
+            self._all_hurt = True
+
+    def excused(self, user: str, first: int) -> bool:
+        """Whether a run of the user whose first event has index ``first`` may have ended for what happened to them."""
+        return self._all_hurt or user in self._hurt or self._left.get(user, -1) > first
 
     def feed(self, operation: Operation) -> None:
         """Take in a request that may end a run, or a frame that a user sends."""

@@ -158,10 +158,34 @@ def test_a_cancel_of_another_run_by_rest() -> None:
     assert kinds(story("start cancel", told=told)) == ["cancelled by nobody"]
 
 
-def test_after_a_disturbance_anything_may_be_cancelled() -> None:
+def test_after_a_disturbance_of_the_target_anything_may_be_cancelled() -> None:
     told = Story("alice")
     told.write("ok", "disturb", detail={"what": "restart", "target": "backend-1"})
     assert kinds(story("start cancel", told=told)) == []
+
+
+def test_a_disturbed_user_excuses_the_cancel_of_nobody_elses_run() -> None:
+    told = Story("alice", "bob")
+    told.write("ok", "disturb", user="bob", detail={"what": "cut", "target": "bob/ws-1"})
+    assert kinds(story("start cancel", told=told)) == ["cancelled by nobody"]
+    told = Story("alice", "bob")
+    told.write("ok", "disturb", user="alice", detail={"what": "cut", "target": "alice/ws-1"})
+    assert kinds(story("start cancel", told=told)) == []
+
+
+def test_who_hangs_up_on_an_answer_may_have_ended_their_run() -> None:
+    told = Story("alice")
+    told.complete(told.begin("alice", "POST", "/api/agents/stream"), "info", detail={"reason": "cancelled"})
+    assert kinds(story("start cancel", told=told)) == []
+
+
+def test_who_leaves_in_the_middle_of_a_run_may_have_ended_it_and_who_left_before_has_not() -> None:
+    told = story("start")
+    told.write("ok", "closed", user="alice", connection="alice/ws-2", surface="websocket", status=1000)
+    assert kinds(story("cancel", told=told)) == []
+    told = Story("alice")
+    told.write("ok", "closed", user="alice", connection="alice/ws-2", surface="websocket", status=1000)
+    assert kinds(story("start cancel", told=told)) == ["cancelled by nobody"]
 
 
 def test_runs_without_ids_one_after_the_other() -> None:
