@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from netra_probe.commands import detecting, doctor, lab, notebooks, running
+from netra_probe.commands import detecting, doctor, lab, notebooks, reporting, running
 from netra_probe.errors import ProbeError
 
 
@@ -27,6 +27,7 @@ def app() -> None:
 for command in (
     running.run,
     running.recheck,
+    reporting.report,
     doctor.doctor,
     detecting.detect,
     notebooks.scenarios,

@@ -52,7 +52,8 @@ def test_a_healthy_run_ends_with_a_table_its_paths_and_status_0(
     assert [case["verdict"] for case in results["scenarios"][0]["cases"]] == ["pass"] * 5
     assert results["cleanup"] == {"verdict": "pass", "left": []}
     assert 0 < results["confidence"]["upper_bound"] < 1
-    assert sorted(path.name for path in run.iterdir()) == ["history", "logs", "notebooks", "results.json", "run.json"]
+    left = ["history", "junit.xml", "logs", "notebooks", "report.html", "results.json", "run.json"]
+    assert sorted(path.name for path in run.iterdir()) == left
 
 
 def test_the_executed_notebook_carries_its_verdict_as_data(
@@ -159,6 +160,9 @@ def test_a_fault_is_found_with_its_victims_recipients_and_witness(fault: str, tm
         assert 1 <= len(leak["witness"]) <= 6
         assert any("CANARY" in step["text"] for step in leak["witness"])
         assert "contradiction" in leak["explanation"]
+    report = (run / "report.html").read_text()
+    assert f"C4 as a whole looks like <b>{fault} (" in report
+    assert "Who saw whose secrets" in report
     assert json.loads((run / "results.json").read_text()) == compute(run)
 
 

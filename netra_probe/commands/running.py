@@ -12,10 +12,12 @@ import yaml
 from netra_probe import lab
 from netra_probe.batch.execution import Execution
 from netra_probe.batch.notebooks import Notebook, select
+from netra_probe.batch.publishing import publish
 from netra_probe.batch.results import RESULTS, compute, write_json
 from netra_probe.commands.asking import ask_before, yes_option
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
+from netra_probe.judging import ScenarioResult
 from netra_probe.parameters import Parameters, environment_file, read_parameters, validated
 from netra_probe.target import Target
 from netra_probe.verdict import Verdict
@@ -75,13 +77,17 @@ def run(
     ask_before_running(given, chosen, yes=yes)
     where = f" with {', '.join(plan.faults)}" if plan.faults else ""
     click.echo(f"{len(chosen)} scenario(s) on {given.environment}{where}, {given.users} users, seed {given.seed} …")
-    directory, results = run_plan(plan, tell=_tell)
+    judged: dict[str, ScenarioResult] = {}
+    directory, results = run_plan(plan, tell=_tell, keep=judged)
+    published = publish(directory, judged=judged)
     click.echo("")
     click.echo(summary(results))
     click.echo("")
     for path in sorted((directory / "notebooks").glob("*.ipynb")):
         click.echo(f"notebook  {_short(path)}")
     click.echo(f"results   {_short(directory / RESULTS)}")
+    for line in published.lines:
+        click.echo(line)
     return Verdict(results["verdict"]).exit_status
 
 

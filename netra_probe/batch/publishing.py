@@ -1,0 +1,74 @@
+"""What happens when a run ends: pages, report, JUnit XML and the dashboard; each may fail without the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from netra_probe.batch.runs import Run, earlier, read_run
+from netra_probe.judging import ScenarioResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What was left, as lines for a terminal, and whether the run may be shown to others as it is."""
+
+    lines: tuple[str, ...]
+
+
+def publish(directory: Path, *, judged: Mapping[str, ScenarioResult] | None = None) -> Published:
+    """Leave everything beside the results of a run that others want to look at.
+
+    Arguments:
+        directory: of a run that has ended and whose ``results.json`` is written.
+        judged: the scenarios as they were just judged, by id; it saves judging the red ones again.
+
+    Nothing that goes wrong here touches what was recorded or found: it becomes a line that says so.
+    """
+    run = read_run(directory)
+    before = earlier(run)
+    lines: list[str] = []
+
+    def attempt(what: str, act: Callable[[], list[str]]) -> None:
+        try:
+            lines.extend(act())
+        except Exception as error:
+            lines.append(f"warning   {what}: {_why(error)}")
+
+    attempt("notebooks as pages", lambda: _pages(run))
+    attempt("report.html", lambda: _report(run, before, judged))
+    attempt("junit.xml", lambda: _junit(run))
+    return Published(lines=tuple(lines))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"could not be written ({error.strerror})"
+    return f"could not be made ({type(error).__name__}: {error})"
+
+
+def _pages(run: Run) -> list[str]:
+    from netra_probe.batch.report.notebooks import write_notebook_pages
+
+    return [f"warning   {problem}" for problem in write_notebook_pages(run.path)]
+
+
+def _report(run: Run, before: list[Run], judged: Mapping[str, ScenarioResult] | None) -> list[str]:
+    from netra_probe.batch.report.html import write_report
+
+    return [f"report    {short(write_report(run, earlier=before, judged=judged))}"]
+
+
+def _junit(run: Run) -> list[str]:
+    from netra_probe.batch.report.junit import write_junit
+
+    return [f"junit     {short(write_junit(run))}"]
+
+
+def short(path: Path) -> str:
+    """The path as one would type it here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

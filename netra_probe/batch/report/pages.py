@@ -1,0 +1,62 @@
+"""Templates of the package, filled in: what comes from a run is escaped, and nothing may run in a browser."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from netra_probe.verdict import Verdict
+
+#: What cells of a few characters say, beside their colour.
+SHORT = {
+    Verdict.PASS: "pass",
+    Verdict.FAIL: "FAIL",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.NOT_APPLICABLE: "n/a",
+}
+#: Characters that no text needs and no XML may hold; a payload can contain any.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+
+def render(template: str, **values: Any) -> str:
+    """A page, from a template of this package."""
+    return _environment().get_template(template).render(**values)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write in one step, under a name of its own first: two writers at once leave one whole page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        fresh.write_text(text, encoding="utf-8", errors="replace")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def printable(text: str) -> str:
+    """The text with a visible mark for each character that cannot be shown."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def style(verdict: object) -> str:
+    """The name of a verdict as a CSS class: ``not-applicable``."""
+    return str(verdict).replace(" ", "-")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("netra_probe.batch.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"style": style, "short": lambda verdict: SHORT[Verdict(verdict)]}
+    return environment

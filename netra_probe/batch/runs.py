@@ -1,0 +1,184 @@
+"""The runs that a folder holds: found, read, put in order; what cannot be read is named and harms nobody."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, read_plan
+from netra_probe.errors import ParameterError
+from netra_probe.verdict import Verdict
+
+#: The beginning of a run directory's name, where the run chose it itself.
+_STAMP = re.compile(r"^(\d{8}T\d{6}Z)")
+
+#: A case as ``results.json`` holds it.
+Case = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run directory: its plan is valid; its results are read, and looked at, when they are needed."""
+
+    path: Path
+    plan: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.plan["run"])
+
+    @property
+    def environment(self) -> str:
+        return str(self.plan["environment"])
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What the lab was started with; nothing for other deployments."""
+        return tuple(self.plan.get("faults") or ())
+
+    @cached_property
+    def started(self) -> datetime:
+        """When it began: as it says itself, else as its name says, else when its plan was last written."""
+        if stamp := _STAMP.match(self.path.name):
+            fallback = datetime.strptime(stamp[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        else:
+            fallback = datetime.fromtimestamp((self.path / PLAN).stat().st_mtime, UTC)
+        try:
+            return datetime.fromisoformat(str(self.plan.get("started"))).astimezone(UTC)
+        except ValueError:
+            return fallback
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """What was found. Raises ParameterError when there are no results, or not of this schema."""
+        return read_results(self.path)
+
+    @property
+    def has_results(self) -> bool:
+        try:
+            return bool(self.results)
+        except ParameterError:
+            return False
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict(self.results["verdict"])
+
+    @property
+    def order(self) -> tuple[datetime, str]:
+        """Sorts runs by when they began."""
+        return self.started, self.path.name
+
+
+def read_run(path: Path) -> Run:
+    """The run in a directory. Raises ParameterError when there is none, or it cannot be read."""
+    plan = read_plan(path)
+    if not isinstance(plan.get("environment"), str) or not isinstance(plan.get("scenarios"), list) or "run" not in plan:
+        raise ParameterError(f"{path / PLAN}: damaged; restore it, or run again.")
+    return Run(path=path, plan=plan)
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """``results.json`` of a run directory.
+
+    Raises ParameterError when it is missing, damaged, or of another schema.
+    """
+    file = path / RESULTS
+    again = f"`netra-probe recheck {path}` makes it from the histories."
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{file}: missing; {again}") from None
+    except (OSError, ValueError):
+        raise ParameterError(f"{file}: damaged; move it away, then {again}") from None
+    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
+        raise ParameterError(f"{file}: another schema than {SCHEMA}; read it with the netra-probe that wrote it.")
+    try:
+        Verdict(results["verdict"])
+        for scenario in results["scenarios"]:
+            for case in scenario["cases"]:
+                Verdict(case["verdict"]), case["id"], case["findings"], case["reason"]
+    except (KeyError, TypeError, ValueError):
+        raise ParameterError(f"{file}: damaged; move it away, then {again}") from None
+    return results
+
+
+def runs_in(folder: Path, unreadable: list[str] | None = None) -> list[Run]:
+    """The runs directly below a folder, oldest first.
+
+    Folders with a broken ``run.json`` are passed over; ``unreadable`` gets a sentence on each. What holds no
+    ``run.json`` at all (a notebook somebody ran by hand) is none of our business.
+    """
+    found = []
+    for path in _folders(folder):
+        if not (path / PLAN).exists():
+            continue
+        try:
+            run = read_run(path)
+            _ = run.started
+            found.append(run)
+        except (ParameterError, OSError) as error:
+            if unreadable is not None:
+                unreadable.append(str(error))
+    return sorted(found, key=lambda run: run.order)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    try:
+        yield from sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        return
+
+
+def earlier(run: Run, known: Sequence[Run] | None = None) -> list[Run]:
+    """Runs of the same environment in the same folder that began before this one and have results, newest first."""
+    beside = runs_in(run.path.parent) if known is None else known
+    return [
+        other
+        for other in sorted(beside, key=lambda one: one.order, reverse=True)
+        if other.order < run.order and other.environment == run.environment and other.has_results
+    ]
+
+
+def cases_of(results: Mapping[str, Any]) -> dict[str, Case]:
+    """The cases of all scenarios, by id."""
+    return {case["id"]: case for scenario in results["scenarios"] for case in scenario["cases"]}
+
+
+def find_run(outputs: Path, words: str) -> Run:
+    """The run that a person means: a directory, ``ENV`` (its latest), ``ENV@N`` (N before it), or ``ENV@DATE``.
+
+    A date is the beginning of a time in UTC, such as ``2026-11-19`` or ``2026-11-19T04``: the last run that began then.
+
+    Raises ParameterError when there is no such run, saying which there are.
+    """
+    if Path(words).is_dir():
+        return read_run(Path(words))
+    environment, _, which = words.partition("@")
+    known = [run for run in runs_in(outputs / environment) if run.has_results]
+    if not known:
+        raise ParameterError(
+            f'"{words}": neither a directory nor an environment that has been run; give a run directory, '
+            f"or ENV, ENV@N or ENV@DATE of {_environments(outputs)}."
+        )
+    if not which:
+        return known[-1]
+    if which.isdigit() and len(which) < 8:
+        if int(which) < len(known):
+            return known[-1 - int(which)]
+        raise ParameterError(f'"{words}": {environment} has only {len(known)} run(s), @0 to @{len(known) - 1}.')
+    then = [run for run in known if run.started.isoformat().startswith(which)]
+    if not then:
+        dates = ", ".join(sorted({run.started.date().isoformat() for run in known})[-5:])
+        raise ParameterError(f'"{words}": no run of {environment} began then; there are some of {dates}.')
+    return then[-1]
+
+
+def _environments(outputs: Path) -> str:
+    return ", ".join(path.name for path in _folders(outputs)) or f"{outputs}, which is empty"

@@ -1,0 +1,203 @@
+"""What a run leaves for people: a report and pages that say it all, fetch nothing, and run nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from junitparser import Error, Failure, JUnitXml
+from recordings import record_run
+
+from netra_probe.batch.publishing import publish
+from netra_probe.batch.report.notebooks import sanitised
+from netra_probe.batch.runs import earlier, read_run
+from netra_probe.cli import app
+from netra_probe.errors import ParameterError
+
+HOSTILE = """</title></script><script>document.title = 'taken'</script><svg onload="document.title='taken'"></svg>
+{{ 7 * 191 }} \x00\x1b[31m \u202e <img src=x onerror="document.title='taken'">"""
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of a night: C4.1 was fine before, C4.2 was red, C4.3 was never decided."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    record_run(outputs, {"C4.1": "pass", "C4.2": "fail", "C4.3": "inconclusive"}, name="20261101T010000Z-aaaaaa")
+    record_run(outputs, {"C4.1": "fail", "C4.2": "pass", "C4.3": "inconclusive"}, name="20261102T010000Z-bbbbbb")
+    record_run(outputs, {"C4.1": "fail"}, name="20261103T010000Z-cccccc", said=HOSTILE)
+    for run in sorted((outputs / "lab").iterdir()):
+        assert not [line for line in publish(run).lines if line.startswith("warning")]
+    return outputs
+
+
+def page(outputs: Path, which: int) -> str:
+    return (sorted((outputs / "lab").iterdir())[which] / "report.html").read_text()
+
+
+def text(html: str) -> str:
+    """What one reads, without markup."""
+    body = html.partition("<body>")[2]
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def test_a_report_begins_with_the_verdict_and_tells_what_is_new(outputs: Path) -> None:
+    told = text(page(outputs, 1))
+    assert told.startswith("fail 1 of 3 cases found what must not be. Isolation on lab , 02 November 2026, 01:00 UTC")
+    news = told.partition("What is new")[2].partition("Verdicts")[0]
+    assert "New failures C4.1 what C4.1 claims: pass → fail. New: C1 foreign canary (websocket)." in news
+    assert "Recovered C4.2 what C4.2 claims: fail → pass. Gone: C1 foreign canary (websocket)." in news
+    assert "C4.3" not in news
+
+
+def test_a_first_run_has_only_new_failures(outputs: Path) -> None:
+    news = text(page(outputs, 0)).partition("What is new")[2].partition("Verdicts")[0]
+    assert "There is no earlier run of lab" in news
+    assert "C4.2 what C4.2 claims: never decided → fail." in news
+    assert "C4.1" not in news
+
+
+def test_a_red_case_shows_who_leaked_to_whom_with_the_steps_that_show_it(outputs: Path) -> None:
+    told = text(page(outputs, 1)).partition("What was found")[2]
+    assert "owner \\ recipient alice bob alice 1 ! 1 bob 0 1" in told
+    assert "C1 foreign canary: bob received the secret of alice over websocket" in told
+    assert "Surface: websocket. Whose: alice. Came to: bob." in told
+    assert re.search(r"#\d+ bob/ws-1 ok receive .*CANARY", told)
+
+
+def test_a_report_says_what_it_is_worth_and_with_what_it_was_made(outputs: Path) -> None:
+    told = text(page(outputs, 1))
+    for said in (
+        "3 of 115 claims were looked at in this run",
+        "UnifiedAuthenticationService + UserExecutionContext — not run",
+        "0 agent runs, 0 events delivered; no bound",
+        "nothing is left",
+        "looked at rest, websocket",
+        "Netra backend 2.3.4",
+        "python 3.11.9",
+        "2 users, seed 7",
+    ):
+        assert said in told, said
+
+
+def test_each_link_of_a_report_leads_to_a_file_or_place_that_is_there(outputs: Path) -> None:
+    for run in (outputs / "lab").iterdir():
+        html = (run / "report.html").read_text()
+        places = set(re.findall(r'id="([^"]+)"', html))
+        links = re.findall(r'(?:href|src)="([^"]+)"', html)
+        assert any(link.startswith("notebooks/") and link.endswith(".html") for link in links)
+        for link in links:
+            assert (link[1:] in places) if link.startswith("#") else (run / link).is_file(), link
+
+
+def test_an_id_stands_once_in_a_page(outputs: Path) -> None:
+    for run in (outputs / "lab").iterdir():
+        places = re.findall(r'id="([^"]+)"', (run / "report.html").read_text())
+        assert len(places) == len(set(places))
+
+
+def test_nothing_that_a_user_was_sent_runs_in_a_browser(outputs: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    run = sorted((outputs / "lab").iterdir())[2]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        tab = browser.new_context(offline=True).new_page()
+        asked: list[str] = []
+        tab.on("request", lambda request: asked.append(request.url))
+        for file in (run / "report.html", *(run / "notebooks").glob("*.html")):
+            tab.goto(file.as_uri())
+            assert tab.title() != "taken"
+            assert tab.locator("script, svg, iframe").count() == 0
+            assert "1337" not in tab.inner_text("body")
+        tab.goto((run / "report.html").as_uri())
+        assert """<img src=x onerror=\\"document.title='taken'\\">""" in tab.inner_text(".steps >> nth=0")
+        browser.close()
+    assert all(url.startswith("file:") for url in asked), asked
+    assert not [url for url in asked if url.endswith("/x")]
+
+
+def test_a_page_of_a_notebook_keeps_tables_and_colours_and_nothing_that_acts() -> None:
+    assert sanitised('<td style="color:#8f1111;position:fixed" onclick="f()">! 2</td>') in (
+        '<td style="color:#8f1111">! 2</td>',
+        "! 2",  # a cell without its table
+    )
+    table = '<table><tr><td style="color:#8f1111;position:fixed" onclick="f()">! 2</td></tr></table>'
+    assert 'style="color:#8f1111"' in sanitised(table)
+    for bad in ("<script>f()</script>", '<a href="javascript:f()">', '<img src="https://x/y">', "<form>", "<iframe>"):
+        cleaned = sanitised(bad + "words")
+        assert not re.search(r"script|https|form|iframe", cleaned), cleaned
+
+
+def test_junit_has_a_suite_for_a_scenario_and_tells_what_is_not_green(outputs: Path) -> None:
+    document = JUnitXml.fromfile(str(sorted((outputs / "lab").iterdir())[1] / "junit.xml"))
+    (suite,) = list(document)
+    assert (suite.name, suite.tests, suite.failures, suite.errors) == ("C4 the C4", 3, 1, 1)
+    results = {case.name: case.result for case in suite}
+    (failure,) = results["C4.1 what C4.1 claims"]
+    assert isinstance(failure, Failure)
+    assert "bob received the secret of alice" in (failure.message or "")
+    assert "CANARY" in (failure.text or "")
+    assert results["C4.2 what C4.2 claims"] == []
+    assert isinstance(results["C4.3 what C4.3 claims"][0], Error)
+
+
+def test_junit_of_hostile_text_is_valid_xml(outputs: Path) -> None:
+    document = JUnitXml.fromfile(str(sorted((outputs / "lab").iterdir())[2] / "junit.xml"))
+    assert document.failures == 1
+
+
+def test_what_a_scenario_leaves_behind_is_red_in_junit_too(tmp_path: Path) -> None:
+    run = record_run(tmp_path, {"C4.1": "pass"}, cleanup="fail")
+    publish(run)
+    (suite,) = list(JUnitXml.fromfile(str(run / "junit.xml")))
+    ending = [case for case in suite if case.name == "C4 ends as it should"]
+    assert [case.result[0].message for case in ending] == ["C4: account of bob"]
+    assert "see the clean-up" in (run / "report.html").read_text()
+
+
+def test_a_report_is_made_without_a_history_and_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = record_run(tmp_path, {"C4.1": "fail"})
+    (run / "history" / "C4.jsonl.gz").unlink()
+    assert app.main(["report", str(run)], standalone_mode=False) == 0
+    told = capsys.readouterr()
+    assert f"report    {run / 'report.html'}\njunit     {run / 'junit.xml'}\n" in told.out
+    assert told.err == ""
+    assert "bob received the secret of alice" in text((run / "report.html").read_text())
+
+
+def test_one_thing_that_cannot_be_written_does_not_keep_the_others_from_being_there(tmp_path: Path) -> None:
+    run = record_run(tmp_path, {"C4.1": "pass"})
+    (run / "report.html").mkdir()
+    lines = publish(run).lines
+    assert any(line.startswith("warning   report.html: could not be written (") for line in lines)
+    assert (run / "junit.xml").is_file()
+
+
+def test_runs_are_ordered_by_when_they_began_and_damaged_ones_passed_over(tmp_path: Path) -> None:
+    old = record_run(tmp_path, {"C4.1": "pass"}, name="20261101T010000Z-zzzzzz")
+    new = record_run(tmp_path, {"C4.1": "pass"}, name="20261102T010000Z-aaaaaa")
+    broken = record_run(tmp_path, {"C4.1": "pass"}, name="20261101T020000Z-aaaaaa")
+    (broken / "results.json").write_text("{}")
+    assert [run.path for run in earlier(read_run(new))] == [old]
+    assert earlier(read_run(old)) == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 9}', '{"schema": 1, "run": "x"}', "null"])
+def test_a_damaged_plan_is_named(tmp_path: Path, content: str) -> None:
+    run = record_run(tmp_path, {"C4.1": "pass"})
+    (run / "run.json").write_text(content)
+    with pytest.raises(ParameterError, match=r"run\.json"):
+        read_run(run)
+
+
+@pytest.mark.parametrize("damage", ['{"schema": 1, "verdict": "perhaps"}', '{"schema": 2}', "[", '{"schema": 1}'])
+def test_damaged_results_are_named_and_not_taken_for_none(tmp_path: Path, damage: str) -> None:
+    run = record_run(tmp_path, {"C4.1": "pass"})
+    (run / "results.json").write_text(damage)
+    with pytest.raises(ParameterError, match=r"results\.json: (damaged|another schema)"):
+        _ = read_run(run).results
+    assert json.loads((run / "run.json").read_text())["run"]
