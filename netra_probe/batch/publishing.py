@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netra_probe.batch.runs import Run, earlier, read_run
 from netra_probe.judging import ScenarioResult
+from netra_probe.parameters import folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ def publish(directory: Path, *, judged: Mapping[str, ScenarioResult] | None = No
     attempt("notebooks as pages", lambda: _pages(run))
     attempt("report.html", lambda: _report(run, before, judged))
     attempt("junit.xml", lambda: _junit(run))
+    attempt("the dashboard", lambda: _dashboard(run))
     return Published(lines=tuple(lines))
 
 
@@ -64,6 +66,15 @@ def _junit(run: Run) -> list[str]:
     from netra_probe.batch.report.junit import write_junit
 
     return [f"junit     {short(write_junit(run))}"]
+
+
+def _dashboard(run: Run) -> list[str]:
+    from netra_probe.batch.report.dashboard import write_dashboard
+
+    outputs = folder("outputs").resolve()
+    if run.path.resolve().parent.parent != outputs:
+        return []  # a run that somebody keeps elsewhere is in nobody's trend
+    return [f"dashboard {short(write_dashboard(outputs))}"]
 
 
 def short(path: Path) -> str:

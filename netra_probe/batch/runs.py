@@ -112,12 +112,12 @@ def read_results(path: Path) -> dict[str, Any]:
 def runs_in(folder: Path, unreadable: list[str] | None = None) -> list[Run]:
     """The runs directly below a folder, oldest first.
 
-    Folders with a broken ``run.json`` are passed over; ``unreadable`` gets a sentence on each. What holds no
-    ``run.json`` at all (a notebook somebody ran by hand) is none of our business.
+    Folders with a broken ``run.json`` and foreign ones are passed over; ``unreadable`` gets a sentence on each. What
+    has a history and no ``run.json`` is of a notebook that somebody ran by hand: it is no run, and nothing is wrong.
     """
     found = []
     for path in _folders(folder):
-        if not (path / PLAN).exists():
+        if not (path / PLAN).exists() and (path / "history").is_dir():
             continue
         try:
             run = read_run(path)
