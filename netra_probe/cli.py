@@ -28,6 +28,7 @@ for command in (
     running.run,
     running.recheck,
     reporting.report,
+    reporting.compare_runs,
     doctor.doctor,
     detecting.detect,
     notebooks.scenarios,

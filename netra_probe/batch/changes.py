@@ -50,7 +50,8 @@ class Change:
 
     @property
     def is_worse(self) -> bool:
-        return self.kind in (Kind.NEW_FAILURE, Kind.MORE, Kind.OTHER, Kind.UNDECIDED)
+        fails_for_the_first_time = self.kind is Kind.ADDED and self.after is Verdict.FAIL
+        return fails_for_the_first_time or self.kind in (Kind.NEW_FAILURE, Kind.MORE, Kind.OTHER, Kind.UNDECIDED)
 
 
 def compare(before: Mapping[str, Case], after: Mapping[str, Case]) -> list[Change]:

@@ -158,7 +158,7 @@ def find_run(outputs: Path, words: str) -> Run:
 
     Raises ParameterError when there is no such run, saying which there are.
     """
-    if Path(words).is_dir():
+    if (Path(words) / PLAN).exists() or "/" in words:
         return read_run(Path(words))
     environment, _, which = words.partition("@")
     known = [run for run in runs_in(outputs / environment) if run.has_results]

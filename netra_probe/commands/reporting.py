@@ -1,12 +1,17 @@
-"""``report``: what a run leaves for those who were not there."""
+"""``report`` and ``compare``: what a run leaves for those who were not there, and what has changed."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
+from netra_probe.batch.changes import Change, Kind, compare
 from netra_probe.batch.publishing import publish
+from netra_probe.batch.runs import Run, cases_of, find_run
+from netra_probe.display.tables import Table
+from netra_probe.parameters import folder
 
 
 @click.command()
@@ -20,3 +25,62 @@ def report(directory: Path) -> int:
     for line in published.lines:
         click.echo(line)
     return 0
+
+
+@click.command(name="compare")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="machine-readable")
+def compare_runs(before: str, after: str, as_json: bool) -> int:
+    """What has changed from run A to run B, case by case, with the evidence that differs.
+
+    A run is a directory, ENV (its latest run), ENV@N (N runs before that), or ENV@DATE (the last run that began then,
+    in UTC: staging@2026-11-19, or staging@2026-11-19T04).
+
+    Exit status: 1 where something got worse, else 0, whatever the verdicts themselves are.
+    """
+    first, second = find_run(folder("outputs"), before), find_run(folder("outputs"), after)
+    changes = compare(cases_of(first.results), cases_of(second.results))
+    if as_json:
+        records = [{**vars(change), "worse": change.is_worse} for change in changes]
+        told = {"before": str(first.path), "after": str(second.path), "changes": records}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        click.echo(difference(first, second, changes))
+    return 1 if any(change.is_worse for change in changes) else 0
+
+
+def difference(first: Run, second: Run, changes: list[Change]) -> str:
+    """The comparison as text: a table of what changed, then the evidence on both sides."""
+    same = len(cases_of(first.results).keys() & cases_of(second.results).keys()) - sum(
+        change.before is not None and change.after is not None for change in changes
+    )
+    worse = sum(change.is_worse for change in changes)
+    lines = [f"before  {_described(first)}", f"after   {_described(second)}", ""]
+    if changes:
+        rows = [
+            [change.case, str(change.before or "–"), str(change.after or "–"), str(change.kind), _findings(change)]
+            for change in changes
+        ]
+        caption = f"{len(changes)} case(s) differ, {worse} of them for the worse; {same} are the same"
+        headings = ("case", "before", "after", "what", "findings added (+) and gone (−)")
+        lines.append(Table(caption=caption, headings=headings, rows=rows).text())
+    else:
+        lines.append(f"nothing differs in {same} case(s)")
+    for change in changes:
+        if change.before is not None and change.after is not None:
+            before, after = change.reasons
+            lines += ["", f"{change.case} {change.title}", f"    before: {before}", f"    after:  {after}"]
+    return "\n".join(lines)
+
+
+def _described(run: Run) -> str:
+    faults = f" with {', '.join(run.faults)}" if run.faults else ""
+    users = f"{run.plan.get('users', '?')} users, seed {run.results['seed']}"
+    return f"{run.environment}{faults} {run.name}, {run.started:%Y-%m-%d %H:%M} UTC, {users}: {run.verdict.upper()}"
+
+
+def _findings(change: Change) -> str:
+    if change.kind in (Kind.ADDED, Kind.GONE):
+        return "–"
+    return "; ".join([*(f"+ {one}" for one in change.added), *(f"− {one}" for one in change.gone)]) or "–"
