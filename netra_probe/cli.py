@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from netra_probe.commands import detecting, doctor, lab, notebooks, reporting, running
+from netra_probe.commands import detecting, doctor, lab, notebooks, rechecking, reporting, running
 from netra_probe.errors import ProbeError
 
 
@@ -26,7 +26,7 @@ def app() -> None:
 
 for command in (
     running.run,
-    running.recheck,
+    rechecking.recheck,
     reporting.report,
     reporting.compare_runs,
     doctor.doctor,

@@ -3,6 +3,7 @@
     ProbeError
      ├── ParameterError     wrong use: a parameter, file, scenario or environment   (exit status 2)
      ├── TargetError        the target cannot be reached or used                    (exit status 3)
+     ├── OutputError        what was found cannot be kept where it should be        (exit status 3)
      └── CleanUpError       something the probe made could not be removed           (exit status 3)
 
 What a target answers is never an exception: refusals, silence and closed sockets are values that a notebook looks at.
@@ -33,6 +34,10 @@ class ParameterError(ProbeError):
 
 class TargetError(ProbeError):
     """The target cannot be reached, or answers in a way no investigation can work with."""
+
+
+class OutputError(ProbeError):
+    """What was found cannot be written or copied to where it should be kept."""
 
 
 class CleanUpError(ProbeError):

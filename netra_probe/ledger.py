@@ -50,6 +50,11 @@ class Ledger:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = self._folder / "accounts.jsonl"
 
+    @property
+    def folder(self) -> Path:
+        """Where this user's state is kept."""
+        return self._folder
+
     def password(self, email: str) -> Secret:
         """The password of an account that the probe makes: derived, never stored."""
         digest = hmac.new(self._key(), email.encode(), hashlib.sha256).digest()

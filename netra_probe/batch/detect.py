@@ -15,8 +15,10 @@ from netra_probe import lab
 from netra_probe.batch.detection import HEALTHY, Seen, Trial
 from netra_probe.batch.disturbing import disturbed
 from netra_probe.batch.notebooks import Notebook
+from netra_probe.batch.plan import Plan
 from netra_probe.batch.results import find_history, read_plan, write_json
-from netra_probe.batch.run import Plan, end_with_parent, run
+from netra_probe.batch.run import run
+from netra_probe.batch.workers import end_with_parent
 from netra_probe.history import actions
 from netra_probe.history.store import History
 from netra_probe.judging import ScenarioResult

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
+import resource
+import signal
+import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How the execution of a notebook ended: ``completed``, or why not."""
+    """How the execution of a notebook ended: ``completed``, or why not.
+
+    Arguments:
+        seconds: from the order to the end, with the kernel's start.
+        cpu_seconds: of the kernel, of what it has started, and of papermill.
+        memory_mb: the most that the kernel has held at once; 0 where that cannot be known.
+        files: what it left, by place in the run directory, where the worker shares none with us.
+    """
 
     id: str
     status: str
     reason: str = ""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    memory_mb: int = 0
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,22 +51,45 @@ class Order:
 
 def execute(order: Order) -> Execution:
     """Execute one notebook; whatever happens to it is a value, so that the other notebooks go on."""
+    begin, before = time.monotonic(), _cpu_seconds()
+    try:
+        os.environ.update(order.variables)
+        _send_standard_error_to(order.log)
+        (status, reason), memory = _execute(order)
+    except OSError as error:
+        (status, reason), memory = ("failed", f"{type(error).__name__}: {error}"), 0
+    return Execution(
+        id=order.id,
+        status=status,
+        reason=reason,
+        seconds=round(time.monotonic() - begin, 1),
+        cpu_seconds=round(_cpu_seconds() - before, 1),
+        memory_mb=memory,
+    )
+
+
+def _execute(order: Order) -> tuple[tuple[str, str], int]:
+    """Status and reason, and the memory that the kernel took."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import nbclient.exceptions
         import papermill
+        from papermill.engines import papermill_engines
         from papermill.exceptions import PapermillException, PapermillExecutionError
 
+        from netra_probe.batch.engine import WatchedEngine
+
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
-    os.environ.update(order.variables)
-    _send_standard_error_to(order.log)
+    papermill_engines.register("netra-probe", WatchedEngine)
+    WatchedEngine.kernel = None
     partial = order.output.with_name(order.output.name + ".partial.ipynb")
-    status, reason = "completed", ""
+    ended = "completed", ""
     try:
         papermill.execute_notebook(
             str(order.source),
             str(partial),
             parameters=order.parameters,
+            engine_name="netra-probe",
             kernel_name="python3",
             progress_bar=False,
             cwd=str(order.source.parent),
@@ -57,16 +97,47 @@ def execute(order: Order) -> Execution:
             start_timeout=60,
         )
     except PapermillExecutionError as error:
-        status, reason = "failed", f"cell {error.exec_count} raised {error.ename}: {error.evalue}"
+        ended = "failed", f"cell {error.exec_count} raised {error.ename}: {_plain(error.evalue)}"
     except nbclient.exceptions.DeadKernelError:
-        status, reason = "died", "its kernel died"
+        ended = "died", explained(WatchedEngine.kernel.exit_code if WatchedEngine.kernel else None)
     except nbclient.exceptions.CellTimeoutError:
-        status, reason = "timed out", f"a cell took longer than {order.timeout} s"
+        ended = "timed out", f"a cell took longer than {order.timeout} s"
     except (PapermillException, OSError, ValueError, RuntimeError) as error:
-        status, reason = "failed", f"{type(error).__name__}: {error}"
+        ended = "failed", f"{type(error).__name__}: {error}"
     if partial.exists():
-        partial.replace(order.output)
-    return Execution(id=order.id, status=status, reason=reason)
+        with contextlib.suppress(OSError):
+            partial.replace(order.output)
+    return ended, WatchedEngine.kernel.memory_mb if WatchedEngine.kernel else 0
+
+
+def explained(exit_code: int | None) -> str:
+    """Why a kernel is gone, from how its process ended.
+
+    >>> explained(-9)
+    'its kernel was killed (SIGKILL: by hand, or by the system when memory ran out)'
+    """
+    if exit_code is None:
+        return "its kernel died"
+    if exit_code >= 0:
+        return f"its kernel ended by itself (status {exit_code})"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    if name == "SIGKILL":
+        return "its kernel was killed (SIGKILL: by hand, or by the system when memory ran out)"
+    return f"its kernel was ended by {name}"
+
+
+def _plain(text: str) -> str:
+    """One line without the colours of a traceback."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of all that it has started and seen end."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _send_standard_error_to(log: Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
-
-from netra_probe.errors import ParameterError, did_you_mean
+from netra_probe.errors import ParameterError
 from netra_probe.parameters import folder
+
+if TYPE_CHECKING:
+    import nbformat
 
 _NAME = re.compile(r"^(?P<id>[A-Z]\d+)-[\w-]+\.ipynb$")
 _ASSIGNMENT = re.compile(r"^\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*=(?!=)", re.MULTILINE)
@@ -25,13 +26,7 @@ class Notebook:
 
     def read(self) -> nbformat.NotebookNode:
         """The notebook, validated. Raises ParameterError when it is not one."""
-        try:
-            node: nbformat.NotebookNode = nbformat.read(self.path, as_version=4)  # type: ignore[no-untyped-call]
-            return node
-        except Exception as error:
-            raise ParameterError(
-                f"{self.path}: not a readable notebook ({type(error).__name__}); restore it."
-            ) from None
+        return _read(self.path)
 
     @property
     def title(self) -> str:
@@ -55,6 +50,21 @@ class Notebook:
         )
 
 
+def _read(path: Path) -> nbformat.NotebookNode:
+    import nbformat
+
+    try:
+        node: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+        return node
+    except Exception as error:
+        raise ParameterError(f"{path}: not a readable notebook ({type(error).__name__}); restore it.") from None
+
+
+def markdown_of(path: Path) -> str:
+    """The prose of a notebook. Raises ParameterError when it is not one."""
+    return "\n\n".join(cell.source for cell in _read(path).cells if cell.cell_type == "markdown")
+
+
 def all_notebooks() -> list[Notebook]:
     """Every scenario notebook, in order of id.
 
@@ -70,24 +80,3 @@ def all_notebooks() -> list[Notebook]:
             raise ParameterError(f"{found[id].path.name} and {path.name} both claim scenario {id}; rename one.")
         found[id] = Notebook(id=id, path=path)
     return list(found.values())
-
-
-def select(ids: Sequence[str]) -> list[Notebook]:
-    """The notebooks of these scenario ids, or all of them.
-
-    Raises ParameterError naming the unknown id and the nearest known one.
-    """
-    everything = all_notebooks()
-    if not everything:
-        raise ParameterError(
-            f"there are no notebooks in {folder('notebooks')}; run this in a checkout of the workbook."
-        )
-    if not ids:
-        return everything
-    known = {notebook.id: notebook for notebook in everything}
-    chosen: dict[str, Notebook] = {}
-    for id in ids:
-        if id not in known:
-            raise ParameterError(f'unknown scenario "{id}"; {did_you_mean(id, known)}')
-        chosen[id] = known[id]
-    return list(chosen.values())

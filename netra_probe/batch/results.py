@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from netra_probe.errors import ParameterError
+from netra_probe.errors import OutputError, ParameterError
 from netra_probe.history.store import History, HistoryError
 from netra_probe.judging import ENDED, ScenarioResult, judge_history
 from netra_probe.requirements import SCENARIOS
@@ -15,13 +17,26 @@ from netra_probe.verdict import Confidence, Verdict
 SCHEMA = 1
 RESULTS = "results.json"
 PLAN = "run.json"
+#: What ``run.json`` says of each scenario, at least.
+_ENTRY = {"id", "notebook", "status"}
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write in one step: a reader sees the old file or the new one, never half of it."""
+    """Write in one step: a reader sees the old file or the new one, never half of it.
+
+    Raises OutputError when it cannot be written.
+    """
     fresh = path.with_name(path.name + ".partial")
-    fresh.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    try:
+        fresh.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); make room or give a writable place. "
+            "What was recorded before is kept."
+        ) from None
 
 
 def read_plan(run: Path) -> dict[str, Any]:
@@ -36,8 +51,13 @@ def read_plan(run: Path) -> dict[str, Any]:
         plan = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise ParameterError(f"{path}: damaged; restore it, or run again.") from None
+    except OSError as error:
+        raise ParameterError(f"{path}: cannot be read ({error.strerror}).") from None
     if not isinstance(plan, dict) or plan.get("schema") != SCHEMA:
         raise ParameterError(f"{path}: another schema than {SCHEMA}; read it with the netra-probe that wrote it.")
+    scenarios = plan.get("scenarios")
+    if not isinstance(scenarios, list) or not all(isinstance(one, dict) and one.keys() >= _ENTRY for one in scenarios):
+        raise ParameterError(f"{path}: damaged; restore it, or run again.")
     return plan
 
 
@@ -50,16 +70,22 @@ def find_history(run: Path, scenario: str) -> History | None:
     return None
 
 
-def compute(run: Path, *, keep: dict[str, ScenarioResult] | None = None) -> dict[str, Any]:
+#: A scenario as ``results.json`` lists it, and as a value where there was anything to judge.
+Judged: TypeAlias = tuple[dict[str, Any], ScenarioResult | None]
+
+
+def compute(
+    run: Path, *, keep: dict[str, ScenarioResult] | None = None, already: Mapping[str, Judged] | None = None
+) -> dict[str, Any]:
     """The results of a run, judged from its histories; ``keep`` gets the judged scenarios themselves, by id.
 
     A scenario whose notebook did not end, or whose history was cut, is inconclusive with the reason; its cases that
-    were never judged are listed as such.
+    were never judged are listed as such. What is ``already`` judged, by ``judge_scenario``, is not judged again.
     """
     plan = read_plan(run)
     scenarios, judged = [], []
     for entry in plan["scenarios"]:
-        record, result = _scenario(run, entry)
+        record, result = (already or {}).get(str(entry["id"])) or judge_scenario(run, entry)
         scenarios.append(record)
         if result is not None:
             judged.append(result)
@@ -91,7 +117,8 @@ def compute(run: Path, *, keep: dict[str, ScenarioResult] | None = None) -> dict
     }
 
 
-def _scenario(run: Path, entry: dict[str, Any]) -> tuple[dict[str, Any], ScenarioResult | None]:
+def judge_scenario(run: Path, entry: Mapping[str, Any]) -> Judged:
+    """One scenario of a run, from its history and from what ``run.json`` says of how its notebook ended."""
     id = str(entry["id"])
     result: ScenarioResult | None = None
     reason = str(entry.get("reason") or "")

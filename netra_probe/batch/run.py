@@ -3,140 +3,172 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import multiprocessing
-import os
 import secrets
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 from netra_probe import lab
-from netra_probe.batch.ending import end_workers, remove_what_is_left, uninterrupted
-from netra_probe.batch.execution import Execution, Order, execute
-from netra_probe.batch.notebooks import Notebook
-from netra_probe.batch.origin import origin
-from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, compute, write_json
-from netra_probe.errors import ParameterError, TargetError, did_you_mean
+from netra_probe.batch.ending import remove_what_is_left, uninterrupted
+from netra_probe.batch.estimate import Estimate
+from netra_probe.batch.execution import Order
+from netra_probe.batch.plan import Plan, parameters_of_each
+from netra_probe.batch.record import Record, held
+from netra_probe.batch.results import PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json
+from netra_probe.batch.resume import completed, set_aside
+from netra_probe.batch.sharing import turns_folder
+from netra_probe.batch.watching import Watcher
+from netra_probe.batch.workers import Elsewhere, OwnProcesses, Workers, execute_all
+from netra_probe.errors import OutputError, ParameterError, TargetError
 from netra_probe.judging import ScenarioResult
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.pace import RUN_VARIABLE
-from netra_probe.parameters import Parameters, folder
+from netra_probe.parameters import folder
 from netra_probe.turns import TURNS_VARIABLE
 
-#: Seconds one cell may take before its notebook is given up.
-CELL_SECONDS = 600
 #: What a run directory holds beside run.json and results.json.
 FOLDERS = ("notebooks", "history", "logs")
-#: prctl(2): the signal that a process gets when its parent dies.
-PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What to run, on what, how.
-
-    Arguments:
-        notebooks: in the order in which they are started.
-        parameters: validated.
-        extra, set: parameters of single notebooks, and names of common ones, that were set by ``-p``.
-        faults, fault_modules: for the lab that the run starts.
-        variables: for the kernels' environment; naming a lab here keeps the run from starting one.
-        output: the run directory; a fresh one under ``outputs/<environment>/`` when left out.
-    """
-
-    notebooks: Sequence[Notebook]
-    parameters: Parameters
-    extra: dict[str, Any] = field(default_factory=dict)
-    set: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-    fault_modules: tuple[Path, ...] = ()
-    jobs: int = 2
-    output: Path | None = None
-    variables: dict[str, str] = field(default_factory=dict)
 
 
 def run(
     plan: Plan,
     *,
-    tell: Callable[[Execution], None] = lambda execution: None,
+    executor: Executor | Workers | None = None,
+    watcher: Watcher | None = None,
     keep: dict[str, ScenarioResult] | None = None,
+    resume: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
-    """Execute the plan; returns the run directory and its results.
+    """Execute the plan; returns the run directory and its results. Ctrl-C ends the run early and leaves valid results.
 
-    Each notebook that ends is told about; ``keep`` gets the judged scenarios, by id. Ctrl-C ends the run early and
-    still leaves valid results.
+    Arguments:
+        executor: who executes the notebooks: any ``concurrent.futures.Executor``, whose workers need not share a file
+            system with us; processes of this run when left out.
+        watcher: is told how it goes.
+        keep: gets the judged scenarios, by id.
+        resume: finish what is missing in ``plan.output``, which holds a run; what is complete there stays as it is.
 
-    Raises ParameterError for wrong use, before anything is started or written, and TargetError when the lab cannot
-    start.
+    Raises ParameterError for wrong use, before anything is started or written; TargetError when the lab cannot start;
+    OutputError when the results cannot be written.
     """
-    given = _parameters_of_each(plan)
-    directory = _make_directory(plan)
-    name = directory.name
-    executions: dict[str, Execution] = {}
-    after: dict[str, Any] = {}
-    begun = origin()
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            _write_plan(directory, name, plan, executions, begun)
-            with _target_variables(plan) as variables:
-                orders = [
-                    Order(
-                        id=notebook.id,
-                        source=notebook.path,
-                        output=directory / "notebooks" / notebook.path.name,
-                        parameters=given[notebook.id],
-                        variables={RUN_VARIABLE: str(directory), TURNS_VARIABLE: str(directory / "logs"), **variables},
-                        timeout=CELL_SECONDS,
-                        log=directory / "logs" / f"{notebook.id}.log",
-                    )
-                    for notebook in plan.notebooks
-                ]
-                try:
-                    for execution in _execute_all(orders, jobs=plan.jobs):
-                        executions[execution.id] = execution
-                        _write_plan(directory, name, plan, executions, begun)
-                        tell(execution)
-                finally:
-                    after = remove_what_is_left(plan.parameters, variables)
-    except lab.LabError as error:
-        _forget(directory)
-        raise TargetError(str(error)) from None
-    with uninterrupted():
-        _write_plan(directory, name, plan, executions, begun, ended=True, after=after)
-        results = compute(directory, keep=keep)
-        write_json(directory / RESULTS, results)
+    given = parameters_of_each(plan)
+    watcher = watcher or Watcher()
+    directory = _existing(plan) if resume else _fresh(plan)
+    with held(directory):
+        record = Record(directory=directory, plan=plan)
+        if resume:
+            record.executions = completed(directory)
+            record.go_on_from(read_plan(directory))
+        elif (directory / PLAN).exists():
+            raise ParameterError(f"{directory} holds a run already; give another --output, or --resume it.")
+        missing = [one for one in plan.notebooks if one.id not in record.executions]
+        judged: dict[str, Judged] = {}
+        if missing:
+            set_aside(directory, [(one.id, one.path.name) for one in missing])
+            _begin(record, fresh=not resume)
+            orders = [
+                Order(
+                    id=one.id,
+                    source=one.path,
+                    output=directory / "notebooks" / one.path.name,
+                    parameters=given[one.id],
+                    variables={RUN_VARIABLE: str(directory)},
+                    timeout=plan.cell_seconds,
+                    log=directory / "logs" / f"{one.id}.log",
+                )
+                for one in missing
+            ]
+            try:
+                judged = _execute(record, orders, _workers(executor), watcher)
+            except lab.LabError as error:
+                if not resume:
+                    _forget(directory)
+                raise TargetError(str(error)) from None
+        with uninterrupted():
+            record.write(ended=True)
+            results = compute(directory, keep=keep, already=judged)
+            write_json(directory / RESULTS, results)
     return directory, results
 
 
-def _parameters_of_each(plan: Plan) -> dict[str, dict[str, Any]]:
-    common = plan.parameters.model_dump()
-    taken = {notebook.id: notebook.parameters for notebook in plan.notebooks}
-    everything = frozenset().union(*taken.values()) if taken else frozenset()
-    for name in (*plan.extra, *plan.set):
-        if name not in everything:
-            raise ParameterError(f'unknown parameter "{name}" (-p); {did_you_mean(name, everything)}')
-    values = {**common, **plan.extra}
-    return {id: {name: values[name] for name in sorted(names & values.keys())} for id, names in taken.items()}
+def _workers(executor: Executor | Workers | None) -> Workers:
+    if executor is None:
+        return OwnProcesses()
+    return Elsewhere(executor) if isinstance(executor, Executor) else executor
 
 
-def _make_directory(plan: Plan) -> Path:
+def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Watcher) -> dict[str, Judged]:
+    """Execute the orders and judge each scenario as it ends; an interruption ends them, and is no error."""
+    plan, judged = record.plan, dict[str, Judged]()
+    with contextlib.suppress(KeyboardInterrupt), target_variables(plan) as variables:
+        turns = turns_folder(plan.parameters.target, variables.get(LAB_VARIABLE, ""))
+        shared = {**variables, **({TURNS_VARIABLE: turns} if turns else {})}
+        for order in orders:
+            order.variables.update(shared)
+        estimate = Estimate.of(plan)
+        position = {id: number for number, id in enumerate(estimate.order(order.id for order in orders))}
+        watcher.begin(estimate, record.directory)
+        try:
+            with contextlib.closing(
+                execute_all(
+                    sorted(orders, key=lambda order: position[order.id]),
+                    workers,
+                    jobs=plan.jobs,
+                    started=watcher.started,
+                    look=watcher.look,
+                )
+            ) as executions:
+                for execution in executions:
+                    record.note(execution)
+                    judged[execution.id] = judge_scenario(record.directory, record.entry(execution.id, ""))
+                    watcher.ended(execution, judged[execution.id][0])
+        finally:
+            watcher.end()
+            record.after = _together(record.after, remove_what_is_left(plan.parameters, variables))
+    return judged
+
+
+def _together(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What was done after each part of a run that was taken up again, as of one."""
+    if not before or not now:
+        return before or now
+    return {"removed": before["removed"] + now["removed"], "left": sorted({*before["left"], *now["left"]})}
+
+
+def _fresh(plan: Plan) -> Path:
+    """A directory for the run, with its folders."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     directory = plan.output or folder("outputs") / plan.parameters.environment / f"{stamp}-{secrets.token_hex(3)}"
-    if (directory / PLAN).exists():
-        raise ParameterError(f"{directory} holds a run already; give another --output, or --resume it.")
+    _make_folders(directory)
+    return directory
+
+
+def _existing(plan: Plan) -> Path:
+    """The directory of a run to be finished, with its folders."""
+    if plan.output is None:
+        raise ParameterError("nothing to resume: the plan names no output.")
+    read_plan(plan.output)
+    _make_folders(plan.output)
+    return plan.output
+
+
+def _make_folders(directory: Path) -> None:
     try:
         for name in FOLDERS:
             (directory / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ParameterError(f"{directory}: cannot be made ({error.strerror}); give a writable --output.") from None
-    return directory
+
+
+def _begin(record: Record, *, fresh: bool) -> None:
+    """Write the first ``run.json``: where that fails nothing is started."""
+    try:
+        record.write()
+    except OutputError:
+        if fresh:
+            _forget(record.directory)
+        raise
 
 
 def _forget(directory: Path) -> None:
@@ -148,70 +180,10 @@ def _forget(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _target_variables(plan: Plan) -> Iterator[dict[str, str]]:
+def target_variables(plan: Plan) -> Iterator[dict[str, str]]:
     """What kernels need in their environment to find the target; a lab is started for the block where one is needed."""
-    if plan.parameters.target or LAB_VARIABLE in plan.variables:
+    if not plan.needs_lab or LAB_VARIABLE in plan.variables:
         yield plan.variables
         return
     with lab.start_lab(faults=plan.faults, fault_modules=plan.fault_modules) as running:
         yield {**plan.variables, LAB_VARIABLE: str(running.state_file)}
-
-
-def _execute_all(orders: list[Order], *, jobs: int) -> Iterator[Execution]:
-    """Run the orders in worker processes; yields each execution when it ends."""
-    context = multiprocessing.get_context("spawn")
-    pool: Executor
-    with ProcessPoolExecutor(
-        max_workers=max(1, min(jobs, len(orders))), mp_context=context, initializer=end_with_parent
-    ) as pool:
-        waiting: dict[Future[Execution], Order] = {pool.submit(execute, order): order for order in orders}
-        try:
-            for future in as_completed(waiting):
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    yield Execution(id=waiting[future].id, status="died", reason="its worker process died")
-        except (KeyboardInterrupt, GeneratorExit):
-            pool.shutdown(wait=False, cancel_futures=True)
-            end_workers()
-            raise
-
-
-def end_with_parent() -> None:
-    """For a worker: leave Ctrl-C to the parent, and end when it ends, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _write_plan(
-    directory: Path,
-    name: str,
-    plan: Plan,
-    executions: dict[str, Execution],
-    begun: dict[str, Any],
-    *,
-    ended: bool = False,
-    after: dict[str, Any] | None = None,
-) -> None:
-    scenarios = []
-    for notebook in plan.notebooks:
-        execution = executions.get(notebook.id)
-        status = execution.status if execution else "interrupted" if ended else "planned"
-        reason = execution.reason if execution else "the run was interrupted" if ended else "the run is not over"
-        scenarios.append({"id": notebook.id, "notebook": notebook.path.name, "status": status, "reason": reason})
-    write_json(
-        directory / PLAN,
-        {
-            "schema": SCHEMA,
-            "run": name,
-            "environment": plan.parameters.environment,
-            "seed": plan.parameters.seed,
-            "users": plan.parameters.users,
-            "faults": list(plan.faults),
-            "pid": os.getpid(),
-            **begun,
-            "scenarios": scenarios,
-            **({"after": after} if after else {}),
-        },
-    )

@@ -13,8 +13,8 @@ import click
 from netra_probe import lab
 from netra_probe.batch.detect import VARIANTS, orders, run_trials
 from netra_probe.batch.detection import HEALTHY, Report, Trial, rows
-from netra_probe.batch.notebooks import select
 from netra_probe.batch.results import write_json
+from netra_probe.batch.selection import select
 from netra_probe.commands.running import check_faults
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError

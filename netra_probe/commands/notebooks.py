@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from netra_probe.batch.notebooks import all_notebooks, select
+from netra_probe.batch.notebooks import all_notebooks
+from netra_probe.batch.selection import select
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
 from netra_probe.parameters import folder

@@ -1,103 +1,192 @@
-"""``run`` and ``recheck``: make evidence, and judge it again."""
+"""``run``: make evidence, in one environment or in several, or finish a run that has ended early."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
 from netra_probe import lab
-from netra_probe.batch.execution import Execution
-from netra_probe.batch.notebooks import Notebook, select
-from netra_probe.batch.publishing import publish
-from netra_probe.batch.results import RESULTS, compute, write_json
+from netra_probe.batch.results import RESULTS
 from netra_probe.commands.asking import ask_before, yes_option
-from netra_probe.display.tables import Table
-from netra_probe.errors import ParameterError
-from netra_probe.judging import ScenarioResult
+from netra_probe.commands.summary import short, summary
+from netra_probe.errors import ParameterError, ProbeError
 from netra_probe.parameters import Parameters, environment_file, read_parameters, validated
 from netra_probe.target import Target
 from netra_probe.verdict import Verdict
 
-#: Findings of one case that the terminal shows; results.json holds all.
-MOST_FINDINGS = 3
+if TYPE_CHECKING:
+    from netra_probe.batch.notebooks import Notebook
+    from netra_probe.batch.plan import Plan
+    from netra_probe.judging import ScenarioResult
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--env", default="lab", show_default=True, help="lab, test, development, staging or production")
+@click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
+@click.option("--since", default="", metavar="REVISION", help="only notebooks changed since a git revision")
+@click.option("--env", "environments", multiple=True, help="environment; repeatable  [default: lab]")
 @click.option("--parameters", type=click.Path(path_type=Path), help="a parameter file instead of --env")
 @click.option("--fault", "faults", multiple=True, help="start the lab with this fault: W1, or X1:0.5 (repeatable)")
 @click.option(
     "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="notebooks at a time [2; 1 on other machines]")
-@click.option("--output", type=click.Path(path_type=Path), help="run directory [outputs/<environment>/<run>]")
+@click.option("--jobs", type=click.IntRange(min=1), help="notebooks at a time [cores; 1 on other machines]")
+@click.option("--cell-timeout", type=click.IntRange(min=1), help="seconds that one cell may take [600]")
+@click.option("--output", help="run directory [outputs/<environment>/<run>]")
+@click.option("--resume", metavar="RUN", help="finish what is missing in a run that has ended early")
 @yes_option
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="set a parameter (repeatable)")
-def run(
-    ids: tuple[str, ...],
-    env: str,
-    parameters: Path | None,
-    faults: tuple[str, ...],
-    modules: tuple[Path, ...],
-    jobs: int | None,
-    output: Path | None,
-    yes: bool,
-    pairs: tuple[tuple[str, str], ...],
-) -> int:
-    """Execute notebooks through papermill and judge what they recorded; all of them when no ID is given."""
-    from netra_probe.batch.run import Plan
-    from netra_probe.batch.run import run as run_plan
+def run(**options: Any) -> int:
+    """Execute notebooks through papermill and judge what they recorded.
 
-    chosen = select(ids)
-    values = _overrides(pairs)
+    A SELECTOR is an id (C4), a pattern ('A*'), a component (UnifiedToolDispatcher), a requirement (C4.2), or words of a
+    symptom that the start notebook lists ("another user's report"). All notebooks when none is given.
+    """
+    asked = Options(**options)
+    plans = [_resumed(asked)] if asked.resume else _plans(asked)
+    if not plans:
+        click.echo(f"no notebook that was asked for has changed since {asked.since}; nothing was run.")
+        return 0
+    for plan in plans:
+        ask_before_running(plan.parameters, list(plan.notebooks), yes=asked.yes)
+    statuses = []
+    for number, plan in enumerate(plans):
+        if number:
+            click.echo("")
+        try:
+            statuses.append(_run_one(plan, resume=bool(asked.resume)))
+        except ProbeError as error:
+            if len(plans) == 1:
+                raise
+            # One environment that cannot be investigated keeps nobody from the next.
+            click.echo(f"netra-probe: {plan.parameters.environment}: {error}", err=True)
+            statuses.append(error.exit_status)
+    return worst(statuses)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What stands on the command line of ``run``."""
+
+    selectors: tuple[str, ...]
+    since: str
+    environments: tuple[str, ...]
+    parameters: Path | None
+    faults: tuple[str, ...]
+    modules: tuple[Path, ...]
+    jobs: int | None
+    cell_timeout: int | None
+    output: str | None
+    resume: str | None
+    yes: bool
+    pairs: tuple[tuple[str, str], ...]
+
+
+def _plans(asked: Options) -> list[Plan]:
+    """One plan for each environment, all validated; none when no notebook has changed.
+
+    Raises ParameterError before anything is started.
+    """
+    from netra_probe.batch.plan import CELL_SECONDS, Plan, parameters_of_each
+    from netra_probe.batch.selection import select
+
+    chosen = select(asked.selectors, since=asked.since)
+    if not chosen:
+        return []
+    values = _overrides(asked.pairs)
     known = {name: value for name, value in values.items() if name in Parameters.model_fields}
-    extra = {name: value for name, value in values.items() if name not in Parameters.model_fields}
-    path = parameters or environment_file(env)
-    given = read_parameters(path, known, resolve=True)
-    if (faults or modules) and given.target:
-        raise ParameterError(
-            f"--fault: {given.environment} is a real deployment, faults go into the lab only; drop it."
+    files = [*([asked.parameters] if asked.parameters else []), *map(environment_file, asked.environments)]
+    given = [read_parameters(path, known, resolve=True) for path in dict.fromkeys(files or [environment_file("lab")])]
+    names = [one.environment for one in given]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise ParameterError(f'environment "{twice}" is given twice; name each once, or run one after the other.')
+    plans = []
+    for one in given:
+        if (asked.faults or asked.modules) and one.target:
+            raise ParameterError(
+                f"--fault: {one.environment} is a real deployment, faults go into the lab only; drop it."
+            )
+        check_faults(asked.faults, asked.modules)
+        output = Path(asked.output).resolve() if asked.output else None
+        plan = Plan(
+            notebooks=chosen,
+            parameters=one,
+            extra={name: value for name, value in values.items() if name not in Parameters.model_fields},
+            set=tuple(known),
+            faults=asked.faults,
+            fault_modules=tuple(path.resolve() for path in asked.modules),
+            jobs=asked.jobs or jobs_on(one),
+            cell_seconds=asked.cell_timeout or CELL_SECONDS,
+            output=output / one.environment if output and len(given) > 1 else output,
         )
-    check_faults(faults, modules)
-    plan = Plan(
-        notebooks=chosen,
-        parameters=given,
-        extra=extra,
-        set=tuple(known),
-        faults=faults,
-        fault_modules=tuple(path.resolve() for path in modules),
-        jobs=jobs or jobs_on(given),
-        output=output.resolve() if output else None,
-    )
-    ask_before_running(given, chosen, yes=yes)
+        parameters_of_each(plan)
+        plans.append(plan)
+    return plans
+
+
+def _resumed(asked: Options) -> Plan:
+    """The plan of a run that is to be finished. Raises ParameterError where it or another option stands in the way."""
+    from netra_probe.batch.plan import planned
+
+    own: dict[str, object] = {
+        "--since": asked.since,
+        "--env": asked.environments,
+        "--parameters": asked.parameters,
+        "-p": asked.pairs,
+    }
+    own |= {"--fault": asked.faults, "--fault-module": asked.modules, "--output": asked.output}
+    own |= {"a SELECTOR": asked.selectors, "--cell-timeout": asked.cell_timeout}
+    if wrong := [name for name, value in own.items() if value]:
+        raise ParameterError(f"--resume goes on as the run was begun; drop {', '.join(wrong)}.")
+    plan = planned(Path(str(asked.resume)).resolve())
+    check_faults(plan.faults, plan.fault_modules)
+    return replace(plan, jobs=asked.jobs or jobs_on(plan.parameters))
+
+
+def _run_one(plan: Plan, *, resume: bool) -> int:
+    """One environment, from the announcement to the paths of what it left; returns its exit status."""
+    from netra_probe.batch.publishing import publish
+    from netra_probe.batch.run import run as run_plan
+    from netra_probe.commands.progress import watcher_for_terminal
+
+    given = plan.parameters
     where = f" with {', '.join(plan.faults)}" if plan.faults else ""
-    click.echo(f"{len(chosen)} scenario(s) on {given.environment}{where}, {given.users} users, seed {given.seed} …")
+    again = "going on with " if resume else ""
+    click.echo(
+        f"{again}{len(plan.notebooks)} scenario(s) on {given.environment}{where}, "
+        f"{given.users} users, seed {given.seed} …"
+    )
     judged: dict[str, ScenarioResult] = {}
-    directory, results = run_plan(plan, tell=_tell, keep=judged)
+    directory, results = run_plan(plan, watcher=watcher_for_terminal(), keep=judged, resume=resume)
     published = publish(directory, judged=judged)
     click.echo("")
     click.echo(summary(results))
     click.echo("")
     for path in sorted((directory / "notebooks").glob("*.ipynb")):
-        click.echo(f"notebook  {_short(path)}")
-    click.echo(f"results   {_short(directory / RESULTS)}")
+        click.echo(f"notebook  {short(path)}")
+    click.echo(f"results   {short(directory / RESULTS)}")
     for line in published.lines:
         click.echo(line)
     return Verdict(results["verdict"]).exit_status
 
 
+def worst(statuses: Sequence[int]) -> int:
+    """The exit status of several runs: a finding outweighs what is inconclusive, which outweighs a pass."""
+    return next((status for status in (1, 2, 3) if status in statuses), 0)
+
+
 def jobs_on(given: Parameters) -> int:
     """How many notebooks at a time are polite: one where others work, and one where they would share accounts."""
-    several = min(2, os.cpu_count() or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not given.target or "replay" in given.target:
-        return several
+        return cores
     target = _target(given)
-    return several if target.is_local and not target.accounts else 1
+    return cores if target.is_local and not target.accounts else 1
 
 
 def ask_before_running(given: Parameters, chosen: list[Notebook], *, yes: bool) -> None:
@@ -113,61 +202,6 @@ def ask_before_running(given: Parameters, chosen: list[Notebook], *, yes: bool) 
 
 def _target(given: Parameters) -> Target:
     return validated(given.target, given.environment, lambda keys: given.environment)
-
-
-@click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-def recheck(directory: Path) -> int:
-    """Judge a run again from its stored histories alone; needs neither the target nor the lab."""
-    results = compute(directory)
-    click.echo(summary(results))
-    stored, fresh = directory / RESULTS, directory / "results.recheck.json"
-    write_json(fresh, results)
-    if not stored.exists():
-        fresh.replace(stored)
-        click.echo(f"results   {_short(stored)} (written, it was missing)")
-    elif stored.read_bytes() == fresh.read_bytes():
-        fresh.unlink()
-        click.echo(f"results   {_short(stored)} is confirmed, byte for byte")
-    else:
-        click.echo(f"results   {_short(stored)} says something else; the new judgement is in {fresh.name}")
-    return Verdict(results["verdict"]).exit_status
-
-
-def summary(results: dict[str, Any]) -> str:
-    """The verdict table of a run, as text; findings follow with victims and recipients."""
-    rows, details = [], []
-    for scenario in results["scenarios"]:
-        for case in scenario["cases"]:
-            rows.append([case["id"], case["title"], case["verdict"], case["reason"]])
-            for finding in sorted(case["findings"], key=lambda found: found["severity"] == "hygiene")[:MOST_FINDINGS]:
-                mark = "hygiene, " if finding["severity"] == "hygiene" else ""
-                details.append(f"{case['id']} {mark}{finding['checker']} {finding['kind']}: {finding['summary']}")
-                details += [f"    {finding['explanation']}"] if mark else []
-                details += [f"    {step['text']}" for step in finding["witness"]]
-                if finding["attribution"]:
-                    details.append(f"    looks like: {', '.join(finding['attribution'])}")
-            if len(case["findings"]) > MOST_FINDINGS:
-                details.append(f"{case['id']} … and {len(case['findings']) - MOST_FINDINGS} more in {RESULTS}")
-    objections = sum(
-        finding["severity"] == "hygiene"
-        for scenario in results["scenarios"]
-        for case in scenario["cases"]
-        for finding in case["findings"]
-    )
-    beside = f", hygiene: {objections} objection(s)" if objections else ""
-    table = Table(
-        caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}{beside}",
-        headings=("case", "claim", "verdict", "evidence"),
-        rows=rows,
-    )
-    left = results["cleanup"]["left"]
-    bound = results["confidence"]["upper_bound"]
-    confidence = f"{results['confidence']['runs']} agent runs, {results['confidence']['deliveries']} events delivered"
-    if bound < 1:
-        confidence += f"; fewer than {bound:.1%} of runs leak (95 %)"
-    lines = [table.text(), f"clean-up: {results['cleanup']['verdict']}{': left ' + ', '.join(left) if left else ''}"]
-    return "\n".join([*lines, f"confidence: {confidence}", *([""] if details else []), *details])
 
 
 def check_faults(faults: tuple[str, ...], modules: tuple[Path, ...]) -> None:
@@ -192,16 +226,3 @@ def _overrides(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise ParameterError(f"-p {name}: the value is not YAML; put strings in quotes.") from None
     return values
-
-
-def _tell(execution: Execution) -> None:
-    ending = execution.status if not execution.reason else f"{execution.status}: {execution.reason}"
-    click.echo(f"  {execution.id}  {ending}")
-
-
-def _short(path: Path) -> str:
-    """The path as one would type it here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ class History:
                     yield last
         except msgspec.DecodeError as error:
             raise HistoryError(f"{self.path}, line {number}: not an operation of a history ({error})") from None
-        except (EOFError, gzip.BadGzipFile):
+        except (EOFError, gzip.BadGzipFile, zlib.error):
             last = None
         self._truncated = last is None or last.action != actions.END
 

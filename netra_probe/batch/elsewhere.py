@@ -1,0 +1,117 @@
+"""A notebook executed by a worker that shares no file system with us: it goes there, and comes back, as bytes."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from netra_probe.batch.execution import Execution, Order, execute, explained
+from netra_probe.batch.sharing import turns_folder
+from netra_probe.lab_target import LAB_VARIABLE
+from netra_probe.pace import RUN_VARIABLE
+from netra_probe.turns import TURNS_VARIABLE
+
+#: What of a run directory a notebook leaves.
+KEPT = ("notebooks", "history", "logs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """An order with its notebook inside, and no path that another machine would have to have."""
+
+    id: str
+    name: str
+    notebook: bytes
+    parameters: dict[str, Any]
+    variables: dict[str, str]
+    timeout: int
+
+    @staticmethod
+    def of(order: Order) -> Parcel:
+        return Parcel(
+            id=order.id,
+            name=order.source.name,
+            notebook=order.source.read_bytes(),
+            parameters=order.parameters,
+            variables={
+                name: value for name, value in order.variables.items() if name not in (RUN_VARIABLE, TURNS_VARIABLE)
+            },
+            timeout=order.timeout,
+        )
+
+
+def execute_elsewhere(parcel: Parcel) -> Execution:
+    """Execute a notebook in a scratch directory and a process of its own; returns how it ended, with its files.
+
+    Runs in a worker, of which nothing is assumed: it may be a thread, and execute several of these at once.
+    """
+    with tempfile.TemporaryDirectory(prefix="netra-probe-work-") as scratch:
+        run = Path(scratch) / "run"
+        for name in KEPT:
+            (run / name).mkdir(parents=True)
+        source = Path(scratch) / "source" / parcel.name
+        source.parent.mkdir()
+        source.write_bytes(parcel.notebook)
+        turns = turns_folder(parcel.parameters.get("target") or {}, parcel.variables.get(LAB_VARIABLE, ""))
+        order = Order(
+            id=parcel.id,
+            source=source,
+            output=run / "notebooks" / parcel.name,
+            parameters=parcel.parameters,
+            variables={**parcel.variables, RUN_VARIABLE: str(run), **({TURNS_VARIABLE: turns} if turns else {})},
+            timeout=parcel.timeout,
+            log=run / "logs" / f"{parcel.id}.log",
+        )
+        execution = _in_own_process(order, Path(scratch))
+        files = {
+            str(path.relative_to(run)): path.read_bytes()
+            for name in KEPT
+            for path in sorted((run / name).iterdir())
+            if path.is_file() and (path.name.startswith(f"{parcel.id}.") or path.name == parcel.name)
+        }
+        return replace(execution, files=files)
+
+
+def _in_own_process(order: Order, scratch: Path) -> Execution:
+    """Execute an order apart from this process, whose environment and standard error belong to others."""
+    parcel, answer = scratch / "order", scratch / "execution"
+    parcel.write_bytes(pickle.dumps(order))
+    ended = subprocess.run(
+        [sys.executable, "-m", "netra_probe.batch.elsewhere", str(parcel), str(answer)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if ended.returncode or not answer.exists():
+        reason = explained(ended.returncode).replace("its kernel", "its worker process", 1)
+        return Execution(id=order.id, status="died", reason=reason)
+    execution: Execution = pickle.loads(answer.read_bytes())
+    return execution
+
+
+def unpack(order: Order, execution: Execution) -> Execution:
+    """Put the files that came back to where a notebook executed here would have left them; returns it without them."""
+    run = order.log.parent.parent
+    for name, content in execution.files.items():
+        place = run / name
+        if place.resolve().is_relative_to(run.resolve()):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+    return replace(execution, files={})
+
+
+def _main(parcel: str, answer: str) -> None:
+    from netra_probe.batch.workers import end_with_parent
+
+    end_with_parent()
+    order: Order = pickle.loads(Path(parcel).read_bytes())
+    Path(answer).write_bytes(pickle.dumps(execute(order)))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,65 @@
+"""papermill's engine, with an eye on the kernel: what it took, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nbclient.exceptions import DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine
+from papermill.log import logger
+
+
+@dataclass(kw_only=True)
+class Kernel:
+    """What is known of a kernel once its notebook is over.
+
+    Arguments:
+        exit_code: of its process, when that ended before it was asked to; negative for a signal.
+        memory_mb: the most that it has held; Linux only, 0 elsewhere.
+    """
+
+    exit_code: int | None = None
+    memory_mb: int = 0
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]
+    """Executes the cells, and looks at the kernel before it is gone."""
+
+    def papermill_execute_cells(self) -> None:
+        WatchedEngine.kernel = kernel = Kernel()
+        try:
+            super().papermill_execute_cells()
+        except DeadKernelError:
+            kernel.exit_code = self._process().returncode
+            raise
+        finally:
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                kernel.memory_mb = _most_memory(self._process().pid)
+
+    def _process(self) -> Any:
+        return getattr(self.km.provisioner, "process", None)
+
+
+class WatchedEngine(NBClientEngine):  # type: ignore[misc]
+    """``papermill.execute_notebook(…, engine_name="netra-probe")``; ``kernel`` is the one of the last notebook."""
+
+    kernel: ClassVar[Kernel | None] = None
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, execution_timeout: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Execute the cells in a kernel that is watched."""
+        kwargs.pop("input_path", None)
+        limits = {"timeout": execution_timeout, "startup_timeout": start_timeout}
+        return _Client(nb_man, kernel_name=kernel_name, log=logger, **limits, **kwargs).execute()
+
+
+def _most_memory(pid: int) -> int:
+    """Megabytes, as the Linux kernel has counted them."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:")), 0)

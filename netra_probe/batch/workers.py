@@ -1,0 +1,169 @@
+"""Who executes the notebooks: worker processes of this run, or any executor that somebody else provides."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol
+
+from netra_probe.batch.elsewhere import Parcel, execute_elsewhere, unpack
+from netra_probe.batch.ending import end_workers
+from netra_probe.batch.execution import Execution, Order, execute
+
+#: prctl(2): the signal that a process gets when its parent dies.
+PR_SET_PDEATHSIG = 1
+#: Seconds between two looks at what goes on while nothing ends.
+LOOK_SECONDS = 0.25
+
+
+class Workers(Protocol):
+    """Takes orders; each future ends in an execution, or in what has befallen its worker."""
+
+    def submit(self, order: Order) -> Future[Execution]:
+        """Begin with an order; never more than ``jobs`` at a time are asked for."""
+
+    def settle(self, order: Order, future: Future[Execution]) -> Execution:
+        """The future has ended."""
+
+    def trouble(self) -> str:
+        """Why nothing more will come from those who work, or ""."""
+
+    def close(self) -> None:
+        """All is done."""
+
+    def abort(self) -> None:
+        """Nothing more is wanted."""
+
+
+class OwnProcesses:
+    """Processes of this run, each a pool of its own: one that dies takes no other with it."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._free: list[ProcessPoolExecutor] = []
+        self._busy: dict[Future[Execution], ProcessPoolExecutor] = {}
+
+    def submit(self, order: Order) -> Future[Execution]:
+        pool = self._free.pop() if self._free else self._new()
+        future = pool.submit(execute, order)
+        self._busy[future] = pool
+        return future
+
+    def _new(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(max_workers=1, mp_context=self._context, initializer=end_with_parent)
+
+    def settle(self, order: Order, future: Future[Execution]) -> Execution:
+        pool = self._busy.pop(future)
+        try:
+            execution = future.result()
+        except BrokenProcessPool:
+            pool.shutdown(wait=False)
+            return Execution(id=order.id, status="died", reason="its worker process died")
+        self._free.append(pool)
+        return execution
+
+    def trouble(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        for pool in self._free:
+            pool.shutdown()
+
+    def abort(self) -> None:
+        for pool in (*self._free, *self._busy.values()):
+            pool.shutdown(wait=False, cancel_futures=True)
+        end_workers()
+
+
+class Elsewhere:
+    """An executor whose workers share nothing with us: notebooks go there as bytes, and what they leave comes back.
+
+    Arguments:
+        trouble: asked now and then why nothing more will come, or "".
+    """
+
+    def __init__(self, executor: Executor, *, trouble: Callable[[], str] = lambda: "") -> None:
+        self._executor = executor
+        self._trouble = trouble
+        self._running: set[Future[Execution]] = set()
+
+    def submit(self, order: Order) -> Future[Execution]:
+        future = self._executor.submit(execute_elsewhere, Parcel.of(order))
+        self._running.add(future)
+        return future
+
+    def settle(self, order: Order, future: Future[Execution]) -> Execution:
+        self._running.discard(future)
+        try:
+            return unpack(order, future.result())
+        except (Exception, CancelledError) as error:
+            # Whatever an executor that we do not know says of its end.
+            told = f"{type(error).__name__}: {error}".rstrip(": ")
+            return Execution(id=order.id, status="died", reason=f"its worker was lost ({told})")
+
+    def trouble(self) -> str:
+        return self._trouble()
+
+    def close(self) -> None:
+        """The executor is not ours to shut down."""
+
+    def abort(self) -> None:
+        for future in self._running:
+            future.cancel()
+
+
+def execute_all(
+    orders: Sequence[Order],
+    workers: Workers,
+    *,
+    jobs: int,
+    started: Callable[[str], None] = lambda id: None,
+    look: Callable[[], None] = lambda: None,
+) -> Generator[Execution, None, None]:
+    """Execute the orders in their sequence, ``jobs`` at a time; yields each execution when it ends.
+
+    Whoever stops asking for more, or interrupts, ends those that run.
+
+    Arguments:
+        started: told the id of each notebook that begins.
+        look: called several times in a second while the notebooks run.
+    """
+    waiting, running = deque(orders), dict[Future[Execution], Order]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < max(1, jobs):
+                order = waiting.popleft()
+                started(order.id)
+                try:
+                    running[workers.submit(order)] = order
+                except Exception as error:
+                    # A pool or cluster that takes no more work ends no more than the notebook it did not take.
+                    reason = f"no worker took it ({type(error).__name__}: {error})"
+                    yield Execution(id=order.id, status="died", reason=reason)
+            ended, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            look()
+            for future in ended:
+                yield workers.settle(running.pop(future), future)
+            if running and (trouble := workers.trouble()):
+                lost = [*running.values(), *waiting]
+                workers.abort()
+                running.clear()
+                waiting.clear()
+                yield from (Execution(id=order.id, status="died", reason=trouble) for order in lost)
+    except (KeyboardInterrupt, GeneratorExit):
+        workers.abort()
+        raise
+    workers.close()
+
+
+def end_with_parent() -> None:
+    """For a worker: leave Ctrl-C to the parent, and end when it ends, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,56 @@
+"""What a terminal shows of a run's results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from netra_probe.batch.results import RESULTS
+from netra_probe.display.tables import Table
+
+#: Findings of one case that the terminal shows; results.json holds all.
+MOST_FINDINGS = 3
+
+
+def summary(results: dict[str, Any]) -> str:
+    """The verdict table of a run, as text; findings follow with victims and recipients."""
+    rows, details = [], []
+    for scenario in results["scenarios"]:
+        for case in scenario["cases"]:
+            rows.append([case["id"], case["title"], case["verdict"], case["reason"]])
+            for finding in sorted(case["findings"], key=lambda found: found["severity"] == "hygiene")[:MOST_FINDINGS]:
+                mark = "hygiene, " if finding["severity"] == "hygiene" else ""
+                details.append(f"{case['id']} {mark}{finding['checker']} {finding['kind']}: {finding['summary']}")
+                details += [f"    {finding['explanation']}"] if mark else []
+                details += [f"    {step['text']}" for step in finding["witness"]]
+                if finding["attribution"]:
+                    details.append(f"    looks like: {', '.join(finding['attribution'])}")
+            if len(case["findings"]) > MOST_FINDINGS:
+                details.append(f"{case['id']} … and {len(case['findings']) - MOST_FINDINGS} more in {RESULTS}")
+    objections = sum(
+        finding["severity"] == "hygiene"
+        for scenario in results["scenarios"]
+        for case in scenario["cases"]
+        for finding in case["findings"]
+    )
+    beside = f", hygiene: {objections} objection(s)" if objections else ""
+    table = Table(
+        caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}{beside}",
+        headings=("case", "claim", "verdict", "evidence"),
+        rows=rows,
+    )
+    left = results["cleanup"]["left"]
+    bound = results["confidence"]["upper_bound"]
+    confidence = f"{results['confidence']['runs']} agent runs, {results['confidence']['deliveries']} events delivered"
+    if bound < 1:
+        confidence += f"; fewer than {bound:.1%} of runs leak (95 %)"
+    lines = [table.text(), f"clean-up: {results['cleanup']['verdict']}{': left ' + ', '.join(left) if left else ''}"]
+    return "\n".join([*lines, f"confidence: {confidence}", *([""] if details else []), *details])
+
+
+def short(path: Path) -> str:
+    """The path as one would type it here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
