@@ -1,14 +1,18 @@
-"""What happens when a run ends: pages, report, JUnit XML and the dashboard; each may fail without the others."""
+"""What happens when a run ends: pages, report, JUnit XML, the dashboard, alerts; each may fail alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from netra_probe.batch.alerts import Alerts, send_alerts
 from netra_probe.batch.runs import Run, earlier, read_run
-from netra_probe.judging import ScenarioResult
 from netra_probe.parameters import folder
+
+if TYPE_CHECKING:
+    from netra_probe.judging import ScenarioResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +22,15 @@ class Published:
     lines: tuple[str, ...]
 
 
-def publish(directory: Path, *, judged: Mapping[str, ScenarioResult] | None = None) -> Published:
+def publish(
+    directory: Path, *, judged: Mapping[str, ScenarioResult] | None = None, alerts: Alerts | None = None
+) -> Published:
     """Leave everything beside the results of a run that others want to look at.
 
     Arguments:
         directory: of a run that has ended and whose ``results.json`` is written.
         judged: the scenarios as they were just judged, by id; it saves judging the red ones again.
+        alerts: whom to tell of what is new.
 
     Nothing that goes wrong here touches what was recorded or found: it becomes a line that says so.
     """
@@ -41,6 +48,7 @@ def publish(directory: Path, *, judged: Mapping[str, ScenarioResult] | None = No
     attempt("report.html", lambda: _report(run, before, judged))
     attempt("junit.xml", lambda: _junit(run))
     attempt("the dashboard", lambda: _dashboard(run))
+    attempt("the alert", lambda: send_alerts(run, before, alerts or Alerts()))
     return Published(lines=tuple(lines))
 
 

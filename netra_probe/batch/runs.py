@@ -18,6 +18,8 @@ from netra_probe.verdict import Verdict
 #: The beginning of a run directory's name, where the run chose it itself.
 _STAMP = re.compile(r"^(\d{8}T\d{6}Z)")
 
+#: What a report is called, in every run directory.
+REPORT = "report.html"
 #: A case as ``results.json`` holds it.
 Case = dict[str, Any]
 

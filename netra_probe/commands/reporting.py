@@ -7,21 +7,25 @@ from pathlib import Path
 
 import click
 
+from netra_probe.batch.alerts import Alerts
 from netra_probe.batch.changes import Change, Kind, compare
-from netra_probe.batch.publishing import publish
 from netra_probe.batch.runs import Run, cases_of, find_run
+from netra_probe.commands.alerting import alert_options
 from netra_probe.display.tables import Table
 from netra_probe.parameters import folder
 
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-def report(directory: Path) -> int:
+@alert_options
+def report(directory: Path, alerts: Alerts) -> int:
     """Write report.html, junit.xml and the notebooks as pages into a run directory, once more.
 
     Everything is computed from what the run has recorded; each run does this by itself when it ends.
     """
-    published = publish(directory)
+    from netra_probe.batch.publishing import publish
+
+    published = publish(directory, alerts=alerts)
     for line in published.lines:
         click.echo(line)
     return 0

@@ -13,6 +13,7 @@ import yaml
 
 from netra_probe import lab
 from netra_probe.batch.results import RESULTS
+from netra_probe.commands.alerting import alert_options
 from netra_probe.commands.asking import ask_before, yes_option
 from netra_probe.commands.summary import short, summary
 from netra_probe.errors import ParameterError, ProbeError
@@ -21,6 +22,7 @@ from netra_probe.target import Target
 from netra_probe.verdict import Verdict
 
 if TYPE_CHECKING:
+    from netra_probe.batch.alerts import Alerts
     from netra_probe.batch.notebooks import Notebook
     from netra_probe.batch.plan import Plan
     from netra_probe.judging import ScenarioResult
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--output", help="run directory [outputs/<environment>/<run>]")
 @click.option("--resume", metavar="RUN", help="finish what is missing in a run that has ended early")
 @yes_option
+@alert_options
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="set a parameter (repeatable)")
 def run(**options: Any) -> int:
     """Execute notebooks through papermill and judge what they recorded.
@@ -59,7 +62,7 @@ def run(**options: Any) -> int:
         if number:
             click.echo("")
         try:
-            statuses.append(_run_one(plan, resume=bool(asked.resume)))
+            statuses.append(_run_one(plan, resume=bool(asked.resume), alerts=asked.alerts))
         except ProbeError as error:
             if len(plans) == 1:
                 raise
@@ -84,6 +87,7 @@ class Options:
     output: str | None
     resume: str | None
     yes: bool
+    alerts: Alerts
     pairs: tuple[tuple[str, str], ...]
 
 
@@ -148,7 +152,7 @@ def _resumed(asked: Options) -> Plan:
     return replace(plan, jobs=asked.jobs or jobs_on(plan.parameters))
 
 
-def _run_one(plan: Plan, *, resume: bool) -> int:
+def _run_one(plan: Plan, *, resume: bool, alerts: Alerts) -> int:
     """One environment, from the announcement to the paths of what it left; returns its exit status."""
     from netra_probe.batch.publishing import publish
     from netra_probe.batch.run import run as run_plan
@@ -163,7 +167,7 @@ def _run_one(plan: Plan, *, resume: bool) -> int:
     )
     judged: dict[str, ScenarioResult] = {}
     directory, results = run_plan(plan, watcher=watcher_for_terminal(), keep=judged, resume=resume)
-    published = publish(directory, judged=judged)
+    published = publish(directory, judged=judged, alerts=alerts)
     click.echo("")
     click.echo(summary(results))
     click.echo("")

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from netra_probe.batch.report.html import REPORT
 from netra_probe.batch.report.pages import render, write_page
 from netra_probe.batch.results import RESULTS
-from netra_probe.batch.runs import Run, cases_of
+from netra_probe.batch.runs import REPORT, Run, cases_of
 from netra_probe.batch.trend import all_runs
 from netra_probe.errors import ParameterError
 from netra_probe.requirements import SCENARIOS

@@ -8,10 +8,8 @@ from pathlib import Path
 from netra_probe.batch.changes import Kind
 from netra_probe.batch.report.contents import Contents
 from netra_probe.batch.report.pages import render, write_page
-from netra_probe.batch.runs import Run
+from netra_probe.batch.runs import REPORT, Run
 from netra_probe.judging import ScenarioResult
-
-REPORT = "report.html"
 
 #: The headings under which what is new is told, most urgent first.
 NEWS = (
