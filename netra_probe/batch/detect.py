@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.plan import Plan
 from netra_probe.batch.results import find_history, read_plan, write_json
 from netra_probe.batch.run import run
+from netra_probe.batch.variants import VARIANTS
 from netra_probe.batch.workers import end_with_parent
 from netra_probe.history import actions
 from netra_probe.history.store import History
@@ -25,31 +26,6 @@ from netra_probe.judging import ScenarioResult
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.parameters import Parameters
 from netra_probe.verdict import Verdict
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """A kind of healthy lab that must give no finding.
-
-    Arguments:
-        parameters: that differ from the usual ones.
-        conditions: of ``netra_probe.lab.conditions``, under which the lab is started.
-        around: what goes on around it, of ``netra_probe.batch.disturbing``.
-    """
-
-    parameters: Mapping[str, int] = field(default_factory=dict)
-    conditions: tuple[str, ...] = ()
-    around: str = ""
-
-
-VARIANTS: dict[str, Variant] = {
-    "plain": Variant(),
-    "other seed": Variant(parameters={"seed": 4711}),
-    "ten times the users": Variant(parameters={"users": 30, "rounds": 2}),
-    "benign disturbances": Variant(around="neighbours"),
-    "restarted backend": Variant(around="restarts"),
-    "legal reorderings": Variant(conditions=("JITTER",)),
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from netra_probe.batch.quick import spare_the_grammar
+
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
@@ -70,6 +72,7 @@ def execute(order: Order) -> Execution:
 
 def _execute(order: Order) -> tuple[tuple[str, str], int]:
     """Status and reason, and the memory that the kernel took."""
+    spare_the_grammar()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import nbclient.exceptions

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netra_probe.batch.quick import spare_the_grammar
 from netra_probe.errors import ParameterError
 from netra_probe.parameters import folder
 
@@ -51,6 +52,7 @@ class Notebook:
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
+    spare_the_grammar()
     import nbformat
 
     try:

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from netra_probe import lab
-from netra_probe.batch.detect import VARIANTS, orders, run_trials
 from netra_probe.batch.detection import HEALTHY, Report, Trial, rows
 from netra_probe.batch.results import write_json
 from netra_probe.batch.selection import select
+from netra_probe.batch.variants import VARIANTS
 from netra_probe.commands.running import check_faults
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
@@ -67,6 +67,8 @@ def detect(
     on the plain asyncio loop, keeping a request's context for the next) run when they are named, or with --real; R1
     installs that version, with pip, into a directory of its own. `detect healthy` runs healthy labs alone.
     """
+    from netra_probe.batch.detect import orders, run_trials
+
     chosen = _chosen(faults, modules, real=real)
     notebooks = select([id for id in scenarios.split(",") if id])
     claims = {case: said for case, said in PROOF.items() if case.partition(".")[0] in {one.id for one in notebooks}}

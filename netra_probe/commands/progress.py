@@ -126,6 +126,10 @@ class Bars(Watcher):
             self._run, description=f"{self._done} of {total} done{told}", completed=self._done, total=total
         )
 
+    def refresh(self) -> None:
+        """Draw now what is drawn several times in a second anyway."""
+        self._progress.refresh()
+
     def ended(self, execution: Execution, record: Mapping[str, Any]) -> None:
         self._done += 1
         self._waiting = [one for one in self._waiting if one != execution.id]
