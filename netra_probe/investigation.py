@@ -82,7 +82,7 @@ class Investigation:
         self._everybody: list[User] = []
         self._mark = secrets.token_hex(4)
         self._window = 0
-        self._lowest: dict[str, int] = {}
+        self._held: dict[str, int] = {}
         self.turn = Turn(patience=timeouts.alone)
         self._cases: list[CaseResult] = []
         self._banner = Banner(scenario=scenario, environment=environment)
@@ -178,7 +178,7 @@ class Investigation:
         """Measure what a target holds on to: sockets and tasks, database connections, cache clients.
 
         From the first reading on, other notebooks of the run step aside until the case is over. A target takes a moment
-        to notice that a client has gone: a number that is higher than it has ever been is read again until it falls
+        to notice that a client has gone: a number that is higher than in the cycle before is read again until it falls
         back or the ``release`` time-out is over; what is still held then is held.
         """
         await self.turn.alone()
@@ -199,13 +199,13 @@ class Investigation:
 
     async def _released(self, name: str, read: Callable[[], Awaitable[int | None]]) -> int | None:
         value = await read()
-        lowest = self._lowest.get(name)
+        before = self._held.get(name)
         patience = time.monotonic() + self.timeouts.release
-        while value is not None and lowest is not None and value > lowest and time.monotonic() < patience:
+        while value is not None and before is not None and value > before and time.monotonic() < patience:
             await asyncio.sleep(RELEASE_POLL)
             value = await read()
         if value is not None:
-            self._lowest[name] = value if lowest is None else min(value, lowest)
+            self._held[name] = value
         return value
 
     async def _operator_count(self, url: str, name: str) -> int | None:
@@ -292,7 +292,7 @@ class Investigation:
             )
             result = judge_case(self.history, marker, checkers)
         self.turn.step_aside()
-        self._lowest.clear()
+        self._held.clear()
         self._window = len(self.history)
         self.notes.clear()
         self._cases.append(result)

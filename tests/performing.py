@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from netra_probe import Investigation
-from netra_probe.batch.notebooks import select
+from netra_probe.batch.selection import select
 from netra_probe.checkers import REGISTRY
 from netra_probe.judging import ScenarioResult
 from netra_probe.verdict import CaseResult, Verdict
