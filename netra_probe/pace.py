@@ -12,12 +12,40 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 #: Where ``netra-probe run`` wants histories: a run directory, given to the kernel in its environment.
 RUN_VARIABLE = "NETRA_PROBE_RUN"
+#: Which part of the caps a kernel may use, where those of one run share no file: a ``Share`` as text.
+SHARE_VARIABLE = "NETRA_PROBE_SHARE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """One of so many equal parts: of the rate for those that work at a time, of the total for all that come.
+
+    >>> Share.read(str(Share(rate=4, most=18)))
+    Share(rate=4, most=18)
+    """
+
+    rate: int = 1
+    most: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.rate}/{self.most}"
+
+    @staticmethod
+    def read(text: str) -> Share:
+        rate, _, most = text.partition("/")
+        return Share(rate=int(rate), most=int(most)) if rate.isdigit() and most.isdigit() else Share()
+
+    @staticmethod
+    def of_this_kernel() -> Share:
+        """The share that the kernel's environment names; everything where it names none."""
+        return Share.read(os.environ.get(SHARE_VARIABLE, ""))
 
 
 def shared_file() -> Path | None:
@@ -40,11 +68,14 @@ class Pace:
         rate: turns in a second at most; ``None`` for no limit.
         most: turns altogether at most; ``None`` for no limit.
         shared: the file through which several processes keep one pace.
+
+    Where the kernel's environment names a share, both are divided by it.
     """
 
     def __init__(self, *, rate: float | None = None, most: int | None = None, shared: Path | None = None) -> None:
-        self.rate = rate
-        self.most = most
+        share = Share.of_this_kernel()
+        self.rate = rate / share.rate if rate is not None else None
+        self.most = max(1, most // share.most) if most is not None else None
         self._spent = _Spent()
         self._shared = shared if rate is not None or most is not None else None
 

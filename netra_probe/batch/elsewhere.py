@@ -13,9 +13,11 @@ from typing import Any
 from netra_probe.batch.execution import Execution, Order, execute, explained
 from netra_probe.batch.sharing import turns_folder
 from netra_probe.lab_target import LAB_VARIABLE
-from netra_probe.pace import RUN_VARIABLE
+from netra_probe.pace import RUN_VARIABLE, SHARE_VARIABLE, Share
 from netra_probe.turns import TURNS_VARIABLE
 
+#: Variables that name places of this machine.
+LOCAL = (RUN_VARIABLE, TURNS_VARIABLE)
 #: What of a run directory a notebook leaves.
 KEPT = ("notebooks", "history", "logs")
 
@@ -32,14 +34,17 @@ class Parcel:
     timeout: int
 
     @staticmethod
-    def of(order: Order) -> Parcel:
+    def of(order: Order, share: Share) -> Parcel:
         return Parcel(
             id=order.id,
             name=order.source.name,
             notebook=order.source.read_bytes(),
             parameters=order.parameters,
             variables={
-                name: value for name, value in order.variables.items() if name not in (RUN_VARIABLE, TURNS_VARIABLE)
+                **{
+                    name: value for name, value in order.variables.items() if name not in (RUN_VARIABLE, TURNS_VARIABLE)
+                },
+                SHARE_VARIABLE: str(share),
             },
             timeout=order.timeout,
         )

@@ -15,6 +15,7 @@ from typing import Protocol
 from netra_probe.batch.elsewhere import Parcel, execute_elsewhere, unpack
 from netra_probe.batch.ending import end_workers
 from netra_probe.batch.execution import Execution, Order, execute
+from netra_probe.pace import Share
 
 #: prctl(2): the signal that a process gets when its parent dies.
 PR_SET_PDEATHSIG = 1
@@ -24,6 +25,9 @@ LOOK_SECONDS = 0.25
 
 class Workers(Protocol):
     """Takes orders; each future ends in an execution, or in what has befallen its worker."""
+
+    def prepare(self, *, jobs: int, orders: int) -> None:
+        """So many orders will come, so many of them at a time."""
 
     def submit(self, order: Order) -> Future[Execution]:
         """Begin with an order; never more than ``jobs`` at a time are asked for."""
@@ -48,6 +52,9 @@ class OwnProcesses:
         self._context = multiprocessing.get_context("spawn")
         self._free: list[ProcessPoolExecutor] = []
         self._busy: dict[Future[Execution], ProcessPoolExecutor] = {}
+
+    def prepare(self, *, jobs: int, orders: int) -> None:
+        """Nothing to do: what is shared is shared through the run directory."""
 
     def submit(self, order: Order) -> Future[Execution]:
         pool = self._free.pop() if self._free else self._new()
@@ -82,19 +89,19 @@ class OwnProcesses:
 
 
 class Elsewhere:
-    """An executor whose workers share nothing with us: notebooks go there as bytes, and what they leave comes back.
+    """An executor whose workers share nothing with us: notebooks go there as bytes, and what they leave comes back."""
 
-    Arguments:
-        trouble: asked now and then why nothing more will come, or "".
-    """
-
-    def __init__(self, executor: Executor, *, trouble: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._trouble = trouble
         self._running: set[Future[Execution]] = set()
+        self._share = Share()
+
+    def prepare(self, *, jobs: int, orders: int) -> None:
+        """Nobody can count for all of them: each gets its part of what the target allows."""
+        self._share = Share(rate=max(1, min(jobs, orders)), most=max(1, orders))
 
     def submit(self, order: Order) -> Future[Execution]:
-        future = self._executor.submit(execute_elsewhere, Parcel.of(order))
+        future = self._executor.submit(execute_elsewhere, Parcel.of(order, self._share))
         self._running.add(future)
         return future
 
@@ -108,7 +115,7 @@ class Elsewhere:
             return Execution(id=order.id, status="died", reason=f"its worker was lost ({told})")
 
     def trouble(self) -> str:
-        return self._trouble()
+        return ""
 
     def close(self) -> None:
         """The executor is not ours to shut down."""
@@ -135,6 +142,7 @@ def execute_all(
         look: called several times in a second while the notebooks run.
     """
     waiting, running = deque(orders), dict[Future[Execution], Order]()
+    workers.prepare(jobs=jobs, orders=len(orders))
     try:
         while waiting or running:
             while waiting and len(running) < max(1, jobs):

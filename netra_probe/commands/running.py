@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from netra_probe.verdict import Verdict
 
 if TYPE_CHECKING:
     from netra_probe.batch.alerts import Alerts
+    from netra_probe.batch.cluster import Cluster
     from netra_probe.batch.notebooks import Notebook
     from netra_probe.batch.plan import Plan
     from netra_probe.judging import ScenarioResult
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="notebooks at a time [cores; 1 on other machines]")
 @click.option("--cell-timeout", type=click.IntRange(min=1), help="seconds that one cell may take [600]")
+@click.option("--scheduler", metavar="URL", help="execute on the workers of a Dask cluster: tcp://host:8786")
 @click.option("--output", help="run directory [outputs/<environment>/<run>]")
 @click.option("--resume", metavar="RUN", help="finish what is missing in a run that has ended early")
 @yes_option
@@ -58,18 +61,38 @@ def run(**options: Any) -> int:
     for plan in plans:
         ask_before_running(plan.parameters, list(plan.notebooks), yes=asked.yes)
     statuses = []
-    for number, plan in enumerate(plans):
-        if number:
-            click.echo("")
-        try:
-            statuses.append(_run_one(plan, resume=bool(asked.resume), alerts=asked.alerts))
-        except ProbeError as error:
-            if len(plans) == 1:
-                raise
-            # One environment that cannot be investigated keeps nobody from the next.
-            click.echo(f"netra-probe: {plan.parameters.environment}: {error}", err=True)
-            statuses.append(error.exit_status)
+    with _workers(asked.scheduler) as workers:
+        for number, plan in enumerate(plans):
+            if number:
+                click.echo("")
+            try:
+                statuses.append(_run_one(_spread(plan, workers, asked), workers, asked))
+            except ProbeError as error:
+                if len(plans) == 1:
+                    raise
+                # One environment that cannot be investigated keeps nobody from the next.
+                click.echo(f"netra-probe: {plan.parameters.environment}: {error}", err=True)
+                statuses.append(error.exit_status)
     return worst(statuses)
+
+
+@contextlib.contextmanager
+def _workers(scheduler: str | None) -> Iterator[Cluster | None]:
+    """The cluster that was asked for."""
+    if scheduler is None:
+        yield None
+        return
+    from netra_probe.batch.cluster import cluster
+
+    with cluster(scheduler) as found:
+        yield found
+
+
+def _spread(plan: Plan, workers: Cluster | None, asked: Options) -> Plan:
+    """The plan with as many jobs as a cluster has room for, unless somebody has said how many."""
+    if workers is None or asked.jobs or plan.parameters.target.get("accounts"):
+        return plan
+    return replace(plan, jobs=workers.jobs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +107,7 @@ class Options:
     modules: tuple[Path, ...]
     jobs: int | None
     cell_timeout: int | None
+    scheduler: str | None
     output: str | None
     resume: str | None
     yes: bool
@@ -152,7 +176,7 @@ def _resumed(asked: Options) -> Plan:
     return replace(plan, jobs=asked.jobs or jobs_on(plan.parameters))
 
 
-def _run_one(plan: Plan, *, resume: bool, alerts: Alerts) -> int:
+def _run_one(plan: Plan, workers: Cluster | None, asked: Options) -> int:
     """One environment, from the announcement to the paths of what it left; returns its exit status."""
     from netra_probe.batch.publishing import publish
     from netra_probe.batch.run import run as run_plan
@@ -160,14 +184,16 @@ def _run_one(plan: Plan, *, resume: bool, alerts: Alerts) -> int:
 
     given = plan.parameters
     where = f" with {', '.join(plan.faults)}" if plan.faults else ""
-    again = "going on with " if resume else ""
+    again = "going on with " if asked.resume else ""
     click.echo(
         f"{again}{len(plan.notebooks)} scenario(s) on {given.environment}{where}, "
         f"{given.users} users, seed {given.seed} …"
     )
     judged: dict[str, ScenarioResult] = {}
-    directory, results = run_plan(plan, watcher=watcher_for_terminal(), keep=judged, resume=resume)
-    published = publish(directory, judged=judged, alerts=alerts)
+    directory, results = run_plan(
+        plan, executor=workers, watcher=watcher_for_terminal(), keep=judged, resume=bool(asked.resume)
+    )
+    published = publish(directory, judged=judged, alerts=asked.alerts)
     click.echo("")
     click.echo(summary(results))
     click.echo("")
