@@ -55,6 +55,7 @@ from netra_probe.acts.presence import read_beside
 from netra_probe.acts.reach import within_reach
 from netra_probe.acts.references import refer_to_foreign
 from netra_probe.acts.refreshing import refresh_together
+from netra_probe.acts.resuming import catch_up
 from netra_probe.acts.sameness import ask_alike, follow_on, use_one_label
 from netra_probe.acts.sessions import come_and_go
 from netra_probe.acts.shared_lines import share_a_line
@@ -76,6 +77,7 @@ __all__ = [
     "bring_back_refresh_token",
     "burst",
     "cancel_and_volley",
+    "catch_up",
     "churn",
     "claim_identity",
     "come_and_go",

@@ -49,7 +49,18 @@ async def come_back(
 ) -> bool:
     """Connect again and wait for the end of a run, unless it had come before."""
     async with tab(user, backend=backend, query=point or None) as socket:
-        mark = mark_of(run)
-        if run or socket is None or not mark:
+        if run or socket is None or not run.events:
             return bool(run)
-        return await until_run_ends(probe, socket, mark)
+        return await until_run_ends(probe, socket, mark_of(run))
+
+
+async def catch_up(probe: Investigation, user: User, run: Run) -> bool:
+    """Connect again, for good, and wait for the end of a run that was cut off; whether it has ended, as far as is told.
+
+    Who asks the next question before that has two runs at once, and where events carry no run id, nobody can say which
+    of the two an event belongs to.
+    """
+    await user.connect()
+    if run or user.socket is None or not run.events:
+        return bool(run)
+    return await until_run_ends(probe, user.socket, mark_of(run))

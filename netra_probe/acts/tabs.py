@@ -105,15 +105,21 @@ async def until_any_run_begins(probe: Investigation, threads: Mapping[Socket, st
 
 
 async def until_run_ends(probe: Investigation, socket: Socket, run: str, *, start: int = 0) -> bool:
-    """Wait for the end of a run, and a moment longer for the report that may follow; whether it came."""
+    """Wait for the end of a run, and a moment longer for the report that may follow; whether it came.
+
+    Where events carry nothing that ties them together (``run`` is ""), the next end on the connection is taken for it.
+    """
+
+    def its(frame: Frame) -> bool:
+        return not run or run in (frame.run, frame.ids.get("turn_id"))
 
     def ends(frame: Frame) -> bool:
-        return frame.name in TERMINAL and run in (frame.run, frame.ids.get("turn_id"))
+        return frame.name in TERMINAL and its(frame)
 
     end = await socket.until(ends, within=probe.patience.seconds, start=start)
     if isinstance(end, Received) and end.frame.name == "agent_completed":
         await socket.until(
-            lambda frame: frame.name == "final_report" and run in (frame.run, frame.ids.get("turn_id")),
+            lambda frame: frame.name == "final_report" and its(frame),
             within=probe.timeouts.grace,
             start=start,
         )

@@ -21,6 +21,7 @@ MEASURED = {
     "ask_alike": Amounts(sockets=3, messages=6, requests=12),
     "burst": Amounts(sockets=3, messages=18, requests=9),
     "cancel_and_volley": Amounts(requests=218),
+    "catch_up": Amounts(sockets=1),
     "churn": Amounts(sockets=65, messages=15, requests=148),
     "claim_identity": Amounts(sockets=2, messages=6, attempts=3, requests=2),
     "cut_and_resume": Amounts(sockets=6, messages=4),
