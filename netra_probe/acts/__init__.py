@@ -12,6 +12,7 @@ in the value and never raised; what destroys is aimed only at what the probe mad
 from __future__ import annotations
 
 from netra_probe.acts.access import trespass
+from netra_probe.acts.agents import make_agents
 from netra_probe.acts.allowed import allowed
 from netra_probe.acts.batches import half_done
 from netra_probe.acts.budget import Budget
@@ -25,6 +26,8 @@ from netra_probe.acts.connections import (
     two_tabs,
 )
 from netra_probe.acts.dispatchers import make_dispatchers
+from netra_probe.acts.emitters import make_emitters
+from netra_probe.acts.engines import share_an_engine
 from netra_probe.acts.everything import delete_everything, keep_everything
 from netra_probe.acts.foreign_ids import (
     burst,
@@ -107,8 +110,10 @@ __all__ = [
     "log_in_through",
     "log_out",
     "look_up_neighbours",
+    "make_agents",
     "make_contexts",
     "make_dispatchers",
+    "make_emitters",
     "open_stores",
     "outlive_sessions",
     "overreach",
@@ -121,6 +126,7 @@ __all__ = [
     "refresh_together",
     "saturate",
     "share_a_line",
+    "share_an_engine",
     "slow_reader",
     "sneak_in",
     "spend_together",

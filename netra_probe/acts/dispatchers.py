@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.acts.in_process import begin, end, user_id_of
+from netra_probe.acts.in_process import begin, end, own_context, user_id_of
 from netra_probe.acts.outcome import Outcome, names
 from netra_probe.clients.component import CallResult, Component, Returned
 from netra_probe.permission import permit
@@ -56,8 +56,7 @@ async def make_dispatchers(probe: Investigation, users: Sequence[User] = ()) -> 
 async def _dispatcher(probe: Investigation, contexts: Component, dispatchers: Component, user: User) -> CallResult:
     """A dispatcher for a context of the user's: the positive control of the calls that come after its end."""
     call = begin(probe, user, "own context", phase=DISPATCHER, expect=user.name, control=True)
-    thread, run = f"thread-of-{user.name}", f"run-of-{user.name}"
-    context = await contexts.call("from_request", user_id=user.id, thread_id=thread, run_id=run, by=user.name)
+    context = await own_context(contexts, user)
     if not isinstance(context, Returned):
         end(probe, call, context, "")
         return context

@@ -50,7 +50,7 @@ class LifecycleChecker(Checker):
     id = "C7"
     guarantee = "A credential that was ended is refused by every service and ends the sockets that were opened with it."
     source = "OWASP WSTG-SESS-06 and WSTG-SESS-07; OWASP ASVS 5.0 7.4.1 and 7.4.2; CWE-613"
-    complexity = "time O(n), memory O(open sockets + ends + open requests)"
+    complexity = "time O(n), memory O(sockets + ends + open requests)"
     inconclusive_when = (
         "no credential was ended, it was not shown to work before, it was not used after the grace, or a socket of it "
         "was neither closed nor gave any sign afterwards"
@@ -103,6 +103,8 @@ class _LifecyclePass(Pass):
         self._ends: dict[str, list[_End]] = {}
         self._groups: dict[tuple[str, ...], list[Any]] = {}
         self._closed = 0
+        #: User → the sockets that the target has closed, the last one last, with when it did.
+        self._dismissed: dict[str, list[tuple[str, _Socket, Operation]]] = {}
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
@@ -153,6 +155,13 @@ class _LifecyclePass(Pass):
                 if socket.user == user and (name is None or socket.credential in (None, name))
             },
         )
+        # A quick target closes them before it has answered the request that ends the credential.
+        for socket_name, socket, closed in reversed(self._dismissed.get(user, [])):
+            if closed.index < begun if begun is not None else closed.time < operation.time - self._grace:
+                break
+            if name is None or socket.credential == name:
+                end.sockets[socket_name] = closed.index
+                self._closed += end.in_window
         self._ends.setdefault(user, []).append(end)
 
     def _answered(self, call: Operation, done: Operation, user: str) -> None:
@@ -203,9 +212,11 @@ class _LifecyclePass(Pass):
 
     def _left(self, operation: Operation, user: str) -> None:
         name = operation.connection or ""
-        self._sockets.pop(name, None)
+        socket = self._sockets.pop(name, None)
+        by_target = operation.status != _NORMAL or operation.detail.get("by") == "target"
+        if socket is not None and by_target:
+            self._dismissed.setdefault(user, []).append((name, socket, operation))
         for end in self._ends.get(user, ()):
-            by_target = operation.status != _NORMAL or operation.detail.get("by") == "target"
             if name in end.sockets and end.sockets[name] is None and by_target:
                 end.sockets[name] = operation.index
                 self._closed += end.in_window

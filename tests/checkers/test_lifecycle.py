@@ -47,6 +47,21 @@ def test_a_credential_that_is_refused_and_a_socket_that_is_closed_pass(how: str)
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("code", [1008, 1000])
+def test_a_socket_that_is_closed_before_the_logout_is_answered_counts_as_closed_by_it(code: int) -> None:
+    story = Story("alice")
+    story.get("alice", "/auth/me", ME)
+    for name in ("ws-1", "ws-2"):
+        story.connect("alice", name)
+    story.closed("alice", 1008, "ws-1")  # for another reason, long ago
+    call = story.begin("alice", "POST", "/auth/logout")
+    story.closed("alice", code, "ws-2")
+    story.complete(call, "ok", status=200, payload='{"status": "success"}')
+    story.wait(5)
+    use(story, 401)
+    assert judge(story).evidence["sockets closed after the end"] == (code == 1008)
+
+
 @pytest.mark.parametrize("how", ["logout", "revoke", "expire"])
 def test_a_credential_that_still_works_is_a_finding(how: str) -> None:
     story = ended(how)
