@@ -7,8 +7,11 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
+from netra_probe.batch.execution import Execution, Order
 from netra_probe.batch.workers import Elsewhere
 from netra_probe.errors import ParameterError, TargetError
 
@@ -32,6 +35,12 @@ class Cluster(Elsewhere):
         """How many notebooks it can execute at a time."""
         return int(sum(self._client.nthreads().values()))
 
+    def settle(self, order: Order, future: Future[Execution]) -> Execution:
+        execution = super().settle(order, future)
+        if execution.status == "died" and self._client.status != "running":
+            return replace(execution, reason="the cluster's scheduler cannot be reached any more")
+        return execution
+
     def trouble(self) -> str:
         """Why nothing more will come, once there has been no scheduler, or no worker, for a while."""
         if self._client.status == "running" and self._client.scheduler_info(n_workers=-1)["workers"]:
@@ -53,7 +62,8 @@ def cluster(url: str) -> Iterator[Cluster]:
     except ImportError:
         raise ParameterError("--scheduler needs Dask: pip install 'netra-probe[dask]'") from None
     # What it has to say of lost connections is said by us, once.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ from netra_probe.batch.detection import HEALTHY, Report, Trial, rows
 from netra_probe.batch.results import write_json
 from netra_probe.batch.selection import select
 from netra_probe.batch.variants import VARIANTS
-from netra_probe.commands.running import check_faults
+from netra_probe.commands.planning import check_faults
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
 from netra_probe.parameters import environment_file, folder, read_parameters

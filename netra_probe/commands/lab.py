@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from netra_probe import lab as labs
-from netra_probe.commands.running import check_faults
+from netra_probe.commands.planning import check_faults
 from netra_probe.commands.variants import variant_options
 from netra_probe.display.tables import Table
 from netra_probe.errors import TargetError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from netra_probe.batch.results import RESULTS
@@ -46,11 +45,3 @@ def summary(results: dict[str, Any]) -> str:
         confidence += f"; fewer than {bound:.1%} of runs leak (95 %)"
     lines = [table.text(), f"clean-up: {results['cleanup']['verdict']}{': left ' + ', '.join(left) if left else ''}"]
     return "\n".join([*lines, f"confidence: {confidence}", *([""] if details else []), *details])
-
-
-def short(path: Path) -> str:
-    """The path as one would type it here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
