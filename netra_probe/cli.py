@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from netra_probe.commands import detecting, doctor, lab, notebooks, rechecking, reporting, running
+from netra_probe.commands import detecting, doctor, keeping, lab, notebooks, rechecking, reporting, running
 from netra_probe.errors import ProbeError
 
 
@@ -34,7 +34,7 @@ for command in (
     notebooks.scenarios,
     notebooks.open_lab,
     notebooks.refresh,
-    notebooks.scan,
+    keeping.scan,
     lab.app,
 ):
     app.add_command(command)

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netra_probe.batch.alerts import Alerts, send_alerts
 from netra_probe.batch.runs import Run, earlier, read_run
+from netra_probe.batch.scan import Hit, all_parameters, known_secrets, scan_path
 from netra_probe.parameters import folder
 
 if TYPE_CHECKING:
     from netra_probe.judging import ScenarioResult
 
+#: Places with secrets that the terminal names; `netra-probe scan` names all.
+MOST_HITS = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What was left, as lines for a terminal, and whether the run may be shown to others as it is."""
+    """What was left, as lines for a terminal, and how many ``secrets`` are in what the run has left.
+
+    With any, the run ends in status 1: everything stays where it is, but must not be shown to others as it is.
+    """
 
     lines: tuple[str, ...]
+    secrets: int = 0
+
+    @property
+    def exit_status(self) -> int:
+        return 1 if self.secrets else 0
 
 
 def publish(
@@ -48,8 +60,10 @@ def publish(
     attempt("report.html", lambda: _report(run, before, judged))
     attempt("junit.xml", lambda: _junit(run))
     attempt("the dashboard", lambda: _dashboard(run))
+    hits: list[Hit] = []
+    attempt("the search for secrets", lambda: _secrets(run, hits))
     attempt("the alert", lambda: send_alerts(run, before, alerts or Alerts()))
-    return Published(lines=tuple(lines))
+    return Published(lines=tuple(lines), secrets=len(hits))
 
 
 def _why(error: Exception) -> str:
@@ -83,6 +97,19 @@ def _dashboard(run: Run) -> list[str]:
     if run.path.resolve().parent.parent != outputs:
         return []  # a run that somebody keeps elsewhere is in nobody's trend
     return [f"dashboard {short(write_dashboard(outputs))}"]
+
+
+def _secrets(run: Run, hits: list[Hit]) -> list[str]:
+    known = known_secrets(run.plan, *all_parameters(folder("parameters")))
+    hits.extend(scan_path(run.path, known))
+    told = [f"SECRET    {replace(hit, path=Path(short(hit.path)))}" for hit in hits[:MOST_HITS]]
+    if hits:
+        more = f" (and {len(hits) - MOST_HITS} more)" if len(hits) > MOST_HITS else ""
+        told.append(
+            f"SECRET    {len(hits)} found{more}: show this run to nobody before they are taken out, and change them; "
+            "the results stay, the exit status is 1"
+        )
+    return told
 
 
 def short(path: Path) -> str:

@@ -1,70 +1,226 @@
-"""Looking for secrets in what is about to be published, addressed by file, line or cell."""
+"""Looking for secrets in what is about to be published, addressed by file, line or cell, and never repeated.
+
+Notebooks are looked through cell by cell, histories and logs line by line, pages as markup and as the text that one
+reads, archives file by file. Beside what has the form of a secret, the values are looked for that parameter files refer
+to, wherever they can be looked up.
+"""
 
 from __future__ import annotations
 
 import gzip
+import html
+import io
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import quote
 
-_SECRETS = re.compile(
-    r"(?P<token>\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)"
-    r"|(?P<connection>[a-z][a-z0-9+.-]*://[^\s/:@\"'\\]+:(?!\[|…|\*|\{)[^\s@\"'\\\[]+@)"
-    r"|(?P<bearer>\b[Bb]earer (?!\[)[A-Za-z0-9._~+/-]{16,})"
-    r"|(?P<key>-----BEGIN [A-Z ]*PRIVATE KEY-----)"
-    r"|(?P<field>\\?\"(?:password|access_token|refresh_token|client_secret|service_secret|jwt_secret|api_key)\\?\"\s*:\s*"
-    r"\\?\"(?!\[|env:|keyring:)[^\"\\]{6,})"
+import yaml
+
+from netra_probe.history.redaction import SHORTEST
+from netra_probe.references import is_reference, look_up
+
+_NAMES = (
+    *("password", "passwd", "access_token", "refresh_token", "id_token", "api_key"),
+    *("client_secret", "service_secret", "jwt_secret"),
 )
-_TEXT = {".json", ".jsonl", ".gz", ".ipynb", ".html", ".xml", ".md", ".log", ".txt", ".yaml", ".yml", ".csv"}
+#: (kind, what each of them contains, the whole form). Each form begins with what it contains, so that a history of a
+#: hundred megabytes, which holds almost none of them, is gone through in a second or two.
+_FORMS = [
+    (kind, part, re.compile(re.escape(part) + form))
+    for kind, part, form in (
+        # a JSON Web Token, also encoded once more as a WebSocket sub-protocol carries it
+        ("token", "eyJ", r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+        ("token", "ZXlK", r"[A-Za-z0-9_-]{40,}"),
+        ("bearer", "earer ", r"(?!\[)[A-Za-z0-9._~+/-]{16,}"),
+        ("credential", "asic ", r"(?!\[)(?=[A-Za-z+/]*[0-9A-Z])[A-Za-z0-9+/]{16,}={0,2}"),
+        # credentials in a URL: scheme://user:password@
+        ("connection", "://", r"[^\s/:@\"'\\<>\[]*:(?!\[|…|\*|\{)[^\s/@\"'\\\[<>]+@"),
+        ("key", "PRIVATE KEY-----", ""),
+        ("key", "AKIA", r"[0-9A-Z]{16}\b"),
+        *(("key", f"gh{letter}_", r"[A-Za-z0-9]{36}") for letter in "pousr"),
+        ("webhook", "hooks.slack.com/services/", r"T[A-Za-z0-9/]{20,}"),
+        # a field of JSON, however often that JSON is quoted, of a query or of a form
+        *(("field", name, r"\\*\"\s*:\s*\\*\"(?!\[|env:|keyring:)[^\"\\]{6,}") for name in _NAMES),
+        *(("field", f"{mark}{name}=", r"(?!\[)[^&\s\"'\\]{6,}") for name in _NAMES for mark in "?&"),
+    )
+]
+_TEXT = {".json", ".jsonl", ".gz", ".ipynb", ".html", ".xml", ".md", ".log", ".txt", ".yaml", ".yml", ".csv", ".toml"}
+_ARCHIVES = {".zip"}
+#: Characters of text that are looked at together.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A secret, by place and kind; its value is not repeated."""
+    """A secret, by place and kind; its value is not repeated. ``inside`` names a file of an archive."""
 
     path: Path
     place: str
     kind: str
+    inside: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}, {self.place}: looks like a {self.kind}"
+        return f"{self.path}{f', {self.inside}' if self.inside else ''}, {self.place}: {self.kind}"
 
 
-def scan_path(path: Path) -> Iterator[Hit]:
-    """Every hit in a file, or in all text files below a folder."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Known:
+    """Secrets that are looked for by value: where each is kept, and the value."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, text: str) -> Iterator[str]:
+        """Of the secrets in a text, as written there in plain, in JSON, or in a URL: where they are kept."""
+        for reference, value in self.values.items():
+            if any(form in text for form in {value, json.dumps(value)[1:-1], quote(value, safe="")}):
+                yield reference
+
+
+def known_secrets(*given: Any) -> Known:
+    """What is behind the references in parameters, wherever in them they stand, as far as it can be looked up here."""
+    values: dict[str, str] = {}
+    for reference in dict.fromkeys(_references(list(given))):
+        try:
+            value = look_up(reference).reveal()
+        except LookupError:
+            continue
+        if len(value) >= SHORTEST:
+            values[reference] = value
+    return Known(values=values)
+
+
+def all_parameters(folder: Path) -> Iterator[Any]:
+    """What the parameter files of a folder hold; those that cannot be read are for others to complain of."""
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            yield yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and is_reference(value):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _references(inner)
+
+
+def scan_path(path: Path, known: Known | None = None) -> Iterator[Hit]:
+    """Every hit in a file, or in all text files and archives below a folder."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     for file in files:
-        if file.suffix in _TEXT and ".ipynb_checkpoints" not in file.parts:
-            yield from _scan_file(file)
+        if ".ipynb_checkpoints" in file.parts:
+            continue
+        if path.is_dir() and file.suffix not in _TEXT | _ARCHIVES:
+            continue
+        with open(file, "rb") as stream:
+            for place, kind, inside in _scan(stream, file.name, known or Known()):
+                yield Hit(path=file, place=place, kind=kind, inside=inside)
 
 
-def _scan_file(path: Path) -> Iterator[Hit]:
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    text = data.decode("utf-8", "replace")
-    if path.suffix == ".ipynb":
-        try:
-            notebook = json.loads(text)
-            yield from _scan_notebook(path, notebook)
-            return
-        except (ValueError, AttributeError, TypeError):
-            pass
-    for number, line in enumerate(text.splitlines(), start=1):
-        yield from _hits(path, f"line {number}", line)
+#: A place, what is there, and in which file of an archive.
+Found = tuple[str, str, str]
 
 
-def _scan_notebook(path: Path, notebook: dict[str, Any]) -> Iterator[Hit]:
-    yield from _hits(path, "metadata", json.dumps(notebook.get("metadata", {})))
+def _scan(stream: IO[bytes], name: str, known: Known) -> Iterator[Found]:
+    suffix = Path(name).suffix
+    try:
+        if suffix in _ARCHIVES:
+            yield from _scan_archive(stream, known)
+        elif suffix == ".ipynb":
+            yield from _scan_notebook(stream, known)
+        elif suffix == ".html":
+            yield from _scan_page(stream, known)
+        elif suffix == ".gz":
+            with gzip.open(stream) as unpacked:
+                yield from _scan_lines(unpacked, known)
+        else:
+            yield from _scan_lines(stream, known)
+    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile):
+        # What cannot be looked through is not clean.
+        yield "the whole", "damaged, and cannot be looked through", ""
+
+
+def _scan_archive(stream: IO[bytes], known: Known) -> Iterator[Found]:
+    with zipfile.ZipFile(stream) as archive:
+        for member in archive.infolist():
+            if Path(member.filename).suffix in _TEXT | _ARCHIVES:
+                with archive.open(member) as unpacked:
+                    for place, kind, inside in _scan(unpacked, member.filename, known):
+                        yield place, kind, ", ".join(filter(None, (member.filename, inside)))
+
+
+def _scan_notebook(stream: IO[bytes], known: Known) -> Iterator[Found]:
+    data = stream.read()
+    try:
+        notebook = json.loads(data)
+        parts = list(_parts(notebook))
+    except (ValueError, AttributeError, TypeError):
+        yield from _scan_lines(io.BytesIO(data), known)
+        return
+    for place, text in parts:
+        yield from ((place, kind, "") for kind in _kinds(text, known))
+
+
+def _parts(notebook: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The parts of a notebook that have an address, as text."""
+    yield "metadata", json.dumps(notebook.get("metadata", {}), ensure_ascii=False)
     for number, cell in enumerate(notebook.get("cells", []), start=1):
         source = cell.get("source", "")
-        yield from _hits(path, f"cell {number}, source", source if isinstance(source, str) else "".join(source))
-        yield from _hits(path, f"cell {number}, metadata", json.dumps(cell.get("metadata", {})))
+        yield f"cell {number}, source", source if isinstance(source, str) else "".join(source)
+        yield f"cell {number}, metadata", json.dumps(cell.get("metadata", {}), ensure_ascii=False)
+        if cell.get("attachments"):
+            yield f"cell {number}, attachments", json.dumps(cell["attachments"], ensure_ascii=False)
         for position, output in enumerate(cell.get("outputs", []), start=1):
-            yield from _hits(path, f"cell {number}, output {position}", json.dumps(output))
+            # Pictures are long and hold no text.
+            shown = {**output, "data": {k: v for k, v in output.get("data", {}).items() if k != "image/png"}}
+            yield f"cell {number}, output {position}", json.dumps(shown, ensure_ascii=False)
 
 
-def _hits(path: Path, place: str, text: str) -> Iterator[Hit]:
-    for match in _SECRETS.finditer(text):
-        yield Hit(path=path, place=place, kind=str(match.lastgroup))
+def _scan_page(stream: IO[bytes], known: Known) -> Iterator[Found]:
+    for number, line in enumerate(_lines(stream), start=1):
+        if 'src="data:image/' in line:
+            line = re.sub(r'src="data:image/[^"]*"', "", line)
+        # An attribute may hold one as well as the text that is read, which colours may have cut into pieces.
+        kinds = {*_kinds(html.unescape(line), known), *_kinds(html.unescape(re.sub(r"<[^>]*>", "", line)), known)}
+        yield from ((f"line {number}", kind, "") for kind in sorted(kinds))
+
+
+def _scan_lines(stream: IO[bytes] | gzip.GzipFile, known: Known) -> Iterator[Found]:
+    first, block, size = 1, list[str](), 0
+    for line in _lines(stream):
+        block.append(line)
+        size += len(line)
+        if size >= _BLOCK:
+            yield from _scan_block(block, first, known)
+            first, block, size = first + len(block), [], 0
+    yield from _scan_block(block, first, known)
+
+
+def _lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[str]:
+    return (line.decode("utf-8", "replace") for line in stream)
+
+
+def _scan_block(lines: list[str], first: int, known: Known) -> Iterator[Found]:
+    text = "".join(lines)
+    if next(_kinds(text, known), None) is None:
+        return
+    for number, line in enumerate(lines, start=first):
+        yield from ((f"line {number}", kind, "") for kind in _kinds(line, known))
+
+
+def _kinds(text: str, known: Known) -> Iterator[str]:
+    """What secrets a text holds, in words, each kind once."""
+    seen = set()
+    for kind, part, form in _FORMS:
+        if kind not in seen and part in text and form.search(text):
+            seen.add(kind)
+            yield f"looks like a {kind}"
+    for reference in known.find(text):
+        yield f"the value of {reference}"

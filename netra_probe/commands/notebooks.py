@@ -1,4 +1,4 @@
-"""``scenarios``, ``open``, ``refresh`` and ``scan``: the notebooks as files."""
+"""``scenarios``, ``open`` and ``refresh``: the notebooks as files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 
 from netra_probe.batch.notebooks import all_notebooks
 from netra_probe.batch.selection import select
 from netra_probe.display.tables import Table
-from netra_probe.errors import ParameterError
 from netra_probe.parameters import folder
 from netra_probe.requirements import SCENARIOS
 
@@ -85,20 +83,3 @@ def refresh(ids: tuple[str, ...], check: bool) -> int:
             f"{'differs' if check and path in changed else 'changed' if path in changed else 'same'}  {path.name}"
         )
     return 1 if check and changed else 0
-
-
-@click.command()
-@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
-def scan(paths: tuple[Path, ...]) -> int:
-    """Find secrets in notebooks, histories, reports and logs."""
-    from netra_probe.batch.scan import scan_path
-
-    places = list(paths) or [folder("notebooks"), folder("outputs"), folder("parameters")]
-    for place in places:
-        if not place.exists():
-            raise ParameterError(f"{place}: no such file or folder; give what should be scanned.")
-    found = [hit for place in places for hit in scan_path(place)]
-    for hit in found:
-        click.echo(str(hit))
-    click.echo(f"{len(found)} secret(s) found")
-    return 1 if found else 0

@@ -22,13 +22,15 @@ def report(directory: Path, alerts: Alerts) -> int:
     """Write report.html, junit.xml and the notebooks as pages into a run directory, once more.
 
     Everything is computed from what the run has recorded; each run does this by itself when it ends.
+
+    Exit status: 1 where a secret was found in what the run has left, else 0.
     """
     from netra_probe.batch.publishing import publish
 
     published = publish(directory, alerts=alerts)
     for line in published.lines:
         click.echo(line)
-    return 0
+    return published.exit_status
 
 
 @click.command(name="compare")

@@ -157,7 +157,7 @@ def _run_in(place: Place, plan: Plan, workers: Cluster | None, asked: Options) -
     click.echo(f"results   {place.shown(directory / RESULTS)}")
     for line in published.lines:
         click.echo(line.replace(str(directory), place.shown(directory)) if is_url(place.shown(directory)) else line)
-    return Verdict(results["verdict"]).exit_status
+    return worst([Verdict(results["verdict"]).exit_status, published.exit_status])
 
 
 def worst(statuses: Sequence[int]) -> int:
