@@ -35,6 +35,8 @@ for command in (
     notebooks.open_lab,
     notebooks.refresh,
     keeping.scan,
+    keeping.prune,
+    keeping.bundle,
     lab.app,
 ):
     app.add_command(command)

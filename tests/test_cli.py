@@ -14,6 +14,7 @@ import nbformat
 import psutil
 import pytest
 
+from netra_probe.batch.bundle import unpacked, write_bundle
 from netra_probe.batch.results import compute
 from netra_probe.display.views import VERDICT_MIME
 from netra_probe.lab import running_labs
@@ -113,16 +114,18 @@ def test_a_run_whose_history_was_cut_is_inconclusive(
     assert results["scenarios"][0]["cases"][-1]["reason"] == "not reached: the recording was cut"
 
 
-def test_the_same_notebook_over_the_recording_says_the_same(
+def test_the_same_notebook_over_a_recording_that_came_in_a_bundle_says_the_same(
     healthy: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     run, _ = healthy
     parameters = tmp_path / "replay.yaml"
-    parameters.write_text(f"environment: lab\nrounds: 1\ntarget: {{replay: {run / 'history' / 'C4.jsonl.gz'}}}\n")
     again = tmp_path / "again"
-    ended = netra_probe(
-        "run", "C4", "--parameters", str(parameters), "--output", str(again), NETRA_PROBE_LAB="/nowhere"
-    )
+    with unpacked(write_bundle(run, tmp_path / "evidence.zip")) as there:
+        history = there / "history" / "C4.jsonl.gz"
+        parameters.write_text(f"environment: lab\nrounds: 1\ntarget: {{replay: {history}}}\n")
+        ended = netra_probe(
+            "run", "C4", "--parameters", str(parameters), "--output", str(again), NETRA_PROBE_LAB="/nowhere"
+        )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert shown(again) == shown(run)
     replayed, live = (json.loads((path / "results.json").read_text()) for path in (again, run))

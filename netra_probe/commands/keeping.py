@@ -1,12 +1,13 @@
-"""``scan``: what may be kept and shown."""
+"""``scan``, ``prune`` and ``bundle``: what may be shown, what is worth keeping, and how to hand it on."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from netra_probe.errors import ParameterError
+from netra_probe.errors import ParameterError, did_you_mean
 from netra_probe.parameters import folder
 
 
@@ -30,3 +31,79 @@ def scan(paths: tuple[Path, ...]) -> int:
         click.echo(str(hit))
     click.echo(f"{len(found)} secret(s) found")
     return 1 if found else 0
+
+
+@click.command()
+@click.option("--keep", type=click.IntRange(min=1), metavar="N", help="the newest N runs of each environment stay")
+@click.option("--older-than", type=click.FloatRange(min=0), metavar="DAYS", help="what is younger stays")
+@click.option("--env", default="", help="only this environment [all]")
+@click.option("--failures", is_flag=True, help="let failures go by the same rules, but for the latest")
+@click.option("--dry-run", is_flag=True, help="only say what would be removed")
+def prune(keep: int | None, older_than: float | None, env: str, failures: bool, dry_run: bool) -> int:
+    """Remove old runs, and say which.
+
+    With both rules, a run stays that either of them keeps. Failures stay, as do the latest failure and the latest pass
+    of each environment, whatever is not a run, and what is still going on. Exit status: 3 where something could not
+    be removed, else 0.
+    """
+    from netra_probe.batch.prune import fates, remove
+    from netra_probe.batch.publishing import short
+    from netra_probe.batch.report.dashboard import write_dashboard
+    from netra_probe.batch.trend import all_runs
+
+    if keep is None and older_than is None:
+        raise ParameterError("prune: say what may go, with --keep N, --older-than DAYS, or both.")
+    outputs = folder("outputs")
+    environments = all_runs(outputs)
+    if env and env not in environments:
+        raise ParameterError(f'--env "{env}": nothing has been run there; {did_you_mean(env, environments)}')
+    age = None if older_than is None else timedelta(days=older_than)
+    removed = stuck = 0
+    for name, runs in environments.items():
+        if env and name != env:
+            continue
+        decided = fates(runs, keep=keep, older_than=age, failures=failures)
+        for fate in decided:
+            problem = "" if fate.keeps or dry_run else remove(fate.run)
+            stuck += bool(problem)
+            removed += not (fate.keeps or problem)
+            if not fate.keeps:
+                verb = "not removed" if problem else "would remove" if dry_run else "removed"
+                click.echo(f"{verb}  {short(fate.run.path)}{f': {problem}' if problem else ''}")
+        kept: dict[str, int] = {}
+        for fate in decided:
+            if fate.keeps:
+                kept[fate.keeps] = kept.get(fate.keeps, 0) + 1
+        reasons = ", ".join(f"{count} {reason}" for reason, count in kept.items())
+        click.echo(f"{name}: {sum(kept.values())} of {len(runs)} run(s) stay{f' ({reasons})' if reasons else ''}")
+    if removed and not dry_run:
+        write_dashboard(outputs)
+    return 3 if stuck else 0
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="[<run>.zip in this folder]")
+def bundle(directory: Path, output: Path | None) -> int:
+    """Pack a run into one file for a ticket: everything that it takes to read it, judge it again, and replay it.
+
+    It is looked through for secrets first, and not packed when there are any: exit status 1. The same run always gives
+    the same file. `netra-probe recheck FILE.zip` judges it again; unpacked, it is a run directory like any other.
+    """
+    from netra_probe.batch.bundle import write_bundle
+    from netra_probe.batch.publishing import publish, short
+    from netra_probe.batch.runs import REPORT, read_run
+    from netra_probe.batch.scan import all_parameters, known_secrets, scan_path
+
+    run = read_run(directory)
+    if not (directory / REPORT).exists():
+        publish(directory)
+    found = list(scan_path(directory, known_secrets(run.plan, *all_parameters(folder("parameters")))))
+    for hit in found:
+        click.echo(f"SECRET    {hit}")
+    if found:
+        click.echo(f"{len(found)} secret(s) found; nothing was packed.")
+        return 1
+    path = write_bundle(directory, output or Path(f"{directory.resolve().name}.zip"))
+    click.echo(f"bundle    {short(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0

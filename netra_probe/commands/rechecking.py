@@ -17,8 +17,13 @@ from netra_probe.verdict import Verdict
 def recheck(run: str) -> int:
     """Judge a run again from its stored histories alone; needs neither the target nor the lab.
 
-    RUN is a run directory, or its URL: s3://bucket/run.
+    RUN is a run directory, its URL (s3://bucket/run), or an evidence bundle (run.zip).
     """
+    if run.endswith(".zip") and not is_url(run):
+        from netra_probe.batch.bundle import unpacked
+
+        with unpacked(Path(run)) as directory:
+            return _recheck(directory, Place(directory))
     if not is_url(run):
         return _recheck(Path(run), Place(Path(run)))
     from netra_probe.batch.storing import staged
