@@ -126,8 +126,10 @@ async def clean_up(probe: Investigation, users: list[User]) -> CleanUp:
     """Remove all users, then look into every surface there is for what should be gone.
 
     ``fail`` when something was removed by the target's own account and is still there; ``not applicable`` when the
-    target offers no way to remove an account, which is then named as left.
+    target offers no way to remove an account, which is then named as left; ``inconclusive`` when it has not answered
+    any more.
     """
+    begin = len(probe.history)
     lists = await asyncio.gather(
         *(_leave_account(probe, user) if user.existing else remove_user(user, probe.routes) for user in users)
     )
@@ -147,12 +149,20 @@ async def clean_up(probe: Investigation, users: list[User]) -> CleanUp:
         verdict = Verdict.PASS
     elif not can_remove and all(item.startswith("account of ") for item in left):
         verdict = Verdict.NOT_APPLICABLE
+    elif _is_silent(probe, since=begin):
+        verdict = Verdict.INCONCLUSIVE
     else:
         verdict = Verdict.FAIL
     probe.history.observe(actions.CLEANUP, detail={"verdict": str(verdict), "left": left, "users": len(ids)})
     # What the target cannot remove is named once, here; keeping it on the books would name it for ever.
     probe.ledger.strike({user.email for user in users if f"account of {user.name}" not in left or not can_remove})
     return CleanUp(verdict=verdict, left=tuple(left))
+
+
+def _is_silent(probe: Investigation, *, since: int) -> bool:
+    """Whether nothing that was asked since then got an answer of any kind: the target is not there any more."""
+    ends = [operation for operation in probe.history if operation.index >= since and operation.call is not None]
+    return bool(ends) and all(end.type != "ok" and end.status is None for end in ends)
 
 
 def _without_ids(key: str, users: dict[str, str]) -> str:

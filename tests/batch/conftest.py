@@ -1,12 +1,21 @@
 """One run for all tests of this folder: what goes well in it, and what goes wrong."""
 
 import contextlib
+import fcntl
+import os
+import pickle
+from pathlib import Path
 
 import pytest
 from projects import ASK, CLOSE, OPEN, PASSES, Ended, Notes, plan_in, workbook
 
 from netra_probe.batch.run import run
 
+#: From now on this kernel can write no file further than the history is: the disk is full.
+FULL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (probe.history.path.stat().st_size + 700,) * 2)
+"""
 #: id → code cells of the notebooks of the run.
 NOTEBOOKS = {
     "A1": PASSES,
@@ -15,13 +24,27 @@ NOTEBOOKS = {
     "A4": ("import resource; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30)); much = bytearray(2**32)",),
     "A5": ("import os; os._exit(7)",),
     "B1": (OPEN, ASK, "broken", CLOSE),
+    "B2": (OPEN, ASK, FULL, ASK.replace("{id}.1", "{id}.2"), CLOSE),
+    "B3": ("import os, signal; os.kill(os.getppid(), signal.SIGKILL)",),
 }
 
 
 @pytest.fixture(scope="session")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """A run of six notebooks: one passes, the others meet five kinds of bad ends."""
-    place = tmp_path_factory.mktemp("batch")
+    """A run of eight notebooks: one passes, the others meet seven kinds of bad ends. All workers share one."""
+    root = tmp_path_factory.getbasetemp()
+    place = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "batch-run"
+    place.mkdir(exist_ok=True)
+    noted = place / "ended.pickle"
+    with open(place / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not noted.exists():
+            noted.write_bytes(pickle.dumps(_made(place)))
+    made: Ended = pickle.loads(noted.read_bytes())
+    return made
+
+
+def _made(place: Path) -> Ended:
     folder = workbook(place / "workbook", NOTEBOOKS)
     plan = plan_in(folder, output=place / "run", cell_seconds=6, jobs=3)
     watcher = Notes()

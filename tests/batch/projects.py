@@ -97,6 +97,7 @@ class Notes(Watcher):
 
     def end(self) -> None:
         self.is_over = True
+        self._followers.clear()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,8 @@ from netra_probe.batch.results import RESULTS, compute
         ("A4", "failed", "raised MemoryError"),
         ("A5", "died", "its kernel ended by itself (status 7)"),
         ("B1", "failed", "raised NameError: name 'broken' is not defined"),
+        ("B2", "failed", "raised OSError: [Errno 27] File too large"),
+        ("B3", "died", "its worker process died"),
     ],
 )
 def test_each_bad_end_is_inconclusive_with_its_reason(ended: Ended, id: str, status: str, reason: str) -> None:
@@ -28,7 +30,7 @@ def test_each_bad_end_is_inconclusive_with_its_reason(ended: Ended, id: str, sta
 
 
 def test_a_case_that_was_judged_before_the_end_keeps_its_verdict(ended: Ended) -> None:
-    for id in ("A2", "A3", "B1"):
+    for id in ("A2", "A3", "B1", "B2"):
         verdicts = {case["id"]: case["verdict"] for case in ended.scenario(id)["cases"]}
         assert verdicts[f"{id}.1"] == "pass"
         assert set(verdicts.values()) == {"pass", "inconclusive"}
@@ -37,7 +39,7 @@ def test_a_case_that_was_judged_before_the_end_keeps_its_verdict(ended: Ended) -
 def test_the_others_go_on_and_the_whole_is_inconclusive(ended: Ended) -> None:
     assert ended.scenario("A1")["verdict"] == "pass"
     assert ended.results["verdict"] == "inconclusive"
-    assert sorted(ended.watcher.ended_ids) == ["A1", "A2", "A3", "A4", "A5", "B1"]
+    assert sorted(ended.watcher.ended_ids) == ["A1", "A2", "A3", "A4", "A5", "B1", "B2", "B3"]
     assert ended.watcher.is_over
 
 
