@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +22,55 @@ _METADATA = {
 }
 
 
-def refresh_notebooks(paths: Sequence[Path], *, write: bool) -> list[Path]:
-    """Execute each notebook on one lab and store its outputs; returns those whose evidence or metadata changed.
+def refresh_notebooks(paths: Sequence[Path], *, write: bool, state_file: Path | None = None) -> dict[Path, str]:
+    """Execute each notebook on one lab and store its outputs; returns those that changed, and what did.
 
-    Outputs of cells tagged ``nbval-ignore-output`` and pictures are volatile by nature and do not count as a change.
+    Outputs of cells tagged ``nbval-ignore-output`` and pictures are volatile by nature and do not count as a change. A
+    notebook whose file is not as it would be written here, in metadata, ids or form, has changed whatever it shows.
+
+    Arguments:
+        write: store what changed; otherwise nothing is touched.
+        state_file: of a lab that is running; one is started for the purpose when left out.
 
     Raises TargetError when the lab cannot start or a cell raises.
     """
-    changed = []
+    changed = {}
     try:
-        with lab.start_lab() as running:
-            before = os.environ.get(LAB_VARIABLE)
-            os.environ[LAB_VARIABLE] = str(running.state_file)
-            try:
-                for path in paths:
-                    old = path.read_text(encoding="utf-8")
-                    fresh = _execute(path)
-                    if _comparable(nbformat.reads(old, as_version=4)) != _comparable(fresh):  # type: ignore[no-untyped-call]
-                        changed.append(path)
-                        if write:
-                            path.write_text(dump(fresh), encoding="utf-8")
-            finally:
-                if before is None:
-                    del os.environ[LAB_VARIABLE]
-                else:
-                    os.environ[LAB_VARIABLE] = before
+        with contextlib.ExitStack() as stack:
+            state_file = state_file or stack.enter_context(lab.start_lab()).state_file
+            stack.enter_context(_lab_in_environment(state_file))
+            for path in paths:
+                old = path.read_text(encoding="utf-8")
+                fresh = _execute(path)
+                if what := difference(old, fresh):
+                    changed[path] = what
+                    if write:
+                        path.write_text(dump(fresh), encoding="utf-8")
     except lab.LabError as error:
         raise TargetError(str(error)) from None
     return changed
+
+
+def difference(old: str, fresh: nbformat.NotebookNode) -> str:
+    """What is other in a notebook's file than in a fresh and normalised execution of it; nothing where nothing is."""
+    stored: nbformat.NotebookNode = nbformat.reads(old, as_version=4)  # type: ignore[no-untyped-call]
+    if _comparable(stored) != _comparable(fresh):
+        return "evidence"
+    return "" if dump(normalise(stored)) == old else "metadata, ids or form"
+
+
+@contextlib.contextmanager
+def _lab_in_environment(state_file: Path) -> Iterator[None]:
+    """Kernels that are started in the block find this lab."""
+    before = os.environ.get(LAB_VARIABLE)
+    os.environ[LAB_VARIABLE] = str(state_file)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[LAB_VARIABLE]
+        else:
+            os.environ[LAB_VARIABLE] = before
 
 
 def _execute(path: Path) -> nbformat.NotebookNode:
@@ -92,5 +114,5 @@ def _comparable(notebook: nbformat.NotebookNode) -> Any:
             for output in cell.outputs:
                 data = {kind: value for kind, value in output.get("data", {}).items() if kind != "image/png"}
                 outputs.append((output.output_type, data, output.get("text"), output.get("ename")))
-        cells.append((cell.cell_type, cell.source, dict(cell.metadata), cell.get("execution_count"), outputs))
-    return dict(notebook.metadata), cells
+        cells.append((cell.cell_type, cell.source, cell.get("execution_count"), outputs))
+    return cells

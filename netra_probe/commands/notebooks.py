@@ -73,13 +73,16 @@ def open_lab(browser: bool, port: int) -> int:
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--check", is_flag=True, help="change nothing; exit status 1 where a notebook would change")
 def refresh(ids: tuple[str, ...], check: bool) -> int:
-    """Re-execute the committed notebooks on a lab and normalise them."""
+    """Re-execute the committed notebooks on a lab and normalise them.
+
+    With --check nothing is changed, and the exit status is 1 where a notebook shows something else than is committed,
+    or is not normalised: metadata, cell ids and execution counts depend on nothing but the cells.
+    """
     from netra_probe.batch.refresh import refresh_notebooks
 
     paths = [notebook.path for notebook in select(ids)] if ids else sorted(folder("notebooks").glob("*.ipynb"))
     changed = refresh_notebooks(paths, write=not check)
     for path in paths:
-        click.echo(
-            f"{'differs' if check and path in changed else 'changed' if path in changed else 'same'}  {path.name}"
-        )
+        what = f"{'differs' if check else 'changed'}: {changed[path]}" if path in changed else "same"
+        click.echo(f"{path.name}  {what}")
     return 1 if check and changed else 0
