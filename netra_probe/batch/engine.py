@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +13,9 @@ from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine
 from papermill.log import logger
+
+#: Seconds between two saves of a notebook that is being executed.
+SAVE_SECONDS = 3.0
 
 
 @dataclass(kw_only=True)
@@ -55,8 +60,29 @@ class WatchedEngine(NBClientEngine):  # type: ignore[misc]
     ) -> Any:
         """Execute the cells in a kernel that is watched."""
         kwargs.pop("input_path", None)
-        limits = {"timeout": execution_timeout, "startup_timeout": start_timeout}
-        return _Client(nb_man, kernel_name=kernel_name, log=logger, **limits, **kwargs).execute()
+        limits: dict[str, Any] = {"timeout": execution_timeout, "startup_timeout": start_timeout}
+        # A kernel whose cells are done has nothing more to do, and half a second to say so.
+        limits["shutdown_kernel"] = "immediate"
+        with _saved_now_and_then(nb_man):
+            return _Client(nb_man, kernel_name=kernel_name, log=logger, **limits, **kwargs).execute()
+
+
+@contextlib.contextmanager
+def _saved_now_and_then(nb_man: Any) -> Iterator[None]:
+    """Let the notebook be saved every few seconds, instead of twice for each cell; papermill saves it at the end."""
+    save, saved = nb_man.save, time.monotonic()
+
+    def save_if_due(**options: Any) -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= SAVE_SECONDS:
+            save(**options)
+            saved = time.monotonic()
+
+    nb_man.save = save_if_due
+    try:
+        yield
+    finally:
+        del nb_man.save
 
 
 def _most_memory(pid: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import re
@@ -70,17 +71,23 @@ def execute(order: Order) -> Execution:
     )
 
 
-def _execute(order: Order) -> tuple[tuple[str, str], int]:
-    """Status and reason, and the memory that the kernel took."""
+def warm_up() -> None:
+    """Load what executing a notebook takes, which a worker can do before there is a notebook."""
     spare_the_grammar()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import nbclient.exceptions
-        import papermill
-        from papermill.engines import papermill_engines
-        from papermill.exceptions import PapermillException, PapermillExecutionError
+        importlib.import_module("netra_probe.batch.engine")
 
-        from netra_probe.batch.engine import WatchedEngine
+
+def _execute(order: Order) -> tuple[tuple[str, str], int]:
+    """Status and reason, and the memory that the kernel took."""
+    warm_up()
+    import nbclient.exceptions
+    import papermill
+    from papermill.engines import papermill_engines
+    from papermill.exceptions import PapermillException, PapermillExecutionError
+
+    from netra_probe.batch.engine import WatchedEngine
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     papermill_engines.register("netra-probe", WatchedEngine)

@@ -101,7 +101,12 @@ def _workers(executor: Executor | Workers | None) -> Workers:
 def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Watcher) -> dict[str, Judged]:
     """Execute the orders and judge each scenario as it ends; an interruption ends them, and is no error."""
     plan, judged = record.plan, dict[str, Judged]()
-    with contextlib.suppress(KeyboardInterrupt), target_variables(plan) as variables:
+    workers.prepare(jobs=plan.jobs, orders=len(orders))
+    with (
+        contextlib.closing(workers),
+        contextlib.suppress(KeyboardInterrupt),
+        target_variables(plan) as variables,
+    ):
         turns = turns_folder(plan.parameters.target, variables.get(LAB_VARIABLE, ""))
         shared = {**variables, **({TURNS_VARIABLE: turns} if turns else {})}
         for order in orders:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from netra_probe.batch.elsewhere import Parcel, execute_elsewhere, unpack
 from netra_probe.batch.ending import end_workers
-from netra_probe.batch.execution import Execution, Order, execute
+from netra_probe.batch.execution import Execution, Order, execute, warm_up
 from netra_probe.pace import Share
 
 #: prctl(2): the signal that a process gets when its parent dies.
@@ -54,7 +54,11 @@ class OwnProcesses:
         self._busy: dict[Future[Execution], ProcessPoolExecutor] = {}
 
     def prepare(self, *, jobs: int, orders: int) -> None:
-        """Nothing to do: what is shared is shared through the run directory."""
+        """Start the processes, which load papermill while nobody needs them yet."""
+        for _ in range(max(1, min(jobs, orders)) - len(self._free)):
+            pool = self._new()
+            pool.submit(warm_up)
+            self._free.append(pool)
 
     def submit(self, order: Order) -> Future[Execution]:
         pool = self._free.pop() if self._free else self._new()
@@ -135,14 +139,13 @@ def execute_all(
 ) -> Generator[Execution, None, None]:
     """Execute the orders in their sequence, ``jobs`` at a time; yields each execution when it ends.
 
-    Whoever stops asking for more, or interrupts, ends those that run.
+    The workers have been prepared for them. Whoever stops asking for more, or interrupts, ends those that run.
 
     Arguments:
         started: told the id of each notebook that begins.
         look: called several times in a second while the notebooks run.
     """
     waiting, running = deque(orders), dict[Future[Execution], Order]()
-    workers.prepare(jobs=jobs, orders=len(orders))
     try:
         while waiting or running:
             while waiting and len(running) < max(1, jobs):
@@ -167,7 +170,6 @@ def execute_all(
     except (KeyboardInterrupt, GeneratorExit):
         workers.abort()
         raise
-    workers.close()
 
 
 def end_with_parent() -> None:
