@@ -10,6 +10,7 @@ from netra_probe.clients.detour import Detour
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Timeouts, Unreachable
 from netra_probe.clients.trust import Trust
+from netra_probe.clients.turnstile import Turnstile
 from netra_probe.clients.websocket import Opened, open_socket, websocket_url
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
@@ -52,7 +53,6 @@ class Wire(Protocol):
     ) -> Opened:
         """Open a WebSocket at the backend with this number; the token travels in a header, or as sub-protocols say."""
 
-
     async def pause(self, seconds: float) -> None:
         """Let a time pass that the target's protocol states, such as a token's lifetime."""
 
@@ -70,6 +70,7 @@ class LiveWire:
         self._history = history
         self._timeouts = timeouts
         self._trust = Trust()
+        self._turnstile = Turnstile()
 
     def http(
         self,
@@ -113,19 +114,32 @@ class LiveWire:
         if self.gate is not None and (reason := await self.gate.handshake()):
             return Unreachable(reason=reason)
         url = websocket_url(self._target.backend_urls[backend], query=query)
-        return await open_socket(
-            self._history,
-            url,
-            token=token,
-            user=user,
-            name=name,
-            backend=f"backend-{backend + 1}",
-            headers={**self._headers, **(headers or {})},
-            subprotocols=subprotocols,
-            origin=origin,
-            timeouts=self._timeouts,
-            trust=self._trust,
-            ssl_context=self._context if url.startswith("wss:") else None,
-            attempt=attempt,
-            detour=detour,
-        )
+        common: dict[str, Any] = {
+            "backend": f"backend-{backend + 1}",
+            "timeouts": self._timeouts,
+            "trust": self._trust,
+            "ssl_context": self._context if url.startswith("wss:") else None,
+        }
+
+        async def knock() -> Opened:
+            return await open_socket(
+                self._history,
+                url,
+                token=token,
+                user=user,
+                name=name,
+                headers={**self._headers, **(headers or {})},
+                subprotocols=subprotocols,
+                origin=origin,
+                attempt=attempt,
+                detour=detour,
+                **common,
+            )
+
+        async def show(name: str, user: str, token: Secret) -> Opened:
+            plain = websocket_url(self._target.backend_urls[backend])
+            return await open_socket(
+                self._history, plain, token=token, user=user, name=name, headers=self._headers, **common
+            )
+
+        return await self._turnstile.through(knock, backend=backend, user=user, token=token, attempt=attempt, open=show)

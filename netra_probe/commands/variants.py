@@ -51,13 +51,14 @@ _OPTIONS = (
         flag_value="demo-user",
         help="bind all sockets to one demo-user-001 (demo-users: each to one of its own)",
     ),
+    click.option("--breaker", is_flag=True, help="five refused handshakes in a row shut out everybody for 30 s"),
     click.option(
         "--only-agent-request", is_flag=True, help="only agent_request starts runs; the others are acknowledged"
     ),
     click.option("--no-database", "database", is_flag=True, default=True, flag_value=False, help="do not tell its URL"),
     click.option("--no-cache", "cache", is_flag=True, default=True, flag_value=False, help="do not tell its URL"),
 )
-_NAMES = ("dialect", "handshake", "welcome", "zombie", "identity", "only_agent_request", "database", "cache")
+_NAMES = ("dialect", "handshake", "welcome", "zombie", "identity", "breaker", "only_agent_request", "database", "cache")
 
 
 def variant_options(command: Command) -> Command:

@@ -27,7 +27,7 @@ NAMELESS = ("factory", "server", "agent-request", "fallback", "mixed")
 MANNERS = [
     Variant(handshake="http-403", welcome="plain"),
     Variant(handshake="1011", welcome="connect", dialect="agent-request", only_agent_request=True),
-    Variant(welcome="after-ping", database=False, cache=False),
+    Variant(welcome="after-ping", database=False, cache=False, breaker=True),
 ]
 UNWELCOMING = Variant(welcome="none")
 #: The one that differs in everything that is still a deployment in good order.
@@ -87,6 +87,12 @@ async def test_the_strangest_deployment_is_not_accused_while_it_is_healthy() -> 
             result = await perform(notebook, only=cases, target=as_target(lab), **FEW)
             assert leaks(result) == []
             assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
+
+
+async def test_refused_handshakes_shut_nobody_out_where_five_in_a_row_would() -> None:
+    with start_lab(variant=Variant(breaker=True), without=OTHERS) as lab:
+        result = await perform("A2", only={"A2.5"}, target=as_target(lab), **FEW)
+    assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
 
 
 @pytest.fixture(params=["silent", "lingering"])

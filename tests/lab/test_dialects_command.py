@@ -27,6 +27,7 @@ def told(variant: Variant) -> None:
         (["--zombie", "lingering", "--no-cache"], Variant(zombie="lingering", cache=False)),
         (["--shared-identity", "--no-database"], Variant(identity="demo-user", database=False)),
         (["--shared-identity", "demo-users"], Variant(identity="demo-users")),
+        (["--breaker"], Variant(breaker=True)),
         (["--only-agent-request"], Variant(only_agent_request=True)),
     ],
 )

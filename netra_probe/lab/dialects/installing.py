@@ -10,6 +10,7 @@ from netra_probe.lab.shared.faults import Parts
 from netra_probe.lab.shared.isolated_environment import get_env
 
 from .boundary import SocketBoundary
+from .breaker import with_breaker
 from .envelopes import NAMES_ITS_USER, USER_CONTEXT
 from .identity import hand_out_identities, share_identity
 from .variant import Variant
@@ -27,6 +28,8 @@ def install_variant(parts: Parts, *, server: str) -> Variant:
         share_identity(parts)
     elif variant.identity == "demo-users":
         hand_out_identities(parts)
+    if variant.breaker:
+        parts["UnifiedWebSocketAuth"] = with_breaker(parts["UnifiedWebSocketAuth"])
     if variant.only_agent_request:
         parts["ClientMessages"] = _mute(parts["ClientMessages"])
     if variant.dialect in NAMES_ITS_USER:

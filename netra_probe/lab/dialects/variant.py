@@ -34,6 +34,7 @@ class Variant:
             after a first second of life, in which pings are answered.
         identity: ``demo-user``: all sockets belong to one ``demo-user-001``, so everybody sees everything;
             ``demo-users``: each socket to a ``demo-user-<hex>`` of its own.
+        breaker: five refused handshakes in a row, of whomever, shut out everybody for 30 s.
         only_agent_request: ``start_agent``, ``user_message`` and ``chat`` are acknowledged and start nothing.
         database, cache: false leaves the URL out of the lab's parameters; the store itself is there.
     """
@@ -46,6 +47,7 @@ class Variant:
     welcome: str = _choices("contract", "plain", "connect", "after-ping", "none")
     zombie: str = _choices("no", "silent", "lingering")
     identity: str = _choices("token", "demo-user", "demo-users")
+    breaker: bool = False
     only_agent_request: bool = False
     database: bool = True
     cache: bool = True
