@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from netra_probe.batch.runs import Case, Run, cases_of
 from netra_probe.verdict import Verdict
@@ -138,12 +139,14 @@ HYGIENE = "hygiene "
 
 def findings(case: Case) -> set[str]:
     """What was found in a case, without who and how often, which differ from run to run."""
-    return {
-        (HYGIENE if finding["severity"] == "hygiene" else "")
-        + f"{finding['checker']} {finding['kind']}"
-        + (f" ({finding['surface']})" if finding["surface"] else "")
-        for finding in case["findings"]
-    }
+    return {finding_name(finding) for finding in case["findings"]}
+
+
+def finding_name(finding: Mapping[str, Any]) -> str:
+    """What was found, in a few words that are the same in every run that finds it."""
+    beside = HYGIENE if finding["severity"] == "hygiene" else ""
+    where = f" ({finding['surface']})" if finding["surface"] else ""
+    return f"{beside}{finding['checker']} {finding['kind']}{where}"
 
 
 def serious(told: Iterable[str]) -> list[str]:

@@ -8,16 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, read_plan
+from netra_probe.batch.schema import is_plan, is_results
 from netra_probe.errors import ParameterError
 from netra_probe.verdict import Verdict
 
 #: The beginning of a run directory's name, where the run chose it itself.
 _STAMP = re.compile(r"^(\d{8}T\d{6}Z)")
 
+#: How many earlier runs are asked when a case was last decided.
+MOST_EARLIER = 100
 #: What a report is called, in every run directory.
 REPORT = "report.html"
 #: A case as ``results.json`` holds it.
@@ -81,7 +85,7 @@ class Run:
 def read_run(path: Path) -> Run:
     """The run in a directory. Raises ParameterError when there is none, or it cannot be read."""
     plan = read_plan(path)
-    if not isinstance(plan.get("environment"), str) or not isinstance(plan.get("scenarios"), list) or "run" not in plan:
+    if not is_plan(plan):
         raise ParameterError(f"{path / PLAN}: damaged; restore it, or run again.")
     return Run(path=path, plan=plan)
 
@@ -101,13 +105,8 @@ def read_results(path: Path) -> dict[str, Any]:
         raise ParameterError(f"{file}: damaged; move it away, then {again}") from None
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
         raise ParameterError(f"{file}: another schema than {SCHEMA}; read it with the netra-probe that wrote it.")
-    try:
-        Verdict(results["verdict"])
-        for scenario in results["scenarios"]:
-            for case in scenario["cases"]:
-                Verdict(case["verdict"]), case["id"], case["findings"], case["reason"]
-    except (KeyError, TypeError, ValueError):
-        raise ParameterError(f"{file}: damaged; move it away, then {again}") from None
+    if not is_results(results):
+        raise ParameterError(f"{file}: damaged; move it away, then {again}")
     return results
 
 
@@ -139,13 +138,17 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def earlier(run: Run, known: Sequence[Run] | None = None) -> list[Run]:
-    """Runs of the same environment in the same folder that began before this one and have results, newest first."""
+    """Runs of the same environment in the same folder that began before this one and have results, newest first.
+
+    What lies further back than ``MOST_EARLIER`` runs is not looked at.
+    """
     beside = runs_in(run.path.parent) if known is None else known
-    return [
+    found = (
         other
         for other in sorted(beside, key=lambda one: one.order, reverse=True)
         if other.order < run.order and other.environment == run.environment and other.has_results
-    ]
+    )
+    return list(islice(found, MOST_EARLIER))
 
 
 def cases_of(results: Mapping[str, Any]) -> dict[str, Case]:

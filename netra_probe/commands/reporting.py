@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from netra_probe.batch.alerts import Alerts
-from netra_probe.batch.changes import Change, Kind, compare
+from netra_probe.batch.changes import Change, Kind, compare, finding_name
 from netra_probe.batch.runs import Run, cases_of, find_run
 from netra_probe.commands.alerting import alert_options
 from netra_probe.display.tables import Table
@@ -77,7 +77,18 @@ def difference(first: Run, second: Run, changes: list[Change]) -> str:
         if change.before is not None and change.after is not None:
             before, after = change.reasons
             lines += ["", f"{change.case} {change.title}", f"    before: {before}", f"    after:  {after}"]
+            lines += _shown(second, change)
     return "\n".join(lines)
+
+
+def _shown(run: Run, change: Change) -> list[str]:
+    """The findings that a case has and had not before, with the steps that show them."""
+    lines = []
+    for finding in cases_of(run.results)[change.case]["findings"]:
+        if finding_name(finding) in change.added:
+            lines.append(f"    + {finding_name(finding)}: {finding['summary']}")
+            lines += [f"        {step['text']}" for step in finding["witness"]]
+    return lines
 
 
 def _described(run: Run) -> str:

@@ -77,6 +77,8 @@ def test_a_comparison_tells_what_changed_with_the_evidence(outputs: Path, capsys
     assert "A1.1  pass    –      not here" in told
     assert "before: deliveries 6 · own canaries seen 2" in told
     assert "after:  bob received the secret of alice over websocket" in told
+    assert "    + C1 foreign canary (websocket): bob received the secret of alice over websocket" in told
+    assert "bob/ws-1 ok receive" in told
 
 
 def test_environments_and_dates_stand_for_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

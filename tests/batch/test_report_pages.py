@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 from recordings import record_run
 
 from netra_probe.batch.publishing import publish
+from netra_probe.batch.report.dashboard import dashboard_page
 from netra_probe.batch.report.notebooks import sanitised
 from netra_probe.batch.runs import earlier, read_run
 from netra_probe.cli import app
@@ -169,6 +172,14 @@ def test_a_report_is_made_without_a_history_and_from_the_command_line(
     assert "bob received the secret of alice" in text((run / "report.html").read_text())
 
 
+def test_a_report_of_a_run_that_is_not_over_says_what_to_do(tmp_path: Path) -> None:
+    run = record_run(tmp_path, {"C4.1": "pass"})
+    (run / "results.json").unlink()
+    with pytest.raises(ParameterError, match=r"results\.json: missing; `netra-probe recheck .*` makes it"):
+        app.main(["report", str(run)], standalone_mode=False)
+    assert not (run / "report.html").exists()
+
+
 def test_one_thing_that_cannot_be_written_does_not_keep_the_others_from_being_there(tmp_path: Path) -> None:
     run = record_run(tmp_path, {"C4.1": "pass"})
     (run / "report.html").mkdir()
@@ -184,6 +195,38 @@ def test_runs_are_ordered_by_when_they_began_and_damaged_ones_passed_over(tmp_pa
     (broken / "results.json").write_text("{}")
     assert [run.path for run in earlier(read_run(new))] == [old]
     assert earlier(read_run(old)) == []
+
+
+def places(value: object, at: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """Every place in nested JSON, as the keys that lead there."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(place for key, one in inner for place in places(one, (*at, key)))]
+
+
+@settings(deadline=None, max_examples=25)
+@given(draw=st.data())
+def test_whatever_has_become_of_an_earlier_run_the_next_one_is_reported(
+    draw: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outputs = tmp_path_factory.mktemp("outputs")
+    old = record_run(outputs, {"C4.1": "fail"}, name="20261101T010000Z-aaaaaa")
+    file = old / draw.draw(st.sampled_from(["run.json", "results.json"]))
+    content = json.loads(file.read_text())
+    place = draw.draw(st.sampled_from(places(content)[1:]))
+    holder = content
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = draw.draw(st.sampled_from([None, [], {}, "", -1, "x", [[]], {"id": 1}]))
+    file.write_text(json.dumps(content))
+    new = record_run(outputs, {"C4.1": "pass"}, name="20261102T010000Z-bbbbbb")
+    assert not [line for line in publish(new).lines if line.startswith("warning")]
+    dashboard_page(outputs)
+    try:
+        run = read_run(old)
+        if run.has_results:
+            assert not [line for line in publish(old).lines if line.startswith("warning")]
+    except ParameterError:
+        pass  # it says so
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 9}', '{"schema": 1, "run": "x"}', "null"])
