@@ -44,7 +44,8 @@ def publish(
         judged: the scenarios as they were just judged, by id; it saves judging the red ones again.
         alerts: whom to tell of what is new.
 
-    Raises ParameterError when there is no run with results. Nothing else that goes wrong here touches what was recorded or found: it becomes a line that says so.
+    Nothing that goes wrong here touches what was recorded or found: it becomes a line that says so. Raises
+    ParameterError only when there is no run with results in the directory.
     """
     run = read_run(directory)
     _ = run.results
