@@ -92,12 +92,11 @@ def _execute(order: Order) -> tuple[tuple[str, str], int]:
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     papermill_engines.register("netra-probe", WatchedEngine)
     WatchedEngine.kernel = None
-    partial = order.output.with_name(order.output.name + ".partial.ipynb")
     ended = "completed", ""
     try:
         papermill.execute_notebook(
             str(order.source),
-            str(partial),
+            str(partial_of(order.output)),
             parameters=order.parameters,
             engine_name="netra-probe",
             kernel_name="python3",
@@ -114,10 +113,19 @@ def _execute(order: Order) -> tuple[tuple[str, str], int]:
         ended = "timed out", f"a cell took longer than {order.timeout} s"
     except (PapermillException, OSError, ValueError, RuntimeError) as error:
         ended = "failed", f"{type(error).__name__}: {error}"
-    if partial.exists():
-        with contextlib.suppress(OSError):
-            partial.replace(order.output)
+    keep_partial(order.output)
     return ended, WatchedEngine.kernel.memory_mb if WatchedEngine.kernel else 0
+
+
+def partial_of(output: Path) -> Path:
+    """Where a notebook is while it is being executed."""
+    return output.with_name(output.name + ".partial.ipynb")
+
+
+def keep_partial(output: Path) -> None:
+    """Give what there is of an executed notebook its name, however far it came."""
+    with contextlib.suppress(OSError):
+        partial_of(output).replace(output)
 
 
 def explained(exit_code: int | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from netra_probe import lab
 from netra_probe.batch.ending import remove_what_is_left, uninterrupted
 from netra_probe.batch.estimate import Estimate
-from netra_probe.batch.execution import Order
+from netra_probe.batch.execution import Order, keep_partial
 from netra_probe.batch.plan import Plan, parameters_of_each
 from netra_probe.batch.record import Record, held
 from netra_probe.batch.results import PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json
@@ -130,6 +130,8 @@ def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Wat
                     watcher.ended(execution, judged[execution.id][0])
         finally:
             watcher.end()
+            for order in orders:
+                keep_partial(order.output)
             record.after = _together(record.after, remove_what_is_left(plan.parameters, variables))
     return judged
 

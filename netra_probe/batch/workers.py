@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
@@ -57,12 +58,14 @@ class OwnProcesses:
         """Start the processes, which load papermill while nobody needs them yet."""
         for _ in range(max(1, min(jobs, orders)) - len(self._free)):
             pool = self._new()
-            pool.submit(warm_up)
+            with _uninterrupted_children():
+                pool.submit(warm_up)
             self._free.append(pool)
 
     def submit(self, order: Order) -> Future[Execution]:
         pool = self._free.pop() if self._free else self._new()
-        future = pool.submit(execute, order)
+        with _uninterrupted_children():
+            future = pool.submit(execute, order)
         self._busy[future] = pool
         return future
 
@@ -172,8 +175,19 @@ def execute_all(
         raise
 
 
+@contextlib.contextmanager
+def _uninterrupted_children() -> Iterator[None]:
+    """Processes that are started in the block hear nothing of Ctrl-C until they can say what they think of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def end_with_parent() -> None:
     """For a worker: leave Ctrl-C to the parent, and end when it ends, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
