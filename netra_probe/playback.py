@@ -12,7 +12,17 @@ import msgspec
 
 from netra_probe.clients.detour import Detour
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Broken, Closed, Refused, Reply, Silent, Timeouts, Unreachable
+from netra_probe.clients.replies import (
+    Answered,
+    Broken,
+    Closed,
+    Refused,
+    Reply,
+    Silent,
+    Timeouts,
+    Unreachable,
+    seconds_to_wait,
+)
 from netra_probe.clients.websocket import Opened, Received, Socket
 from netra_probe.errors import ParameterError
 from netra_probe.history import actions
@@ -84,8 +94,10 @@ class ReplayHttp(Http):
         if done.status < 400:
             location = str(done.detail.get("location", ""))
             return Answered(status=done.status, body=body, location=location, operation=done.index)
-        kind = Refused if done.status < 500 else Broken
-        return kind(status=done.status, body=body, operation=done.index)
+        if done.status >= 500:
+            return Broken(status=done.status, body=body, operation=done.index)
+        pause = seconds_to_wait(done.detail.get("headers", {}))
+        return Refused(status=done.status, body=body, retry_after=pause, operation=done.index)
 
     async def close(self) -> None:
         pass

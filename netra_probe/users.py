@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.agent import Run, ask
@@ -25,6 +25,9 @@ _NAMES = (
     "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kim", "liam", "mallory",
     "nina", "olivia", "peggy", "quinn", "rupert", "sybil", "trent", "uma", "victor", "wendy", "xavier", "yara", "zoe",
 )  # fmt: skip
+
+#: The status of a request that came too early, and the seconds that one may be kept waiting for an account in all.
+TOO_MANY, LONGEST_QUEUE = 429, 60.0
 
 
 def alias(number: int) -> str:
@@ -111,7 +114,7 @@ class User:
         self._probe.history.redactor.know(self._password.reveal(), "password")
         name = f"{self.name.title()} {self.canary('name', 'auth')}"
         self.unsure = True
-        reply = await self.auth.register(email=self.email, password=self._password, name=name)
+        reply = await self._in_time(lambda: self.auth.register(email=self.email, password=self._password, name=name))
         self.unsure = (
             not reply and not isinstance(reply, Refused) and not (isinstance(reply, Unreachable) and not reply.sent)
         )
@@ -122,10 +125,21 @@ class User:
     async def login(self) -> Reply:
         """Log in again; the clients use the new tokens from now on."""
         self._probe.history.redactor.know(self._password.reveal(), "password")
-        reply = await self.auth.login(email=self.email, password=self._password)
+        reply = await self._in_time(lambda: self.auth.login(email=self.email, password=self._password))
         if reply:
             self._adopt()
         return reply
+
+    async def _in_time(self, ask: Callable[[], Awaitable[Reply]]) -> Reply:
+        """The reply; where the target says that it is too early (429) the time that it names is waited for."""
+        waited = 0.0
+        while True:
+            reply = await ask()
+            pause = reply.retry_after if isinstance(reply, Refused) and reply.status == TOO_MANY else None
+            if pause is None or waited + pause > LONGEST_QUEUE:
+                return reply
+            waited += max(pause, 1.0)
+            await self._probe.wire.pause(pause)
 
     async def another_session(self) -> AuthClient | None:
         """Log in once more, beside the session that the clients use; ``None`` when the target lets nobody."""

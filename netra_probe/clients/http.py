@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from netra_probe.clients.detour import Detour
-from netra_probe.clients.replies import Answered, Broken, Refused, Reply, Silent, Timeouts, Unreachable
+from netra_probe.clients.replies import Answered, Broken, Refused, Reply, Silent, Timeouts, Unreachable, seconds_to_wait
 from netra_probe.history.frames import ID_FIELDS, UNDECODABLE
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
@@ -27,7 +27,7 @@ class Gate(Protocol):
     """Decides whether and when a request may go."""
 
     async def request(self, method: str, route: str, *, anonymous: bool) -> str:
-        """"" for one that may go now, else why it may not."""
+        """ "" for one that may go now, else why it may not."""
 
 
 #: Carries the request's nonce; a target that echoes it proves which response belongs to which request.
@@ -252,7 +252,9 @@ class Http:
         if status < 400:
             return Answered(status=status, body=body, location=location or "", operation=done.index)
         if status < 500:
-            return Refused(status=status, body=body, operation=done.index)
+            return Refused(
+                status=status, body=body, retry_after=seconds_to_wait(response.headers), operation=done.index
+            )
         return Broken(status=status, body=body, operation=done.index)
 
     async def close(self) -> None:

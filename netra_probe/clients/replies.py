@@ -12,6 +12,7 @@ Only ``Answered`` is true. No repr shows a body, so that no token or canary reac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -40,15 +41,22 @@ class _Negative:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused(_Negative):
-    """The target said no."""
+    """The target said no; ``retry_after`` is in how many seconds it may say otherwise, where it told so."""
 
     status: int
     error: str = ""
     body: Any = field(default=None, repr=False, compare=False)
+    retry_after: float | None = field(default=None, repr=False, compare=False)
     operation: int = field(default=-1, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Refused(status={self.status}{f', error={self.error!r}' if self.error else ''})"
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+    """How long a refusal asks one to wait; ``None`` where it tells no number (of a date one would need the clock)."""
+    told = headers.get("retry-after", "")
+    return float(told) if told.isascii() and told.isdigit() else None
 
 
 @dataclass(frozen=True, kw_only=True)

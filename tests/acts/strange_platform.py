@@ -87,8 +87,10 @@ class Resource:
 class StrangePlatform:
     """Auth service and backend in one application, drawn from a seed; ``flawed=False`` draws no flaws."""
 
-    def __init__(self, seed: int, *, flawed: bool) -> None:
+    def __init__(self, seed: int, *, flawed: bool, queue: int = 0) -> None:
         draw = random.Random(seed)
+        #: So many registrations and logins are told to come back in a second.
+        self.queue = queue
         self.accounts: dict[str, dict[str, str]] = {}
         self.tokens: dict[str, str] = {}
         self.resources: list[Resource] = []
@@ -128,6 +130,9 @@ class StrangePlatform:
     def _accounts(self) -> None:
         async def enter(request: Request) -> dict[str, Any]:
             body = await request.json()
+            if self.queue:
+                self.queue -= 1
+                raise HTTPException(429, "one at a time", headers={"Retry-After": "1"})
             known = self.accounts.setdefault(body["email"], {"id": str(uuid.uuid4()), "password": body["password"]})
             if known["password"] != body["password"]:
                 raise HTTPException(401, "no")

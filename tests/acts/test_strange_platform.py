@@ -38,3 +38,12 @@ async def test_every_unchecked_operation_is_found_and_no_other(seed: int) -> Non
 @pytest.mark.parametrize("seed", range(100, 102))
 async def test_a_platform_without_flaws_is_not_accused(seed: int) -> None:
     assert await accused(StrangePlatform(seed, flawed=False)) == (set(), {})
+
+
+async def test_who_is_told_to_come_back_later_comes_back_later() -> None:
+    platform = StrangePlatform(100, flawed=False, queue=2)
+    with served(platform) as url:
+        probe = await investigate("C4", users=2, target={"auth_url": url, "backend_urls": [url]})
+        registered = [one for one in probe.history if one.action == "POST /auth/register" and one.type != "invoke"]
+        await probe.close()
+    assert sorted(one.status or 0 for one in registered) == [200, 200, 429, 429]
