@@ -61,6 +61,15 @@ def test_a_first_run_has_only_new_failures(outputs: Path) -> None:
     assert "C4.1" not in news
 
 
+def test_what_fails_as_before_and_what_was_left_behind_is_told_at_the_top(tmp_path: Path) -> None:
+    for number in (1, 2):
+        run = record_run(tmp_path, {"C4.1": "fail"}, name=f"2026110{number}T010000Z-aaaaaa", cleanup="inconclusive")
+        publish(run)
+    told = text((run / "report.html").read_text()).partition("Verdicts")[0]
+    assert "Clean-up: inconclusive, left C4: account of bob." in told
+    assert "1 case fails as before: C4.1 ." in told
+
+
 def test_a_red_case_shows_who_leaked_to_whom_with_the_steps_that_show_it(outputs: Path) -> None:
     told = text(page(outputs, 1)).partition("What was found")[2]
     assert "owner \\ recipient alice bob alice 1 ! 1 bob 0 1" in told

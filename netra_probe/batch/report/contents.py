@@ -88,6 +88,12 @@ class Contents:
         return [change for change in self.news if change.kind in kinds]
 
     @property
+    def still_red(self) -> list[str]:
+        """Cases that fail as they did when they were last decided."""
+        new = {change.case for change in self.news}
+        return [shown.case["id"] for shown in self.having(Verdict.FAIL) if shown.case["id"] not in new]
+
+    @property
     def headline(self) -> str:
         """The verdict in a sentence."""
         count = {verdict: len(self.having(verdict)) for verdict in Verdict}
