@@ -113,7 +113,7 @@ def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Wat
             order.variables.update(shared)
         estimate = Estimate.of(plan)
         position = {id: number for number, id in enumerate(estimate.order(order.id for order in orders))}
-        watcher.begin(estimate, record.directory)
+        watcher.begin(estimate, record.directory if workers.is_here else None)
         try:
             with contextlib.closing(
                 execute_all(

@@ -145,7 +145,7 @@ class _Mirroring(Watcher):
         self._staging = staging
         self._watcher = watcher
 
-    def begin(self, estimate: Estimate, directory: Path) -> None:
+    def begin(self, estimate: Estimate, directory: Path | None) -> None:
         self._watcher.begin(estimate, directory)
 
     def started(self, id: str) -> None:

@@ -17,8 +17,8 @@ from netra_probe.requirements import SCENARIOS
 class Watcher:
     """Is told how a run goes; this one keeps it to itself."""
 
-    def begin(self, estimate: Estimate, directory: Path) -> None:
-        """The run is about to start its first notebook."""
+    def begin(self, estimate: Estimate, directory: Path | None) -> None:
+        """The run is about to start its first notebook; in the directory one can follow them, where there is one."""
 
     def started(self, id: str) -> None:
         """A notebook begins."""
@@ -44,12 +44,12 @@ class Follower:
     """Reads a history behind the kernel that writes it, in order to say which case is going on.
 
     Arguments:
-        directory: of the run.
+        directory: of the run; ``None`` where the notebook is executed elsewhere, and nothing of it can be seen.
         id: of the scenario.
     """
 
-    def __init__(self, directory: Path, id: str) -> None:
-        self._path = directory / "history" / f"{id}.jsonl"
+    def __init__(self, directory: Path | None, id: str) -> None:
+        self._path = directory / "history" / f"{id}.jsonl" if directory else None
         self._cases = list(SCENARIOS[id].cases.items()) if id in SCENARIOS else []
         self._read = 0
         self._rest = b""
@@ -59,15 +59,17 @@ class Follower:
 
     def case(self) -> str:
         """``C4.3 the failure boundary holds``; what goes before and after the cases is named as well."""
-        self._catch_up()
+        if self._path is None:
+            return "running elsewhere"
+        self._catch_up(self._path)
         if not self._has_begun:
             return "starting"
         current = next((f"{case} {claim}" for case, claim in self._cases if case not in self._judged), "")
         return current or "cleaning up"
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, path: Path) -> None:
         try:
-            with open(self._path, "rb") as file:
+            with open(path, "rb") as file:
                 file.seek(self._read)
                 fresh = file.read()
         except OSError:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import Protocol
 
 from netra_probe.batch.elsewhere import Parcel, execute_elsewhere, unpack
@@ -26,6 +27,10 @@ LOOK_SECONDS = 0.25
 
 class Workers(Protocol):
     """Takes orders; each future ends in an execution, or in what has befallen its worker."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the notebooks write into the run directory while they are executed."""
 
     def prepare(self, *, jobs: int, orders: int) -> None:
         """So many orders will come, so many of them at a time."""
@@ -48,6 +53,8 @@ class Workers(Protocol):
 
 class OwnProcesses:
     """Processes of this run, each a pool of its own: one that dies takes no other with it."""
+
+    is_here = True
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("spawn")
@@ -98,6 +105,8 @@ class OwnProcesses:
 class Elsewhere:
     """An executor whose workers share nothing with us: notebooks go there as bytes, and what they leave comes back."""
 
+    is_here = False
+
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._running: set[Future[Execution]] = set()
@@ -115,11 +124,16 @@ class Elsewhere:
     def settle(self, order: Order, future: Future[Execution]) -> Execution:
         self._running.discard(future)
         try:
-            return unpack(order, future.result())
+            execution = future.result()
         except (Exception, CancelledError) as error:
             # Whatever an executor that we do not know says of its end.
             told = f"{type(error).__name__}: {error}".rstrip(": ")
             return Execution(id=order.id, status="died", reason=f"its worker was lost ({told})")
+        try:
+            return unpack(order, execution)
+        except OSError as error:
+            reason = f"what it left cannot be written here ({error.strerror})"
+            return replace(execution, status="failed", reason=reason, files={})
 
     def trouble(self) -> str:
         return ""
@@ -148,9 +162,9 @@ def execute_all(
         started: told the id of each notebook that begins.
         look: called several times in a second while the notebooks run.
     """
-    waiting, running = deque(orders), dict[Future[Execution], Order]()
+    waiting, running, ready = deque(orders), dict[Future[Execution], Order](), list[Execution]()
     try:
-        while waiting or running:
+        while waiting or running or ready:
             while waiting and len(running) < max(1, jobs):
                 order = waiting.popleft()
                 started(order.id)
@@ -159,17 +173,19 @@ def execute_all(
                 except Exception as error:
                     # A pool or cluster that takes no more work ends no more than the notebook it did not take.
                     reason = f"no worker took it ({type(error).__name__}: {error})"
-                    yield Execution(id=order.id, status="died", reason=reason)
+                    ready.append(Execution(id=order.id, status="died", reason=reason))
+            # Whoever looks at what has ended keeps nobody waiting: the next ones have begun.
+            while ready:
+                yield ready.pop(0)
             ended, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
             look()
-            for future in ended:
-                yield workers.settle(running.pop(future), future)
+            ready = [workers.settle(running.pop(future), future) for future in ended]
             if running and (trouble := workers.trouble()):
                 lost = [*running.values(), *waiting]
                 workers.abort()
                 running.clear()
                 waiting.clear()
-                yield from (Execution(id=order.id, status="died", reason=trouble) for order in lost)
+                ready += [Execution(id=order.id, status="died", reason=trouble) for order in lost]
     except (KeyboardInterrupt, GeneratorExit):
         workers.abort()
         raise

@@ -62,7 +62,7 @@ def verdict_line(execution: Execution, record: Mapping[str, Any]) -> str:
 class Lines(Watcher):
     """One line when a notebook ends."""
 
-    def begin(self, estimate: Estimate, directory: Path) -> None:
+    def begin(self, estimate: Estimate, directory: Path | None) -> None:
         if told := expectation(estimate):
             click.echo(told)
 
@@ -90,13 +90,13 @@ class Bars(Watcher):
             redirect_stderr=False,
         )
         self._estimate = Estimate(seconds={}, jobs=1)
-        self._directory = Path()
+        self._directory: Path | None = None
         self._run: TaskID | None = None
         self._running: dict[str, tuple[TaskID, float, Follower]] = {}
         self._waiting: list[str] = []
         self._done = 0
 
-    def begin(self, estimate: Estimate, directory: Path) -> None:
+    def begin(self, estimate: Estimate, directory: Path | None) -> None:
         if told := expectation(estimate):
             self._console.print(told, markup=False, highlight=False)
         self._estimate, self._directory = estimate, directory

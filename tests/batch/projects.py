@@ -77,9 +77,9 @@ class Notes(Watcher):
         self.cases: dict[str, list[str]] = {}
         self.is_over = False
         self._followers: dict[str, Follower] = {}
-        self._directory = Path()
+        self._directory: Path | None = None
 
-    def begin(self, estimate: object, directory: Path) -> None:
+    def begin(self, estimate: object, directory: Path | None) -> None:
         self._directory = directory
 
     def started(self, id: str) -> None:

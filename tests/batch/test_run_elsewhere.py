@@ -71,6 +71,7 @@ def test_the_work_is_spread_and_no_worker_writes_into_the_run_directory(spread: 
     assert not Path(first_place).exists()
     assert str(spread.directory) not in (first_place, second_place)
     assert Share.read(share) == Share(rate=2, most=3)
+    assert set(map(tuple, spread.watcher.cases.values())) == {("running elsewhere",)}
 
 
 def test_the_command_line_reaches_a_cluster_and_says_when_there_is_none(
