@@ -87,6 +87,8 @@ class Investigation:
         self._cases: list[CaseResult] = []
         self._banner = Banner(scenario=scenario, environment=environment)
         self._components: dict[str, Component] = {}
+        #: What an act with a budget has finished, by the act and its users: done again, it goes on from there.
+        self.finished: dict[tuple[str, ...], set[str]] = {}
 
     # Users
 

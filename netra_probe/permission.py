@@ -83,6 +83,10 @@ class Notes:
         if reason not in self.limits:
             self.limits.append(reason)
 
+    def lift(self, reason: str) -> None:
+        """Forget a limit: what was begun has been finished since."""
+        self.limits = [limit for limit in self.limits if limit != reason]
+
     def clear(self) -> None:
         self.withheld, self.limits = [], []
 

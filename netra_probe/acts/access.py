@@ -9,7 +9,7 @@ owner reads again after every attempt to write. ``checkers.authorisation`` (C5) 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.acts.budget import Budget
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Readings of one thing by its owner after an attempt; C5 looks at no more.
 MOST_READINGS = 4
+WRITING = ("POST", "PUT", "PATCH", "DELETE")
+#: Why a case stays open.
+SPENT = "the budget of trespass was spent before every operation was tried; do it again to go on, or raise its budget"
 #: Names by which a client may claim to be somebody: in a query or body, and in headers.
 CLAIMS = ("user_id", "userId", "owner_id", "owner", "uid")
 CLAIMING_HEADERS = ("X-User-ID", "X-Auth-User", "X-Forwarded-User", "X-Remote-User", "X-Netra-User-ID")
@@ -43,31 +46,41 @@ async def trespass(probe: Investigation, *, owner: User, intruder: User, budget:
     Only things that the probe made are written or deleted. Triggers D1, D2, D3 and A9, and whatever else lets one user
     reach another's objects over REST.
 
+    Where the budget does not suffice the case stays inconclusive until the act is done again, which goes on where it
+    stopped.
+
     Arguments:
         budget: most requests, seconds, and requests a second.
     """
     permit(probe, Mode.ATTACK, "reaching for other users' objects")
     walk = Walk(probe, await survey(probe), (owner, intruder), budget=budget or Budget(), backend=owner.backend_number)
     matrix = _Matrix(walk, owner=owner, intruder=intruder)
+    finished = probe.finished.setdefault(("trespass", owner.name, intruder.name), set())
+
+    async def each(routes: Iterable[Route], judge: Callable[[Route], Awaitable[None]]) -> None:
+        for route in routes:
+            if route.name not in finished and not walk.purse.empty:
+                await judge(route)
+                if not walk.purse.empty:
+                    finished.add(route.name)
+
     try:
         for user in (owner, intruder):
             await walk.furnish(user.name)
         things = sum(1 for _ in walk.things.of(owner.name))
-        for route in walk.routes:
-            if route.reads:
-                await matrix.reading(route)
-        for route in walk.routes:
-            if route.method in ("POST", "PUT", "PATCH"):
-                await matrix.writing(route)
-        for route in sorted(walk.routes, key=lambda route: -route.path.count("/")):
-            if route.method == "DELETE":
-                await matrix.deleting(route)
+        await each((route for route in walk.routes if route.reads), matrix.reading)
+        await each((route for route in walk.routes if route.method in ("POST", "PUT", "PATCH")), matrix.writing)
+        deepest_first = sorted(walk.routes, key=lambda route: -route.path.count("/"))
+        await each((route for route in deepest_first if route.method == "DELETE"), matrix.deleting)
     finally:
         await walk.close()
     counts = {"operations": len(matrix.tried), "things": things, "attempts": sum(matrix.tried.values())}
-    if walk.purse.empty:
-        counts["left out for want of budget"] = len(walk.routes) - len(matrix.tried)
-    if not matrix.tried:
+    if left := sum(route.name not in finished for route in walk.routes if route.reads or route.method in WRITING):
+        counts["left out for want of budget"] = left
+        probe.notes.limit(SPENT)
+    else:
+        probe.notes.lift(SPENT)
+    if not matrix.tried and not left:
         return Outcome(act="trespass", users=(owner.name, intruder.name), missing="operations on anybody's own things")
     return Outcome(act="trespass", users=(owner.name, intruder.name), counts=counts)
 
