@@ -45,9 +45,16 @@ _FORMS = [
         ("key", "AKIA", r"[0-9A-Z]{16}\b"),
         *(("key", f"gh{letter}_", r"[A-Za-z0-9]{36}") for letter in "pousr"),
         ("webhook", "hooks.slack.com/services/", r"T[A-Za-z0-9/]{20,}"),
-        # a field of JSON, however often that JSON is quoted, of a query or of a form
-        *(("field", name, r"\\*\"\s*:\s*\\*\"(?!\[|env:|keyring:)[^\"\\]{6,}") for name in _NAMES),
-        *(("field", f"{mark}{name}=", r"(?!\[)[^&\s\"'\\]{6,}") for name in _NAMES for mark in "?&"),
+        # a field of JSON, however often that JSON is quoted, of a Python dictionary, of a query or form
+        *(
+            (
+                "field",
+                name,
+                r"(?:\\*[\"']\s*:\s*\\*[\"'](?!\[|env:|keyring:)[^\"'\\]{6,}"
+                rf"|(?<=[?&]{name})=(?!\[)[^&\s\"'\\]{{6,}})",
+            )
+            for name in _NAMES
+        ),
     )
 ]
 _TEXT = {".json", ".jsonl", ".gz", ".ipynb", ".html", ".xml", ".md", ".log", ".txt", ".yaml", ".yml", ".csv", ".toml"}

@@ -133,6 +133,27 @@ def scan_text(text: str) -> list[str]:
     return list(_kinds(text, Known()))
 
 
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("{'access_token': 'abcdef123456'}", True),
+        (json.dumps(json.dumps(json.dumps({"password": "abcdef123456"}))), True),
+        ("https://x/?a=1&refresh_token=abcdef123456", True),
+        ("redis://:abcdef@cache", True),
+        ("jwt.ZXlKaGJHY2lPaUpJVXpJMU5pSjkuZXlKemRXSWlPaUoxTVNKOS5jMmxuYm1GMGRYSmw", True),
+        ("{'password': password}", False),
+        ('{"password": "env:STAGING_PASSWORD"}', False),
+        ('{"password": "[password:0f3a9c12]"}', False),
+        ("https://api.example.org:8443/threads/alice@example.org", False),
+        ("a basic understanding, Basic authentication and Bearer tokens", False),
+        ("the tokens that eyJ begins", False),
+        ("-----BEGIN CERTIFICATE-----", False),
+    ],
+)
+def test_what_is_a_secret_and_what_only_speaks_of_one(text: str, is_one: bool) -> None:
+    assert bool(scan_text(text)) == is_one
+
+
 def test_a_damaged_file_is_not_clean(tmp_path: Path) -> None:
     packed = gzip.compress(secrets.token_bytes(4000))
     (tmp_path / "a.jsonl.gz").write_bytes(packed[:2000])
