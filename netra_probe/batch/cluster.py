@@ -60,7 +60,7 @@ def cluster(url: str) -> Iterator[Cluster]:
     try:
         from distributed import Client
     except ImportError:
-        raise ParameterError("--scheduler needs Dask: pip install 'netra-probe[dask]'") from None
+        raise ParameterError("--scheduler needs Dask: pip install -c requirements.lock -e '.[dask]'") from None
     # What it has to say of lost connections is said by us, once.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

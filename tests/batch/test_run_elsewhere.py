@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -88,6 +89,13 @@ def test_the_command_line_reaches_a_cluster_and_says_when_there_is_none(
     assert not (tmp_path / "run").exists()
     called = CliRunner().invoke(app, [*arguments, dask.scheduler_address], standalone_mode=False)
     assert (called.return_value, called.exception) == (0, None), called.output
+
+
+def test_without_dask_the_command_that_brings_it_is_named(ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ended.folder)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    refused = CliRunner().invoke(app, ["run", "A1", "--scheduler", "tcp://127.0.0.1:9"], standalone_mode=False)
+    assert str(refused.exception) == "--scheduler needs Dask: pip install -c requirements.lock -e '.[dask]'"
 
 
 def test_any_executor_will_do_and_one_that_loses_its_work_costs_only_that(tmp_path: Path) -> None:

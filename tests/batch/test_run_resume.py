@@ -12,14 +12,16 @@ import pytest
 from click.testing import CliRunner
 from projects import PASSES, Ended, Notes, notebook
 
-from netra_probe.batch.plan import planned
-from netra_probe.batch.record import held
+from netra_probe.batch.plan import Plan, planned
+from netra_probe.batch.record import Record, held
 from netra_probe.batch.results import compute
 from netra_probe.batch.resume import completed
 from netra_probe.batch.run import run
+from netra_probe.batch.selection import select
 from netra_probe.cli import app
 from netra_probe.errors import ParameterError
 from netra_probe.lab_target import LAB_VARIABLE
+from netra_probe.parameters import read_parameters
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -167,3 +169,28 @@ def test_two_do_not_finish_one_run_at_once(ended: Ended, monkeypatch: pytest.Mon
     monkeypatch.chdir(ended.folder)
     with held(ended.directory), pytest.raises(ParameterError, match="a run is at work there"):
         run(planned(ended.directory), resume=True)
+
+
+def test_a_plan_is_noted_with_references_and_taken_up_again_as_it_was(
+    ended: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_DATABASE_URL", "postgresql://netra:hunter2hunter2@db/netra")
+    monkeypatch.chdir(ended.folder)
+    parameters = tmp_path / "mine.yaml"
+    addresses = "auth_url: https://auth.example.org, backend_urls: [https://api.example.org]"
+    parameters.write_text(f"environment: mine\ntarget: {{{addresses}, database_url: env:SOME_DATABASE_URL}}\n")
+    (tmp_path / "run").mkdir()
+    plan = Plan(
+        notebooks=select(["A1", "B1"]),
+        parameters=read_parameters(parameters, {"users": 5, "deadline": 2.5}, resolve=True),
+        extra={"cycles": 3},
+        set=("users", "deadline"),
+        jobs=1,
+        cell_seconds=77,
+        output=tmp_path / "run",
+    )
+    Record(directory=tmp_path / "run", plan=plan).write()
+    text = (tmp_path / "run" / "run.json").read_text()
+    assert "env:SOME_DATABASE_URL" in text
+    assert "hunter2" not in text
+    assert planned(tmp_path / "run", jobs=1) == plan
