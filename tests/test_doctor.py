@@ -1,5 +1,6 @@
 """The doctor: what is alive, what is spoken, what it costs, and what a run would do."""
 
+import inspect
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -222,10 +223,10 @@ def test_acts_say_in_their_source_which_mode_they_need() -> None:
     assert not needs_of("spend_together").sockets
 
 
-def test_every_measured_act_exists() -> None:
+def test_every_act_is_measured_and_every_measured_act_exists() -> None:
     from netra_probe import acts
 
-    assert set(MEASURED) <= set(acts.__all__)
+    assert {name for name in acts.__all__ if inspect.iscoroutinefunction(getattr(acts, name))} == set(MEASURED)
 
 
 @pytest.mark.parametrize(
