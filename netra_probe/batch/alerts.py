@@ -11,12 +11,14 @@ import logging
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from netra_probe.batch.changes import Change, Kind, since_last_decided
+from netra_probe.batch.places import is_url
 from netra_probe.batch.runs import REPORT, Run, cases_of
 from netra_probe.errors import ParameterError
 from netra_probe.history.redaction import Redactor
@@ -81,14 +83,14 @@ class Alerts:
         return url
 
 
-def send_alerts(run: Run, earlier: Sequence[Run], alerts: Alerts) -> list[str]:
+def send_alerts(run: Run, earlier: Sequence[Run], alerts: Alerts, *, shown: Callable[[Path], str] = str) -> list[str]:
     """Tell of what is new in a run, if anything is; returns lines for a terminal.
 
     An alert that cannot be delivered is such a line too: it never changes a verdict.
     """
     if not (alerts.webhook or alerts.command):
         return []
-    told = alert(run, since_last_decided(run, earlier))
+    told = alert(run, since_last_decided(run, earlier), report=_link(run.path / REPORT, shown))
     if not (told["new_failures"] or told["recovered"] or (alerts.always and told["still_failing"])):
         return []
     lines = []
@@ -102,7 +104,7 @@ def send_alerts(run: Run, earlier: Sequence[Run], alerts: Alerts) -> list[str]:
     return lines
 
 
-def alert(run: Run, news: Sequence[Change]) -> dict[str, Any]:
+def alert(run: Run, news: Sequence[Change], *, report: str) -> dict[str, Any]:
     """What an alert says: ``text`` as Slack understands it, and the same as fields."""
     cases = cases_of(run.results)
     failing = [change.case for change in news if change.kind is Kind.NEW_FAILURE]
@@ -116,10 +118,15 @@ def alert(run: Run, news: Sequence[Change]) -> dict[str, Any]:
         "new_failures": [_told(cases[id]) for id in failing],
         "recovered": [_told(cases[id]) for id in recovered],
         "still_failing": [_told(cases[id]) for id in still],
-        "report": str((run.path / REPORT).resolve()),
+        "report": report,
     }
     cleaned: dict[str, Any] = _cleaned({"text": _text(told), **told}, Redactor())
     return cleaned
+
+
+def _link(report: Path, shown: Callable[[Path], str]) -> str:
+    """Where somebody on another machine begins to look."""
+    return shown(report) if is_url(shown(report)) else str(report.resolve())
 
 
 def _told(case: dict[str, Any]) -> dict[str, str]:

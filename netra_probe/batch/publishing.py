@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netra_probe.batch.alerts import Alerts, send_alerts
+from netra_probe.batch.places import Place
 from netra_probe.batch.runs import Run, earlier, read_run
 from netra_probe.batch.scan import Hit, all_parameters, known_secrets, scan_path
 from netra_probe.parameters import folder
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Places with secrets that the terminal names; `netra-probe scan` names all.
 MOST_HITS = 20
+
+
+#: How a path is told: as one would type it, or as the URL under which it will be found.
+Shown = Callable[[Path], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +40,19 @@ class Published:
 
 
 def publish(
-    directory: Path, *, judged: Mapping[str, ScenarioResult] | None = None, alerts: Alerts | None = None
+    place: Place, *, judged: Mapping[str, ScenarioResult] | None = None, alerts: Alerts | None = None
 ) -> Published:
     """Leave everything beside the results of a run that others want to look at.
 
     Arguments:
-        directory: of a run that has ended and whose ``results.json`` is written.
+        place: of a run that has ended and whose ``results.json`` is written.
         judged: the scenarios as they were just judged, by id; it saves judging the red ones again.
         alerts: whom to tell of what is new.
 
     Nothing that goes wrong here touches what was recorded or found: it becomes a line that says so. Raises
     ParameterError only when there is no run with results in the directory.
     """
-    run = read_run(directory)
+    run, shown = read_run(place.directory or Path()), place.shown
     _ = run.results
     before = earlier(run)
     lines: list[str] = []
@@ -59,12 +64,12 @@ def publish(
             lines.append(f"warning   {what}: {_why(error)}")
 
     attempt("notebooks as pages", lambda: _pages(run))
-    attempt("report.html", lambda: _report(run, before, judged))
-    attempt("junit.xml", lambda: _junit(run))
-    attempt("the dashboard", lambda: _dashboard(run))
+    attempt("report.html", lambda: _report(run, before, judged, shown))
+    attempt("junit.xml", lambda: _junit(run, shown))
+    attempt("the dashboard", lambda: _dashboard(run, shown))
     hits: list[Hit] = []
-    attempt("the search for secrets", lambda: _secrets(run, hits))
-    attempt("the alert", lambda: send_alerts(run, before, alerts or Alerts()))
+    attempt("the search for secrets", lambda: _secrets(run, hits, shown))
+    attempt("the alert", lambda: send_alerts(run, before, alerts or Alerts(), shown=shown))
     return Published(lines=tuple(lines), secrets=len(hits))
 
 
@@ -80,31 +85,31 @@ def _pages(run: Run) -> list[str]:
     return [f"warning   {problem}" for problem in write_notebook_pages(run.path)]
 
 
-def _report(run: Run, before: list[Run], judged: Mapping[str, ScenarioResult] | None) -> list[str]:
+def _report(run: Run, before: list[Run], judged: Mapping[str, ScenarioResult] | None, shown: Shown) -> list[str]:
     from netra_probe.batch.report.html import write_report
 
-    return [f"report    {short(write_report(run, earlier=before, judged=judged))}"]
+    return [f"report    {shown(write_report(run, earlier=before, judged=judged))}"]
 
 
-def _junit(run: Run) -> list[str]:
+def _junit(run: Run, shown: Shown) -> list[str]:
     from netra_probe.batch.report.junit import write_junit
 
-    return [f"junit     {short(write_junit(run))}"]
+    return [f"junit     {shown(write_junit(run))}"]
 
 
-def _dashboard(run: Run) -> list[str]:
+def _dashboard(run: Run, shown: Shown) -> list[str]:
     from netra_probe.batch.report.dashboard import write_dashboard
 
     outputs = folder("outputs").resolve()
     if run.path.resolve().parent.parent != outputs:
         return []  # a run that somebody keeps elsewhere is in nobody's trend
-    return [f"dashboard {short(write_dashboard(outputs))}"]
+    return [f"dashboard {shown(write_dashboard(outputs))}"]
 
 
-def _secrets(run: Run, hits: list[Hit]) -> list[str]:
+def _secrets(run: Run, hits: list[Hit], shown: Shown) -> list[str]:
     known = known_secrets(run.plan, *all_parameters(folder("parameters")))
     hits.extend(scan_path(run.path, known))
-    told = [f"SECRET    {replace(hit, path=Path(short(hit.path)))}" for hit in hits[:MOST_HITS]]
+    told = [f"SECRET    {replace(hit, path=Path(shown(hit.path)))}" for hit in hits[:MOST_HITS]]
     if hits:
         more = f" (and {len(hits) - MOST_HITS} more)" if len(hits) > MOST_HITS else ""
         told.append(
@@ -112,11 +117,3 @@ def _secrets(run: Run, hits: list[Hit]) -> list[str]:
             "the results stay, the exit status is 1"
         )
     return told
-
-
-def short(path: Path) -> str:
-    """The path as one would type it here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

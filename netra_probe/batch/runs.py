@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,9 +16,6 @@ from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, read_plan
 from netra_probe.batch.schema import is_plan, is_results
 from netra_probe.errors import ParameterError
 from netra_probe.verdict import Verdict
-
-#: The beginning of a run directory's name, where the run chose it itself.
-_STAMP = re.compile(r"^(\d{8}T\d{6}Z)")
 
 #: How many earlier runs are asked when a case was last decided.
 MOST_EARLIER = 100
@@ -51,14 +48,11 @@ class Run:
     @cached_property
     def started(self) -> datetime:
         """When it began: as it says itself, else as its name says, else when its plan was last written."""
-        if stamp := _STAMP.match(self.path.name):
-            fallback = datetime.strptime(stamp[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        else:
-            fallback = datetime.fromtimestamp((self.path / PLAN).stat().st_mtime, UTC)
-        try:
+        with contextlib.suppress(ValueError):
             return datetime.fromisoformat(str(self.plan.get("started"))).astimezone(UTC)
-        except ValueError:
-            return fallback
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(self.path.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        return datetime.fromtimestamp((self.path / PLAN).stat().st_mtime, UTC)
 
     @cached_property
     def results(self) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from netra_probe.batch.places import Place
+from netra_probe.commands.opened import is_bundle, opened
 from netra_probe.errors import ParameterError, did_you_mean
 from netra_probe.parameters import folder
 
@@ -47,7 +49,6 @@ def prune(keep: int | None, older_than: float | None, env: str, failures: bool, 
     be removed, else 0.
     """
     from netra_probe.batch.prune import fates, remove
-    from netra_probe.batch.publishing import short
     from netra_probe.batch.report.dashboard import write_dashboard
     from netra_probe.batch.trend import all_runs
 
@@ -69,7 +70,7 @@ def prune(keep: int | None, older_than: float | None, env: str, failures: bool, 
             removed += not (fate.keeps or problem)
             if not fate.keeps:
                 verb = "not removed" if problem else "would remove" if dry_run else "removed"
-                click.echo(f"{verb}  {short(fate.run.path)}{f': {problem}' if problem else ''}")
+                click.echo(f"{verb}  {Place(None).shown(fate.run.path)}{f': {problem}' if problem else ''}")
         kept: dict[str, int] = {}
         for fate in decided:
             if fate.keeps:
@@ -82,28 +83,33 @@ def prune(keep: int | None, older_than: float | None, env: str, failures: bool, 
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="[<run>.zip in this folder]")
-def bundle(directory: Path, output: Path | None) -> int:
+def bundle(run: str, output: Path | None) -> int:
     """Pack a run into one file for a ticket: everything that it takes to read it, judge it again, and replay it.
 
-    It is looked through for secrets first, and not packed when there are any: exit status 1. The same run always gives
-    the same file. `netra-probe recheck FILE.zip` judges it again; unpacked, it is a run directory like any other.
+    RUN is a run directory or its URL. It is looked through for secrets first, and not packed when there are any: exit
+    status 1. The same run always gives the same file. `netra-probe recheck FILE.zip` judges it again; unpacked, it is a
+    run directory like any other.
     """
     from netra_probe.batch.bundle import write_bundle
-    from netra_probe.batch.publishing import publish, short
+    from netra_probe.batch.publishing import publish
     from netra_probe.batch.runs import REPORT, read_run
     from netra_probe.batch.scan import all_parameters, known_secrets, scan_path
 
-    run = read_run(directory)
-    if not (directory / REPORT).exists():
-        publish(directory)
-    found = list(scan_path(directory, known_secrets(run.plan, *all_parameters(folder("parameters")))))
-    for hit in found:
-        click.echo(f"SECRET    {hit}")
-    if found:
-        click.echo(f"{len(found)} secret(s) found; nothing was packed.")
-        return 1
-    path = write_bundle(directory, output or Path(f"{directory.resolve().name}.zip"))
-    click.echo(f"bundle    {short(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+    if is_bundle(run):
+        raise ParameterError(f"{run}: a bundle already.")
+    with opened(run) as place:
+        directory = place.directory or Path()
+        plan = read_run(directory).plan
+        if not (directory / REPORT).exists():
+            publish(place)
+        found = list(scan_path(directory, known_secrets(plan, *all_parameters(folder("parameters")))))
+        for hit in found:
+            click.echo(f"SECRET    {hit}")
+        if found:
+            click.echo(f"{len(found)} secret(s) found; nothing was packed.")
+            return 1
+        path = write_bundle(directory, output or Path(f"{directory.resolve().name}.zip"))
+    click.echo(f"bundle    {Place(None).shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

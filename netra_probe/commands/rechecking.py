@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from netra_probe.batch.places import Place, is_url
+from netra_probe.batch.places import Place
 from netra_probe.batch.results import RESULTS, compute, write_json
+from netra_probe.commands.opened import opened
 from netra_probe.commands.summary import summary
 from netra_probe.verdict import Verdict
 
@@ -19,17 +20,8 @@ def recheck(run: str) -> int:
 
     RUN is a run directory, its URL (s3://bucket/run), or an evidence bundle (run.zip).
     """
-    if run.endswith(".zip") and not is_url(run):
-        from netra_probe.batch.bundle import unpacked
-
-        with unpacked(Path(run)) as directory:
-            return _recheck(directory, Place(directory))
-    if not is_url(run):
-        return _recheck(Path(run), Place(Path(run)))
-    from netra_probe.batch.storing import staged
-
-    with staged(run, existing=True) as staging:
-        return _recheck(staging.directory, staging)
+    with opened(run) as place:
+        return _recheck(place.directory or Path(), place)
 
 
 def _recheck(directory: Path, place: Place) -> int:

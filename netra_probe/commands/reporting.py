@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from netra_probe.batch.alerts import Alerts
 from netra_probe.batch.changes import Change, Kind, compare, finding_name
-from netra_probe.batch.runs import Run, cases_of, find_run
+from netra_probe.batch.places import is_url
+from netra_probe.batch.runs import Run, cases_of, find_run, read_run
 from netra_probe.commands.alerting import alert_options
+from netra_probe.commands.opened import is_bundle, opened
 from netra_probe.display.tables import Table
+from netra_probe.errors import ParameterError
 from netra_probe.parameters import folder
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN")
 @alert_options
-def report(directory: Path, alerts: Alerts) -> int:
-    """Write report.html, junit.xml and the notebooks as pages into a run directory, once more.
+def report(run: str, alerts: Alerts) -> int:
+    """Write report.html, junit.xml and the notebooks as pages into a run directory, or to its URL, once more.
 
     Everything is computed from what the run has recorded; each run does this by itself when it ends.
 
@@ -27,7 +31,10 @@ def report(directory: Path, alerts: Alerts) -> int:
     """
     from netra_probe.batch.publishing import publish
 
-    published = publish(directory, alerts=alerts)
+    if is_bundle(run):
+        raise ParameterError(f"{run}: a bundle stays as it is; unpack it, and give the directory.")
+    with opened(run, past=True) as place:
+        published = publish(place, alerts=alerts)
     for line in published.lines:
         click.echo(line)
     return published.exit_status
@@ -40,20 +47,27 @@ def report(directory: Path, alerts: Alerts) -> int:
 def compare_runs(before: str, after: str, as_json: bool) -> int:
     """What has changed from run A to run B, case by case, with the evidence that differs.
 
-    A run is a directory, ENV (its latest run), ENV@N (N runs before that), or ENV@DATE (the last run that began then,
-    in UTC: staging@2026-11-19, or staging@2026-11-19T04).
+    A run is a directory, a URL, an evidence bundle (run.zip), ENV (its latest run), ENV@N (N runs before that), or
+    ENV@DATE (the last run that began then, in UTC: staging@2026-11-19, or staging@2026-11-19T04).
 
     Exit status: 1 where something got worse, else 0, whatever the verdicts themselves are.
     """
-    first, second = find_run(folder("outputs"), before), find_run(folder("outputs"), after)
-    changes = compare(cases_of(first.results), cases_of(second.results))
-    if as_json:
-        records = [{**vars(change), "worse": change.is_worse} for change in changes]
-        told = {"before": str(first.path), "after": str(second.path), "changes": records}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
-    else:
-        click.echo(difference(first, second, changes))
+    with ExitStack() as stack:
+        first, second = (_meant(words, stack) for words in (before, after))
+        changes = compare(cases_of(first.results), cases_of(second.results))
+        if as_json:
+            records = [{**vars(change), "worse": change.is_worse} for change in changes]
+            told = {"before": before, "after": after, "changes": records}
+            click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        else:
+            click.echo(difference(first, second, changes))
     return 1 if any(change.is_worse for change in changes) else 0
+
+
+def _meant(words: str, stack: ExitStack) -> Run:
+    if is_url(words) or is_bundle(words):
+        return read_run(stack.enter_context(opened(words)).directory or Path())
+    return find_run(folder("outputs"), words)
 
 
 def difference(first: Run, second: Run, changes: list[Change]) -> str:

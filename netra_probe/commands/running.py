@@ -137,6 +137,7 @@ def _kept(url: str, *, existing: bool = False) -> Iterator[tuple[Place, list[int
 
 def _run_in(place: Place, plan: Plan, workers: Cluster | None, asked: Options) -> int:
     """Run and publish, from the announcement to the paths of what is left; returns the exit status."""
+    from netra_probe.batch.past import fetch_past
     from netra_probe.batch.publishing import publish
     from netra_probe.batch.run import run as run_plan
     from netra_probe.commands.progress import watcher_for_terminal
@@ -148,7 +149,11 @@ def _run_in(place: Place, plan: Plan, workers: Cluster | None, asked: Options) -
     judged: dict[str, ScenarioResult] = {}
     watcher = place.watched(watcher_for_terminal())
     directory, results = run_plan(plan, executor=workers, watcher=watcher, keep=judged, resume=bool(asked.resume))
-    published = publish(directory, judged=judged, alerts=asked.alerts)
+    if is_url(place.shown(directory)):
+        problem = fetch_past(place.shown(directory), directory.parent)
+        if problem:
+            click.echo(f"warning   what is new is not known: {problem}")
+    published = publish(place if place.directory else Place(directory), judged=judged, alerts=asked.alerts)
     click.echo("")
     click.echo(summary(results))
     click.echo("")
@@ -156,7 +161,7 @@ def _run_in(place: Place, plan: Plan, workers: Cluster | None, asked: Options) -
         click.echo(f"notebook  {place.shown(path)}")
     click.echo(f"results   {place.shown(directory / RESULTS)}")
     for line in published.lines:
-        click.echo(line.replace(str(directory), place.shown(directory)) if is_url(place.shown(directory)) else line)
+        click.echo(line)
     return worst([Verdict(results["verdict"]).exit_status, published.exit_status])
 
 

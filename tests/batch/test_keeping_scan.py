@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recordings import record_run
 
+from netra_probe.batch.places import Place
 from netra_probe.batch.publishing import publish
 from netra_probe.batch.scan import Known, all_parameters, known_secrets, scan_path
 from netra_probe.cli import app
@@ -175,7 +176,7 @@ def test_a_run_with_a_secret_in_it_says_so_aloud_keeps_its_results_and_ends_in_s
 ) -> None:
     run = record_run(tmp_path, {"C4.1": "pass"})
     before = (run / "results.json").read_bytes()
-    assert publish(run).exit_status == 0
+    assert publish(Place(run)).exit_status == 0
     (run / "logs" / "C4.log").write_text(f"\n{SECRETS['connection']}\n")
     assert app.main(["report", str(run)], standalone_mode=False) == 1
     told = capsys.readouterr().out

@@ -128,3 +128,14 @@ def test_what_is_as_it_was_is_no_news(tmp_path: Path) -> None:
     for number in (1, 2):
         run = read_run(record_run(tmp_path, {"C4.1": "fail", "C4.2": "pass"}, name=f"2026110{number}T010000Z-aaaaaa"))
     assert since_last_decided(run, earlier(run)) == []
+
+
+def test_a_run_is_dated_by_what_it_says_else_by_its_name_else_by_its_file(tmp_path: Path) -> None:
+    run = record_run(tmp_path, {"C4.1": "pass"}, name="20261101T010000Z-aaaaaa")
+    plan = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**plan, "started": "2026-10-01T02:00:00Z"}))
+    assert read_run(run).started.isoformat() == "2026-10-01T02:00:00+00:00"
+    (run / "run.json").write_text(json.dumps({**plan, "started": "yesterday"}))
+    assert read_run(run).started.isoformat() == "2026-11-01T01:00:00+00:00"
+    odd = run.rename(run.with_name("20269999T999999Z-aaaaaa"))
+    assert read_run(odd).started.timestamp() == pytest.approx((odd / "run.json").stat().st_mtime)

@@ -10,6 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 from recordings import record_run
 
+from netra_probe.batch.places import Place
 from netra_probe.batch.publishing import publish
 from netra_probe.batch.report.dashboard import MOST_RUNS, dashboard_page, write_dashboard
 from netra_probe.batch.trend import last_verdicts
@@ -49,7 +50,7 @@ def test_each_requirement_has_its_trend_in_each_environment_newest_first(outputs
 
 def test_each_cell_leads_to_its_run(outputs: Path) -> None:
     for run in sorted(outputs.glob("*/*")):
-        publish(run)
+        publish(Place(run))
     page = (outputs / "index.html").read_text()
     links = re.findall(r'href="([^"]+)"', page)
     assert "lab/20261101T010000Z-aaaaaa/report.html#case-C4.2" in links
@@ -101,7 +102,7 @@ def test_a_run_that_is_kept_elsewhere_leaves_the_dashboard_alone(
     outputs: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = record_run(tmp_path_factory.mktemp("elsewhere"), {"C4.1": "pass"})
-    publish(elsewhere)
+    publish(Place(elsewhere))
     assert not (outputs / "index.html").exists()
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 from recordings import record_run
 
+from netra_probe.batch.places import Place
 from netra_probe.batch.publishing import publish
 from netra_probe.batch.report.dashboard import dashboard_page
 from netra_probe.batch.report.notebooks import sanitised
@@ -31,7 +32,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record_run(outputs, {"C4.1": "fail", "C4.2": "pass", "C4.3": "inconclusive"}, name="20261102T010000Z-bbbbbb")
     record_run(outputs, {"C4.1": "fail"}, name="20261103T010000Z-cccccc", said=HOSTILE)
     for run in sorted((outputs / "lab").iterdir()):
-        assert not [line for line in publish(run).lines if line.startswith("warning")]
+        assert not [line for line in publish(Place(run)).lines if line.startswith("warning")]
     return outputs
 
 
@@ -64,7 +65,7 @@ def test_a_first_run_has_only_new_failures(outputs: Path) -> None:
 def test_what_fails_as_before_and_what_was_left_behind_is_told_at_the_top(tmp_path: Path) -> None:
     for number in (1, 2):
         run = record_run(tmp_path, {"C4.1": "fail"}, name=f"2026110{number}T010000Z-aaaaaa", cleanup="inconclusive")
-        publish(run)
+        publish(Place(run))
     told = text((run / "report.html").read_text()).partition("Verdicts")[0]
     assert "Clean-up: inconclusive, left C4: account of bob." in told
     assert "1 case fails as before: C4.1 ." in told
@@ -162,7 +163,7 @@ def test_junit_of_hostile_text_is_valid_xml(outputs: Path) -> None:
 
 def test_what_a_scenario_leaves_behind_is_red_in_junit_too(tmp_path: Path) -> None:
     run = record_run(tmp_path, {"C4.1": "pass"}, cleanup="fail")
-    publish(run)
+    publish(Place(run))
     (suite,) = list(JUnitXml.fromfile(str(run / "junit.xml")))
     ending = [case for case in suite if case.name == "C4 ends as it should"]
     assert [case.result[0].message for case in ending] == ["C4: account of bob"]
@@ -192,7 +193,7 @@ def test_a_report_of_a_run_that_is_not_over_says_what_to_do(tmp_path: Path) -> N
 def test_one_thing_that_cannot_be_written_does_not_keep_the_others_from_being_there(tmp_path: Path) -> None:
     run = record_run(tmp_path, {"C4.1": "pass"})
     (run / "report.html").mkdir()
-    lines = publish(run).lines
+    lines = publish(Place(run)).lines
     assert any(line.startswith("warning   report.html: could not be written (") for line in lines)
     assert (run / "junit.xml").is_file()
 
@@ -228,12 +229,12 @@ def test_whatever_has_become_of_an_earlier_run_the_next_one_is_reported(
     holder[place[-1]] = draw.draw(st.sampled_from([None, [], {}, "", -1, "x", [[]], {"id": 1}]))
     file.write_text(json.dumps(content))
     new = record_run(outputs, {"C4.1": "pass"}, name="20261102T010000Z-bbbbbb")
-    assert not [line for line in publish(new).lines if line.startswith("warning")]
+    assert not [line for line in publish(Place(new)).lines if line.startswith("warning")]
     dashboard_page(outputs)
     try:
         run = read_run(old)
         if run.has_results:
-            assert not [line for line in publish(old).lines if line.startswith("warning")]
+            assert not [line for line in publish(Place(old)).lines if line.startswith("warning")]
     except ParameterError:
         pass  # it says so
 
