@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from papermill.log import logger
 
 #: Seconds between two saves of a notebook that is being executed.
 SAVE_SECONDS = 3.0
+#: What a path of sockets may have in characters so that numbers fit behind it: systems allow 104 to 108 in all.
+LONGEST = 96
 
 
 @dataclass(kw_only=True)
@@ -34,6 +37,8 @@ class Kernel:
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """Executes the cells, and looks at the kernel before it is gone."""
 
+    sockets = ""
+
     def papermill_execute_cells(self) -> None:
         WatchedEngine.kernel = kernel = Kernel()
         try:
@@ -44,6 +49,17 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         finally:
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 kernel.memory_mb = _most_memory(self._process().pid)
+
+    def create_kernel_manager(self) -> Any:
+        """A manager that talks to its kernel over sockets of files.
+
+        Ports are chosen before the kernel takes them. Where many kernels start on one machine somebody else takes one
+        of them now and then, and the kernel dies of it.
+        """
+        manager = super().create_kernel_manager()
+        if len(self.sockets) <= LONGEST:
+            manager.transport, manager.ip = "ipc", self.sockets
+        return manager
 
     def _process(self) -> Any:
         return getattr(self.km.provisioner, "process", None)
@@ -63,8 +79,13 @@ class WatchedEngine(NBClientEngine):  # type: ignore[misc]
         limits: dict[str, Any] = {"timeout": execution_timeout, "startup_timeout": start_timeout}
         # A kernel whose cells are done has nothing more to do, and half a second to say so.
         limits["shutdown_kernel"] = "immediate"
-        with _saved_now_and_then(nb_man):
-            return _Client(nb_man, kernel_name=kernel_name, log=logger, **limits, **kwargs).execute()
+        client = _Client(nb_man, kernel_name=kernel_name, log=logger, **limits, **kwargs)
+        with (
+            _saved_now_and_then(nb_man),
+            tempfile.TemporaryDirectory(prefix="npk-", ignore_cleanup_errors=True) as folder,
+        ):
+            client.sockets = f"{folder}/k"
+            return client.execute()
 
 
 @contextlib.contextmanager
