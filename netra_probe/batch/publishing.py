@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,15 +28,16 @@ Shown = Callable[[Path], str]
 class Published:
     """What was left, as lines for a terminal, and how many ``secrets`` are in what the run has left.
 
-    With any, the run ends in status 1: everything stays where it is, but must not be shown to others as it is.
+    With any, the run ends in status 1: everything stays where it is, but must not be shown to others as it is. ``None``
+    says that they could not be looked for, which decides nothing: status 3.
     """
 
     lines: tuple[str, ...]
-    secrets: int = 0
+    secrets: int | None
 
     @property
     def exit_status(self) -> int:
-        return 1 if self.secrets else 0
+        return 3 if self.secrets is None else 1 if self.secrets else 0
 
 
 def publish(
@@ -57,20 +58,22 @@ def publish(
     before = earlier(run)
     lines: list[str] = []
 
-    def attempt(what: str, act: Callable[[], list[str]]) -> None:
+    def attempt(what: str, act: Callable[[], list[str]]) -> bool:
         try:
             lines.extend(act())
         except Exception as error:
             lines.append(f"warning   {what}: {_why(error)}")
+            return False
+        return True
 
     attempt("notebooks as pages", lambda: _pages(run))
     attempt("report.html", lambda: _report(run, before, judged, shown))
     attempt("junit.xml", lambda: _junit(run, shown))
     attempt("the dashboard", lambda: _dashboard(run, shown))
     hits: list[Hit] = []
-    attempt("the search for secrets", lambda: _secrets(run, hits, shown))
+    searched = attempt("the search for secrets", lambda: _secrets(run, hits, shown))
     attempt("the alert", lambda: send_alerts(run, before, alerts or Alerts(), shown=shown))
-    return Published(lines=tuple(lines), secrets=len(hits))
+    return Published(lines=tuple(lines), secrets=len(hits) if searched else None)
 
 
 def _why(error: Exception) -> str:
@@ -109,7 +112,7 @@ def _dashboard(run: Run, shown: Shown) -> list[str]:
 def _secrets(run: Run, hits: list[Hit], shown: Shown) -> list[str]:
     known = known_secrets(run.plan, *all_parameters(folder("parameters")))
     hits.extend(scan_path(run.path, known))
-    told = [f"SECRET    {replace(hit, path=Path(shown(hit.path)))}" for hit in hits[:MOST_HITS]]
+    told = [f"SECRET    {str(hit).replace(str(hit.path), shown(hit.path), 1)}" for hit in hits[:MOST_HITS]]
     if hits:
         more = f" (and {len(hits) - MOST_HITS} more)" if len(hits) > MOST_HITS else ""
         told.append(

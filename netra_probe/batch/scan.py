@@ -126,9 +126,12 @@ def scan_path(path: Path, known: Known | None = None) -> Iterator[Hit]:
             continue
         if path.is_dir() and file.suffix not in _TEXT | _ARCHIVES:
             continue
-        with open(file, "rb") as stream:
-            for place, kind, inside in _scan(stream, file.name, known or Known()):
-                yield Hit(path=file, place=place, kind=kind, inside=inside)
+        try:
+            with open(file, "rb") as stream:
+                for place, kind, inside in _scan(stream, file.name, known or Known()):
+                    yield Hit(path=file, place=place, kind=kind, inside=inside)
+        except OSError as error:
+            yield Hit(path=file, place="the whole", kind=f"cannot be looked through ({error.strerror})")
 
 
 #: A place, what is there, and in which file of an archive.
@@ -151,7 +154,7 @@ def _scan(stream: IO[bytes], name: str, known: Known) -> Iterator[Found]:
             yield from _scan_lines(stream, known)
     except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile):
         # What cannot be looked through is not clean.
-        yield "the whole", "damaged, and cannot be looked through", ""
+        yield "the whole", "cannot be looked through (damaged)", ""
 
 
 def _scan_archive(stream: IO[bytes], known: Known) -> Iterator[Found]:

@@ -160,10 +160,12 @@ def test_a_damaged_file_is_not_clean(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(packed[:2000])
     (tmp_path / "b.zip").write_bytes(b"PK no")
     (tmp_path / "c.ipynb").write_text('{"cells": [' + SECRETS["connection"])
+    (tmp_path / "d.log").symlink_to("/proc/self/mem")
     assert found(tmp_path) == [
-        "a.jsonl.gz, the whole: damaged, and cannot be looked through",
-        "b.zip, the whole: damaged, and cannot be looked through",
+        "a.jsonl.gz, the whole: cannot be looked through (damaged)",
+        "b.zip, the whole: cannot be looked through (damaged)",
         "c.ipynb, line 1: looks like a connection",
+        "d.log, the whole: cannot be looked through (Input/output error)",
     ]
 
 
