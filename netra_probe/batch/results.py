@@ -128,7 +128,7 @@ def judge_scenario(run: Path, entry: Mapping[str, Any]) -> Judged:
     else:
         try:
             result = judge_history(history)
-        except HistoryError as error:
+        except (HistoryError, OSError) as error:
             reason = reason or str(error)
     known = SCENARIOS.get(id)
     title = result.title if result else known.title if known else id

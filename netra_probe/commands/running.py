@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
 @click.option("--since", default="", metavar="REVISION", help="only notebooks changed since a git revision")
 @click.option("--env", "environments", multiple=True, help="environment; repeatable  [default: lab]")
-@click.option("--parameters", type=click.Path(path_type=Path), help="a parameter file instead of --env")
+@click.option("--parameters", type=click.Path(path_type=Path), help="a parameter file, instead of --env or beside it")
 @click.option("--fault", "faults", multiple=True, help="start the lab with this fault: W1, or X1:0.5 (repeatable)")
 @click.option(
     "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(min=1), help="notebooks at a time [cores; 1 on other machines]")
 @click.option("--cell-timeout", type=click.IntRange(min=1), help="seconds that one cell may take [600]")
 @click.option("--scheduler", metavar="URL", help="execute on the workers of a Dask cluster: tcp://host:8786")
-@click.option("--output", help="run directory [outputs/<environment>/<run>]")
-@click.option("--resume", metavar="RUN", help="finish what is missing in a run that has ended early")
+@click.option("--output", metavar="DIR|URL", help="run directory [outputs/<environment>/<run>]")
+@click.option("--resume", metavar="DIR|URL", help="finish what is missing in a run that has ended early")
 @yes_option
 @alert_options
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="set a parameter (repeatable)")
