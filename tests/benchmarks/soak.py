@@ -49,7 +49,7 @@ def counted(running: lab.Lab) -> dict[str, int]:
         "lab MB": sum(one.memory_info().rss for one in services) // 2**20,
         "PostgreSQL": backends,
         "Redis": clients,
-        "accounts": len(Ledger().entries()),
+        "accounts": sum(entry.auth_url == running.parameters["auth_url"] for entry in Ledger().entries()),
     }
 
 
