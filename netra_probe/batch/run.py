@@ -19,7 +19,7 @@ from netra_probe.batch.record import Record, held
 from netra_probe.batch.results import PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json
 from netra_probe.batch.resume import completed, set_aside
 from netra_probe.batch.sharing import turns_folder
-from netra_probe.batch.watching import Watcher
+from netra_probe.batch.watching import Patient, Watcher
 from netra_probe.batch.workers import Elsewhere, OwnProcesses, Workers, execute_all
 from netra_probe.errors import OutputError, ParameterError, TargetError
 from netra_probe.judging import ScenarioResult
@@ -53,7 +53,7 @@ def run(
     OutputError when the results cannot be written.
     """
     given = parameters_of_each(plan)
-    watcher = watcher or Watcher()
+    watcher = Patient(watcher) if watcher else Watcher()
     directory = _existing(plan) if resume else _fresh(plan)
     with held(directory):
         record = Record(directory=directory, plan=plan)

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from netra_probe.batch.estimate import Estimate
 from netra_probe.batch.execution import Execution
 from netra_probe.batch.places import Place
 from netra_probe.batch.results import PLAN
-from netra_probe.batch.watching import Watcher
+from netra_probe.batch.watching import Patient, Watcher
 from netra_probe.errors import OutputError, ParameterError
 
 
@@ -140,27 +139,15 @@ class Staging(Place):
         return _Mirroring(self, watcher)
 
 
-class _Mirroring(Watcher):
+class _Mirroring(Patient):
     def __init__(self, staging: Staging, watcher: Watcher) -> None:
+        super().__init__(watcher)
         self._staging = staging
-        self._watcher = watcher
-
-    def begin(self, estimate: Estimate, directory: Path | None) -> None:
-        self._watcher.begin(estimate, directory)
-
-    def started(self, id: str) -> None:
-        self._watcher.started(id)
-
-    def look(self) -> None:
-        self._watcher.look()
 
     def ended(self, execution: Execution, record: Mapping[str, Any]) -> None:
-        self._watcher.ended(execution, record)
+        super().ended(execution, record)
         with contextlib.suppress(OutputError):  # all is copied once more at the end, and then it counts
             self._staging.store.mirror(self._staging.directory)
-
-    def end(self) -> None:
-        self._watcher.end()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,33 @@ class Watcher:
 
     def end(self) -> None:
         """The last notebook has ended, or the run was given up."""
+
+
+class Patient(Watcher):
+    """Tells another watcher everything, and does not mind when that one cannot take it: a pipe that was closed."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def begin(self, estimate: Estimate, directory: Path | None) -> None:
+        with contextlib.suppress(OSError):
+            self._watcher.begin(estimate, directory)
+
+    def started(self, id: str) -> None:
+        with contextlib.suppress(OSError):
+            self._watcher.started(id)
+
+    def look(self) -> None:
+        with contextlib.suppress(OSError):
+            self._watcher.look()
+
+    def ended(self, execution: Execution, record: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            self._watcher.ended(execution, record)
+
+    def end(self) -> None:
+        with contextlib.suppress(OSError):
+            self._watcher.end()
 
 
 class _Marker(msgspec.Struct):
@@ -79,6 +107,7 @@ class Follower:
         *lines, self._rest = (self._rest + fresh).split(b"\n")
         for line in lines:
             if b'"action":"check"' in line or b'"action":"skip"' in line:
-                marker = self._decode(line)
-                if marker.action in (actions.CHECK, actions.SKIP):
-                    self._judged.add(str(marker.detail.get("case")))
+                with contextlib.suppress(msgspec.DecodeError):  # what is wrong with it is for the judge to say
+                    marker = self._decode(line)
+                    if marker.action in (actions.CHECK, actions.SKIP):
+                        self._judged.add(str(marker.detail.get("case")))

@@ -55,7 +55,8 @@ def verdict_line(execution: Execution, record: Mapping[str, Any]) -> str:
         case = next((one for one in record["cases"] if one["verdict"] == verdict), None)
         shown += f"  {case['id']} {case['reason']}" if case else "  see its clean-up"
     else:
-        shown += f"  {len(record['cases'])} cases"
+        cases = len(record["cases"])
+        shown += f"  {cases} case{'s' if cases != 1 else ''}"
     return f"{execution.id}  {shown}, {spoken(execution.seconds)}"
 
 

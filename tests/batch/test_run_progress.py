@@ -14,7 +14,7 @@ from rich.console import Console
 
 from netra_probe.batch.estimate import Estimate, packed
 from netra_probe.batch.execution import Execution
-from netra_probe.batch.watching import Follower
+from netra_probe.batch.watching import Follower, Patient
 from netra_probe.commands.progress import Bars, Lines, expectation, spoken, verdict_line
 
 
@@ -80,7 +80,7 @@ def test_packing_never_promises_less_than_the_work_or_more_than_one_after_the_ot
 @pytest.mark.parametrize(
     ("id", "line"),
     [
-        ("A1", "A1  pass  1 cases, 3 s"),
+        ("A1", "A1  pass  1 case, 3 s"),
         ("A2", "A2  died: its kernel was killed (SIGKILL: by hand, or by the system when memory ran out), 3 s"),
         ("A3", "A3  timed out: a cell took longer than 6 s, 3 s"),
     ],
@@ -107,7 +107,7 @@ def test_a_log_gets_a_line_for_each_notebook(ended: Ended, capsys: pytest.Captur
     watcher.look()
     watcher.ended(Execution(id="A1", status="completed", seconds=3.0), ended.scenario("A1"))
     watcher.end()
-    assert capsys.readouterr().out == "about 4 s, 2 at a time, as earlier runs went\n  A1  pass  1 cases, 3 s\n"
+    assert capsys.readouterr().out == "about 4 s, 2 at a time, as earlier runs went\n  A1  pass  1 case, 3 s\n"
 
 
 def test_a_terminal_shows_what_is_running_and_its_case(ended: Ended) -> None:
@@ -127,3 +127,11 @@ def test_a_terminal_shows_what_is_running_and_its_case(ended: Ended) -> None:
 
 def test_times_are_spoken_as_one_would() -> None:
     assert [spoken(seconds) for seconds in (0.4, 59.6, 170, 3600)] == ["0 s", "60 s", "3 min", "60 min"]
+
+
+def test_a_pipe_that_was_closed_ends_no_run(ended: Ended) -> None:
+    class Closed(Lines):
+        def ended(self, execution: Execution, record: object) -> None:
+            raise BrokenPipeError
+
+    Patient(Closed()).ended(Execution(id="A1", status="completed"), ended.scenario("A1"))
