@@ -151,7 +151,9 @@ def test_nothing_secret_is_in_what_a_run_leaves(healthy: tuple[Path, subprocess.
 @pytest.mark.parametrize("fault", ["W1", "X1"])
 def test_a_fault_is_found_with_its_victims_recipients_and_witness(fault: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    ended = netra_probe("run", "C4", "--fault", fault, "--output", str(run), "-p", "rounds", "1", "-p", "deadline", "3")
+    alert = ("--alert-command", f"tee {tmp_path / 'alert.json'}")
+    given = ("-p", "rounds", "1", "-p", "deadline", "3")
+    ended = netra_probe("run", "C4", "--fault", fault, "--output", str(run), *given, *alert)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     results = json.loads((run / "results.json").read_text())
     findings = [finding for case in results["scenarios"][0]["cases"] for finding in case["findings"]]
@@ -163,6 +165,7 @@ def test_a_fault_is_found_with_its_victims_recipients_and_witness(fault: str, tm
         assert 1 <= len(leak["witness"]) <= 6
         assert any("CANARY" in step["text"] for step in leak["witness"])
         assert "contradiction" in leak["explanation"]
+    assert "C4.2" in {case["case"] for case in json.loads((tmp_path / "alert.json").read_text())["new_failures"]}
     report = (run / "report.html").read_text()
     assert f"C4 as a whole looks like <b>{fault} (" in report
     assert "Who saw whose secrets" in report
