@@ -27,7 +27,7 @@ def report(run: str, alerts: Alerts) -> int:
 
     Everything is computed from what the run has recorded; each run does this by itself when it ends.
 
-    Exit status: 1 where a secret was found in what the run has left, else 0.
+    Exit status: 1 where a secret was found in what the run has left, 3 where that cannot be found out, else 0.
     """
     from netra_probe.batch.publishing import publish
 
