@@ -36,7 +36,7 @@ SECRETS = {
 
 
 def found(path: Path, known: Known | None = None) -> list[str]:
-    return [str(hit).removeprefix(f"{path.parent if path.is_file() else path}/") for hit in scan_path(path, known)]
+    return [str(hit).removeprefix(f"{path if path.is_dir() else path.parent}/") for hit in scan_path(path, known)]
 
 
 @pytest.mark.parametrize("kind", SECRETS)
@@ -160,13 +160,13 @@ def test_a_damaged_file_is_not_clean(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(packed[:2000])
     (tmp_path / "b.zip").write_bytes(b"PK no")
     (tmp_path / "c.ipynb").write_text('{"cells": [' + SECRETS["connection"])
-    (tmp_path / "d.log").symlink_to("/proc/self/mem")
     assert found(tmp_path) == [
         "a.jsonl.gz, the whole: cannot be looked through (damaged)",
         "b.zip, the whole: cannot be looked through (damaged)",
         "c.ipynb, line 1: looks like a connection",
-        "d.log, the whole: cannot be looked through (Input/output error)",
     ]
+    gone = tmp_path / "d.log"  # between being listed and being read
+    assert found(gone) == ["d.log, the whole: cannot be looked through (No such file or directory)"]
 
 
 def test_what_is_committed_holds_no_secret() -> None:
