@@ -11,6 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from projects import Ended
 
 from netra_probe.batch.places import is_url
+from netra_probe.batch.runs import runs_in
 from netra_probe.batch.storing import Store, staged
 from netra_probe.cli import app
 from netra_probe.errors import OutputError, ParameterError
@@ -78,6 +79,16 @@ def test_a_run_at_a_url_is_never_written_over(
     refused = call("run", "A1", "--parameters", parameters, "--output", URL)
     assert f"{URL} holds a run already" in str(refused.exception)
     assert objects() == before
+
+
+def test_what_is_new_is_told_against_the_runs_beside_it(
+    stored: Result,
+) -> None:
+    with staged("memory://runs/tomorrow") as staging:
+        (before,) = runs_in(staging.directory.parent)
+        assert (before.path.name, before.environment) == ("nightly", "recorded")
+        assert before.has_results
+    assert "runs/tomorrow" not in str(MemoryFileSystem().find("/runs"))
 
 
 @pytest.mark.parametrize(
