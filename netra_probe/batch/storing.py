@@ -84,7 +84,7 @@ class Store:
             raise ParameterError(f"{self.url}: cannot be read ({told(error)}).") from None
 
     def fetch_siblings(self, place: Path) -> None:
-        """Copy what the latest runs beside this one came to, so that one sees what is new; what is unreadable is left."""
+        """Copy what the latest runs beside this one came to, so that one sees what is new, if they can be read."""
         parent, _, own = self._root.rpartition("/")
         if not parent:
             return
