@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.clients.agent import Run, ask
+from netra_probe.clients.agent import Following, Run, ask
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.backend import BackendClient
 from netra_probe.clients.detour import Detour
@@ -28,6 +29,9 @@ _NAMES = (
 
 #: The status of a request that came too early, and the seconds that one may be kept waiting for an account in all.
 TOO_MANY, LONGEST_QUEUE = 429, 60.0
+
+#: Questions whose runs a new one does not take for its own.
+KEPT_QUESTIONS = 50
 
 
 def alias(number: int) -> str:
@@ -59,6 +63,7 @@ class User:
         #: Threads that the user had before, and those that the probe has made.
         self.threads_before: frozenset[str] = frozenset()
         self.threads_made: list[str] = []
+        self._questions_asked: deque[Following] = deque(maxlen=KEPT_QUESTIONS)
         #: Whether a registration went out whose outcome is not known: the account may be there.
         self.unsure = False
         self.email = email
@@ -232,6 +237,7 @@ class User:
             thread_id=thread,
             kind=self._probe.generator,
             patience=self._probe.patience,
+            beside=self._questions_asked,
             claims=claims,
             attempt=attempt,
         )

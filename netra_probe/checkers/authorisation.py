@@ -12,7 +12,7 @@ from netra_probe.checkers.roster import Roster, times, witness
 from netra_probe.checkers.trials import Outcome, Reading, Trial, weigh
 from netra_probe.history import actions
 from netra_probe.history.canary import Canary, CanarySearch
-from netra_probe.history.frames import read_frame
+from netra_probe.history.frames import RUN_EVENTS, read_frame
 from netra_probe.history.operation import PROBE, Operation
 from netra_probe.history.operation import Outcome as Completion
 from netra_probe.verdict import Finding, Judgement
@@ -84,12 +84,15 @@ class _AuthorisationPass(Pass):
         if surface == PROBE:
             return action in (actions.PRINCIPAL, actions.MINT, actions.OWN)
         if surface == "websocket":
-            return action in (actions.SEND, actions.RECEIVE)
+            return action in (actions.SEND, actions.RECEIVE) or (action == actions.ASK and type == "ok")
         return surface in ("auth", "rest") and action != actions.ATTEMPT
 
     def feed(self, operation: Operation) -> None:
         if operation.action == actions.RECEIVE:
             self._frame(operation)
+        elif operation.action == actions.ASK:
+            # Some dialects name no thread in their events; that the owner's question in it was answered says as much.
+            self._grant(operation)
         elif self._roster.learn(operation):
             token = operation.detail.get("token")
             if operation.action == actions.MINT and isinstance(token, str) and operation.user is not None:
@@ -142,9 +145,15 @@ class _AuthorisationPass(Pass):
                 if target in ids or (not operation.ids and target in operation.payload):
                     frame = read_frame(operation.payload)
                     refused = frame.name in _NO_GRANT or frame.body.get("success") is False
-                    if not refused and not trial.after:
+                    # What an agent does with a question repeats what stood in it.
+                    repeated = target not in ids and frame.name in RUN_EVENTS
+                    if not refused and not repeated and not trial.after:
                         trial.after["frame"] = Reading(call=operation, done=operation)
             return
+        self._grant(operation)
+
+    def _grant(self, operation: Operation) -> None:
+        """Note what a user was shown to have of their own."""
         objects, granted = self._roster.objects, self._granted
         for target in operation.ids.values():
             if target in objects and target not in granted and objects[target][1] == operation.user:

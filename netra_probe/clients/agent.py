@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,13 +93,18 @@ class Patience:
             self._was_silent = True
 
 
-class _Following:
-    """Decides which frames of a socket belong to one question."""
+class Following:
+    """Decides which frames of a socket belong to one question.
 
-    def __init__(self, *, thread_id: str, turn_id: str) -> None:
+    ``beside`` are the user's last questions: where events name neither thread nor turn, each gets a run of its own.
+    """
+
+    def __init__(self, *, thread_id: str, turn_id: str, beside: Iterable[Following] = ()) -> None:
         self.thread_id = thread_id
         self.turn_id = turn_id
         self.run_id = ""
+        self.over = False
+        self._beside = beside
 
     def mine(self, frame: Frame) -> bool:
         if not (frame.name.startswith(("agent_", "tool_")) or frame.name in ("partial_result", "final_report")):
@@ -113,8 +119,17 @@ class _Following:
         if thread and self.thread_id and thread != self.thread_id:
             return False
         if run and not self.run_id:
+            if any(self._is_of(other, run, frame) for other in self._beside if other is not self):
+                return False
             self.run_id = run
         return True
+
+    def _is_of(self, other: Following, run: str, frame: Frame) -> bool:
+        """Whether an event is of another question: its run is, or is called after that question's thread."""
+        if run == other.run_id:
+            return not (other.over and frame.name == "agent_started")
+        theirs = other.thread_id
+        return not other.over and bool(theirs) and theirs != self.thread_id and theirs in run
 
 
 async def ask(
@@ -129,6 +144,7 @@ async def ask(
     patience: Patience | None = None,
     claims: Mapping[str, Any] | None = None,
     attempt: Mapping[str, Any] | None = None,
+    beside: deque[Following] | None = None,
 ) -> Run:
     """Send a question and wait for the end of its run.
 
@@ -138,6 +154,7 @@ async def ask(
         expect_report: whether a ``final_report`` is waited for after ``agent_completed`` (for the grace time).
         claims: what the message says besides, in the root and in the payload, whether it is true or not.
         attempt: marks a question that must not reach what it claims.
+        beside: the user's last questions; this one becomes one of them.
 
     The question goes out in every spelling that some version reads (netra-wire §5). Never raises for what the target
     does.
@@ -159,7 +176,9 @@ async def ask(
         payload["thread_id"] = message["thread_id"] = thread_id
     for place in (payload, message):
         place.update(claims or {})
-    following = _Following(thread_id=thread_id, turn_id=nonce)
+    following = Following(thread_id=thread_id, turn_id=nonce, beside=beside if beside is not None else ())
+    if beside is not None:
+        beside.append(following)
     patience = patience or Patience(timeouts.run)
     within, begin = patience.seconds, time.monotonic()
     start = len(socket.received)
@@ -175,16 +194,19 @@ async def ask(
     def refused(frame: Frame) -> bool:
         return frame.name == "error" and frame.ids.get("message_id", nonce) == nonce
 
-    end = await socket.until(
-        lambda frame: collect(lambda seen: seen.name in TERMINAL)(frame) or refused(frame),
-        within=within,
-        start=start,
-    )
-    if not isinstance(end, Closed):
-        patience.learn(answered=isinstance(end, Received), seconds=time.monotonic() - begin)
-    if isinstance(end, Received) and end.frame.name == "agent_completed" and expect_report:
-        position = socket.received.index(end) + 1
-        await socket.until(collect(lambda seen: seen.name == "final_report"), within=timeouts.grace, start=position)
+    try:
+        end = await socket.until(
+            lambda frame: collect(lambda seen: seen.name in TERMINAL)(frame) or refused(frame),
+            within=within,
+            start=start,
+        )
+        if not isinstance(end, Closed):
+            patience.learn(answered=isinstance(end, Received), seconds=time.monotonic() - begin)
+        if isinstance(end, Received) and end.frame.name == "agent_completed" and expect_report:
+            position = socket.received.index(end) + 1
+            await socket.until(collect(lambda seen: seen.name == "final_report"), within=timeouts.grace, start=position)
+    finally:
+        following.over = True
     events = [seen for seen in socket.received[start:] if following.mine(seen.frame)]
     ids = {"run_id": following.run_id, "thread_id": thread_id or _thread_of(events)}
     ids = {name: value for name, value in ids.items() if value}
