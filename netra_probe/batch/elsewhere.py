@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,6 +74,7 @@ def execute_elsewhere(parcel: Parcel) -> Execution:
             variables={**parcel.variables, RUN_VARIABLE: str(run), **({TURNS_VARIABLE: turns} if turns else {})},
             timeout=parcel.timeout,
             log=run / "logs" / f"{parcel.id}.log",
+            sockets=Path(scratch),
         )
         execution = _in_own_process(order, Path(scratch))
         files = {
@@ -113,9 +117,16 @@ def unpack(order: Order, execution: Execution) -> Execution:
 def _main(parcel: str, answer: str) -> None:
     from netra_probe.batch.workers import end_with_parent
 
+    worker = os.getppid()
     end_with_parent()
-    order: Order = pickle.loads(Path(parcel).read_bytes())
-    Path(answer).write_bytes(pickle.dumps(execute(order)))
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    try:
+        order: Order = pickle.loads(Path(parcel).read_bytes())
+        Path(answer).write_bytes(pickle.dumps(execute(order)))
+    finally:
+        if os.getppid() != worker:
+            # Nobody is left who would fetch it, or clean up.
+            shutil.rmtree(Path(parcel).parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,8 +36,6 @@ class Kernel:
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """Executes the cells, and looks at the kernel before it is gone."""
 
-    sockets = ""
-
     def papermill_execute_cells(self) -> None:
         WatchedEngine.kernel = kernel = Kernel()
         try:
@@ -57,8 +54,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         of them now and then, and the kernel dies of it.
         """
         manager = super().create_kernel_manager()
-        if len(self.sockets) <= LONGEST:
-            manager.transport, manager.ip = "ipc", self.sockets
+        if len(WatchedEngine.sockets) <= LONGEST:
+            manager.transport, manager.ip = "ipc", WatchedEngine.sockets
         return manager
 
     def _process(self) -> Any:
@@ -69,6 +66,8 @@ class WatchedEngine(NBClientEngine):  # type: ignore[misc]
     """``papermill.execute_notebook(…, engine_name="netra-probe")``; ``kernel`` is the one of the last notebook."""
 
     kernel: ClassVar[Kernel | None] = None
+    #: What the paths of the next kernel's sockets begin with.
+    sockets: ClassVar[str] = ""
 
     @classmethod
     def execute_managed_notebook(
@@ -79,13 +78,8 @@ class WatchedEngine(NBClientEngine):  # type: ignore[misc]
         limits: dict[str, Any] = {"timeout": execution_timeout, "startup_timeout": start_timeout}
         # A kernel whose cells are done has nothing more to do, and half a second to say so.
         limits["shutdown_kernel"] = "immediate"
-        client = _Client(nb_man, kernel_name=kernel_name, log=logger, **limits, **kwargs)
-        with (
-            _saved_now_and_then(nb_man),
-            tempfile.TemporaryDirectory(prefix="npk-", ignore_cleanup_errors=True) as folder,
-        ):
-            client.sockets = f"{folder}/k"
-            return client.execute()
+        with _saved_now_and_then(nb_man):
+            return _Client(nb_man, kernel_name=kernel_name, log=logger, **limits, **kwargs).execute()
 
 
 @contextlib.contextmanager

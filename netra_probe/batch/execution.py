@@ -41,7 +41,11 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a worker needs to execute one notebook; it can be sent to another process."""
+    """What a worker needs to execute one notebook; it can be sent to another process.
+
+    Arguments:
+        sockets: a folder with a short path, in which a kernel and its manager meet.
+    """
 
     id: str
     source: Path
@@ -50,6 +54,7 @@ class Order:
     variables: dict[str, str]
     timeout: int
     log: Path
+    sockets: Path
 
 
 def execute(order: Order) -> Execution:
@@ -91,7 +96,7 @@ def _execute(order: Order) -> tuple[tuple[str, str], int]:
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     papermill_engines.register("netra-probe", WatchedEngine)
-    WatchedEngine.kernel = None
+    WatchedEngine.kernel, WatchedEngine.sockets = None, str(order.sockets / order.id)
     ended = "completed", ""
     try:
         papermill.execute_notebook(

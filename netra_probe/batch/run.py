@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -14,6 +15,7 @@ from netra_probe import lab
 from netra_probe.batch.ending import remove_what_is_left, uninterrupted
 from netra_probe.batch.estimate import Estimate
 from netra_probe.batch.execution import Order, keep_partial
+from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.plan import Plan, parameters_of_each
 from netra_probe.batch.record import Record, held
 from netra_probe.batch.results import PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json
@@ -67,20 +69,10 @@ def run(
         if missing:
             set_aside(directory, [(one.id, one.path.name) for one in missing])
             _begin(record, fresh=not resume)
-            orders = [
-                Order(
-                    id=one.id,
-                    source=one.path,
-                    output=directory / "notebooks" / one.path.name,
-                    parameters=given[one.id],
-                    variables={RUN_VARIABLE: str(directory)},
-                    timeout=plan.cell_seconds,
-                    log=directory / "logs" / f"{one.id}.log",
-                )
-                for one in missing
-            ]
             try:
-                judged = _execute(record, orders, _workers(executor), watcher)
+                with tempfile.TemporaryDirectory(prefix="npk-", ignore_cleanup_errors=True) as sockets:
+                    orders = [_order(one, given[one.id], record, Path(sockets)) for one in missing]
+                    judged = _execute(record, orders, _workers(executor), watcher)
             except lab.LabError as error:
                 if not resume:
                     _forget(directory)
@@ -90,6 +82,20 @@ def run(
             results = compute(directory, keep=keep, already=judged)
             write_json(directory / RESULTS, results)
     return directory, results
+
+
+def _order(notebook: Notebook, parameters: dict[str, Any], record: Record, sockets: Path) -> Order:
+    directory = record.directory
+    return Order(
+        id=notebook.id,
+        source=notebook.path,
+        output=directory / "notebooks" / notebook.path.name,
+        parameters=parameters,
+        variables={RUN_VARIABLE: str(directory)},
+        timeout=record.plan.cell_seconds,
+        log=directory / "logs" / f"{notebook.id}.log",
+        sockets=sockets,
+    )
 
 
 def _workers(executor: Executor | Workers | None) -> Workers:

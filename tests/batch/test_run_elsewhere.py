@@ -128,7 +128,14 @@ def test_any_executor_will_do_and_one_that_loses_its_work_costs_only_that(tmp_pa
 def test_what_comes_back_is_put_into_the_run_directory_and_nowhere_else(tmp_path: Path) -> None:
     run = tmp_path / "run"
     order = Order(
-        id="A1", source=tmp_path, output=tmp_path, parameters={}, variables={}, timeout=1, log=run / "logs" / "x"
+        id="A1",
+        source=tmp_path,
+        output=tmp_path,
+        parameters={},
+        variables={},
+        timeout=1,
+        log=run / "logs" / "x",
+        sockets=tmp_path,
     )
     kept = {"history/A1.jsonl": b"{}\n", "../outside": b"no", "/tmp/outside-of-a-run": b"no"}
     assert unpack(order, Execution(id="A1", status="completed", files=kept)).files == {}
