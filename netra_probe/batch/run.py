@@ -143,10 +143,10 @@ def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Wat
 
 
 def _together(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """What was done after each part of a run that was taken up again, as of one."""
-    if not before or not now:
-        return before or now
-    return {"removed": before["removed"] + now["removed"], "left": sorted({*before["left"], *now["left"]})}
+    """What was done after each part of a run that was taken up again, as of one: what is left is what is left now."""
+    if not before:
+        return now
+    return {"removed": before["removed"] + now.get("removed", 0), "left": now.get("left", [])}
 
 
 def _fresh(plan: Plan) -> Path:

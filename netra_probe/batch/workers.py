@@ -72,7 +72,11 @@ class OwnProcesses:
     def submit(self, order: Order) -> Future[Execution]:
         pool = self._free.pop() if self._free else self._new()
         with _uninterrupted_children():
-            future = pool.submit(execute, order)
+            try:
+                future = pool.submit(execute, order)
+            except BrokenProcessPool:  # it died while it had nothing to do
+                pool = self._new()
+                future = pool.submit(execute, order)
         self._busy[future] = pool
         return future
 
