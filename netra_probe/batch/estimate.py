@@ -11,6 +11,7 @@ from statistics import median
 from netra_probe.batch.plan import Plan
 from netra_probe.batch.results import PLAN
 from netra_probe.parameters import folder
+from netra_probe.requirements import SCENARIOS
 
 #: Earlier runs that are looked at: the latest.
 LATEST = 20
@@ -21,7 +22,7 @@ class Estimate:
     """What to expect of the notebooks of a run.
 
     Arguments:
-        seconds: id → what it will take; those that were never run take as long as the others do.
+        seconds: id → what it will take; those that were never run take as long for a case as the others do.
         jobs: notebooks at a time.
         known: ids of those that earlier runs speak for.
     """
@@ -34,9 +35,9 @@ class Estimate:
     def of(plan: Plan) -> Estimate:
         """From the latest runs of the same environment with the same faults, users and rounds."""
         taken = _taken(plan)
-        usual = median(taken.values()) if taken else 0.0
+        usual = median(seconds / _cases(id) for id, seconds in taken.items()) if taken else 0.0
         return Estimate(
-            seconds={notebook.id: taken.get(notebook.id, usual) for notebook in plan.notebooks},
+            seconds={one.id: taken.get(one.id, usual * _cases(one.id)) for one in plan.notebooks},
             jobs=plan.jobs,
             known=frozenset(taken),
         )
@@ -53,7 +54,7 @@ class Estimate:
 
     def order(self, ids: Iterable[str]) -> list[str]:
         """Longest first, so that all jobs end at about the same time; as they come where nothing tells them apart."""
-        return sorted(ids, key=lambda id: -self.seconds[id])
+        return sorted(ids, key=lambda id: (-self.seconds[id], -_cases(id)))
 
 
 def packed(begun: Iterable[float], waiting: Iterable[float], *, jobs: int) -> float:
@@ -68,6 +69,11 @@ def packed(begun: Iterable[float], waiting: Iterable[float], *, jobs: int) -> fl
     for seconds in waiting:
         heapq.heapreplace(ends, ends[0] + seconds)
     return max(ends)
+
+
+def _cases(id: str) -> int:
+    """How many cases a scenario has, as far as that is known."""
+    return len(SCENARIOS[id].cases) if id in SCENARIOS else 1
 
 
 def _taken(plan: Plan) -> dict[str, float]:

@@ -68,6 +68,13 @@ def test_longest_first_lets_jobs_end_together() -> None:
     assert estimate.left({"B1": 50.0}, []) == 0.0
 
 
+def test_where_nothing_is_known_whoever_has_most_cases_goes_first() -> None:
+    ids = ["A1", "C4", "S1", "S2"]
+    estimate = Estimate(seconds=dict.fromkeys(ids, 0.0), jobs=2)
+    assert estimate.order(ids) == ["S1", "A1", "C4", "S2"]
+    assert estimate.total == 0.0
+
+
 @given(some.lists(some.floats(0.1, 100), max_size=12), some.integers(1, 5))
 def test_packing_never_promises_less_than_the_work_or_more_than_one_after_the_other(
     seconds: list[float], jobs: int
