@@ -278,8 +278,12 @@ class AutomatonPass(Pass):
             doubts.append(f"{times(still_open, 'run')} had not ended when the window closed")
         if self._untied:
             doubts.append(f"{times(self._untied, 'event')} of concurrent runs carried no run id: not to be told apart")
+        elif self._nameless.confuses_all(run.user for run in self._runs.values()):
+            doubts.append("everybody had several runs at once, with events that carry no run id")
         found = Groups("C4", _SUMMARIES)
         for (kind, user), runs in self._violations.items():
+            if self._nameless.confuses(user):
+                continue
             own = [
                 violation for run, violation in runs.items() if not self._claims.foreign(user, run, violation.thread)
             ]

@@ -275,12 +275,20 @@ class DeliveryPass(Pass):
         if self._untied:
             events = times(sum(self._untied.values()), "event")
             self._doubts.append(f"{events} of concurrent runs carried no run id: not to be told apart")
+        elif self._nameless.confuses_all(run.user for run in self._runs.values()):
+            self._doubts.append("everybody had several runs at once, with events that carry no run id")
         self._doubts += self._life.unanswered()
         if self._asks.open:
             self._doubts.append(f"{times(len(self._asks.open), 'question')} had not ended when the window closed")
         evidence = {"run events": self._events, "runs ended": self._ends}
+        # That an answer never came is true whichever run it was of.
+        findings = tuple(
+            finding
+            for finding in self._found.findings()
+            if finding.kind == "lost" or not self._nameless.confuses(finding.recipients[0])
+        )
         return Judgement(
-            checker="C3", findings=self._found.findings(), doubts=tuple(dict.fromkeys(self._doubts)), evidence=evidence
+            checker="C3", findings=findings, doubts=tuple(dict.fromkeys(self._doubts)), evidence=evidence
         )
 
     def _look_for_strays(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
@@ -24,6 +25,8 @@ class Question(msgspec.Struct, gc=False):
     thread: str
     outcome: str = ""
     done: int = -1
+    #: Whether its run may go on: it is under way, or nobody waits for it any more.
+    goes_on: bool = True
     #: What its run is called: the id that the first event carried, else a name of ours.
     run: str = ""
     #: Connections that have shown its start, its end, and its report.
@@ -33,10 +36,14 @@ class Question(msgspec.Struct, gc=False):
 
 
 class Other(msgspec.Struct, gc=False):
-    """A run of which nobody knows the question, on one connection."""
+    """Runs of which nobody knows the question, on one connection: how many there were, and how many are open.
+
+    ``mixed`` is whether several of them were open since one was; then none can be told from the others.
+    """
 
     number: int = 0
-    open: bool = False
+    open: int = 0
+    mixed: bool = False
 
 
 def name_of(index: int) -> str:
@@ -48,7 +55,9 @@ class Nameless:
     """Gives each event the name of its run: the id that it carries, else that of the only question it can answer.
 
     Some producers send no run id and no turn id, and some only with part of their events (netra-wire §6). Such an event
-    belongs to the user's only question that is under way; with several of them it is not to be told whose it is.
+    belongs to the user's only question that is under way; with several of them it is not to be told whose it is. Of
+    those who had several runs at once in the window, and events without an id, nothing is said that rests on which
+    event belongs to which run.
     """
 
     def __init__(self, life: Life, claims: Claims, start: int) -> None:
@@ -61,18 +70,34 @@ class Nameless:
         self._names: dict[str, str] = {}
         self._others: dict[tuple[str | None, str], Other] = {}
         self._ends: dict[tuple[str | None, str], int] = {}
+        #: Users with events of the window that carry no id, and users with several runs at once in it; of some of
+        #: these the runs are in different threads.
+        self._without_ids: set[str] = set()
+        self._at_once: set[str] = set()
+        self._in_threads: set[str] = set()
+        #: The threads of a user's questions whose runs may go on.
+        self._going_on: dict[str, list[str]] = {}
 
     def feed(self, operation: Operation) -> None:
         """Take in an ``ask`` operation."""
         user = operation.user or ""
         if operation.type == "invoke":
             thread = operation.ids.get("thread_id", "")
+            beside = self._going_on.setdefault(user, [])
+            if operation.index >= self._start and beside:
+                apart = "" not in (thread, *beside) and thread not in beside
+                (self._in_threads if apart else self._at_once).add(user)
+            beside.append(thread)
             question = Question(operation.index, operation.connection, operation.nonce or "", thread)
             self._asked.setdefault(user, deque(maxlen=KEPT_QUESTIONS)).append(question)
             self._open[operation.index] = question
         elif operation.call is not None and (known := self._open.pop(operation.call, None)) is not None:
             known.outcome, known.done = operation.type, operation.index
-            known.thread = known.thread or operation.ids.get("thread_id", "")
+            if operation.type != "info" or known.index < self._start:
+                self._going_on[user].remove(known.thread)
+                known.goes_on = False
+            if not known.goes_on:
+                known.thread = known.thread or operation.ids.get("thread_id", "")
 
     def meet(self, operation: Operation, frame: Frame, id: str) -> str:
         """The name of a run whose id shows for the first time: the id, unless the run has another name already."""
@@ -84,13 +109,21 @@ class Nameless:
                 question.run = id
             elif question is not None and question.run == name_of(question.index):
                 name = self._names[id] = question.run
+            elif question is None and operation.index >= self._start:
+                # Events without an id, before this one, may have been of the same run.
+                self._at_once.add(operation.user or "")
         return name
 
     def name(self, operation: Operation, frame: Frame) -> str:
         """The name of the run of an event without an id; "" where several runs come into question."""
+        user = operation.user or ""
+        if operation.index >= self._start:
+            self._without_ids.add(user)
         connection, thread = operation.connection, frame.ids.get("thread_id", "")
+        if not thread and user in self._in_threads:
+            self._at_once.add(user)
         other = self._others.get((connection, thread))
-        unknown = other is not None and other.open
+        unknown = other is not None and other.open > 0
         question = self._late(operation, frame, thread, alone=not unknown)
         if question is None:
             found = self._candidates(operation, thread)
@@ -106,30 +139,61 @@ class Nameless:
             return question.run
         if other is None:
             other = self._others[connection, thread] = Other()
-        if not other.open and frame.name == STARTED:
+        called = self._unasked(other, frame, f"{connection} {thread}".rstrip())
+        if operation.index >= self._start and (not called or user in self._asked):
+            self._at_once.add(user)
+        return called
+
+    def confuses(self, user: str) -> bool:
+        """Whether the user had several runs at once in the window, and events that do not tell of which they are."""
+        return user in self._without_ids and user in self._at_once
+
+    def confuses_all(self, users: Iterable[str]) -> bool:
+        """Whether there is nobody of these of whose runs anything can be said."""
+        everybody = set(users)
+        return bool(everybody) and all(map(self.confuses, everybody))
+
+    def _unasked(self, other: Other, frame: Frame, place: str) -> str:
+        """The name of a run that no question is known of; "" while several of them are open at once."""
+        if frame.name == STARTED:
+            other.open += 1
+            other.mixed = other.mixed or other.open > 1
+            other.number += other.open == 1
+        elif not other.open and frame.name != REPORT:
+            # What comes when nothing is open belongs to a run whose beginning was not seen here.
             other.number += 1
-        other.open = frame.name not in ENDS and frame.name != REPORT
-        return f"run {other.number} on {connection} {thread}".rstrip()
+            other.open = int(frame.name not in ENDS)
+        elif frame.name in ENDS:
+            other.open -= 1
+        mixed = other.mixed
+        if not other.open:
+            other.mixed = False
+        return "" if mixed else f"run {other.number} on {place}"
 
     def _mixed(
         self, operation: Operation, frame: Frame, thread: str, found: list[Question], other: Other | None
     ) -> None:
         """Count the ends of runs that cannot be told apart: with as many as there are runs, all of them are over."""
         place = (operation.connection, thread)
+        if operation.index >= self._start:
+            self._at_once.add(operation.user or "")
         if frame.name in ENDS:
             self._ends[place] = self._ends.get(place, 0) + 1
-            if self._ends[place] >= len(found) + (other is not None and other.open):
+            if self._ends[place] >= len(found) + (other.open if other is not None else 0):
                 del self._ends[place]
                 for question in found:
                     question.ended_on.add(operation.connection)
                 if other is not None:
-                    other.open = False
+                    other.open, other.mixed = 0, False
 
     def passed(self, operation: Operation, frame: Frame, run: str) -> None:
         """Note the end, or the report, of a run on a connection."""
         for question in self._asked.get(operation.user or "", ()):
             if question.run == run:
                 (question.reported_on if frame.name == REPORT else question.ended_on).add(operation.connection)
+                if question.outcome == "info" and question.goes_on and frame.name in ENDS:
+                    question.goes_on = False
+                    self._going_on[operation.user or ""].remove(question.thread)
 
     def joined(self, operation: Operation, run: str) -> bool:
         """Whether a connection may have come to a run without an id in its middle."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,8 @@ class Patience:
 class Following:
     """Decides which frames of a socket belong to one question.
 
-    ``beside`` are the user's last questions: where events name neither thread nor turn, each gets a run of its own.
+    ``beside`` are the user's last questions: where events name neither thread nor turn, each gets a run of its own,
+    and where they name no run either, an end of its own.
     """
 
     def __init__(self, *, thread_id: str, turn_id: str, beside: Iterable[Following] = ()) -> None:
@@ -104,6 +105,7 @@ class Following:
         self.turn_id = turn_id
         self.run_id = ""
         self.over = False
+        self.end: Frame | None = None
         self._beside = beside
 
     def mine(self, frame: Frame) -> bool:
@@ -122,6 +124,16 @@ class Following:
             if any(self._is_of(other, run, frame) for other in self._beside if other is not self):
                 return False
             self.run_id = run
+        return True
+
+    def ends(self, frame: Frame) -> bool:
+        """Whether this is the end of the question's run; one that names no run is the end of one question only."""
+        if frame.name not in TERMINAL or not self.mine(frame):
+            return False
+        named = "run_id" in frame.ids or "turn_id" in frame.ids
+        if not named and any(other.end is frame for other in self._beside if other is not self):
+            return False
+        self.end = frame
         return True
 
     def _is_of(self, other: Following, run: str, frame: Frame) -> bool:
@@ -185,26 +197,19 @@ async def ask(
     await socket.send(message, attempt=attempt)
     events: list[Received] = []
 
-    def collect(is_last: Callable[[Frame], bool]) -> Callable[[Frame], bool]:
-        def match(frame: Frame) -> bool:
-            return following.mine(frame) and is_last(frame)
-
-        return match
+    def reports(frame: Frame) -> bool:
+        return frame.name == "final_report" and following.mine(frame)
 
     def refused(frame: Frame) -> bool:
         return frame.name == "error" and frame.ids.get("message_id", nonce) == nonce
 
     try:
-        end = await socket.until(
-            lambda frame: collect(lambda seen: seen.name in TERMINAL)(frame) or refused(frame),
-            within=within,
-            start=start,
-        )
+        end = await socket.until(lambda frame: following.ends(frame) or refused(frame), within=within, start=start)
         if not isinstance(end, Closed):
             patience.learn(answered=isinstance(end, Received), seconds=time.monotonic() - begin)
         if isinstance(end, Received) and end.frame.name == "agent_completed" and expect_report:
             position = socket.received.index(end) + 1
-            await socket.until(collect(lambda seen: seen.name == "final_report"), within=timeouts.grace, start=position)
+            await socket.until(reports, within=timeouts.grace, start=position)
     finally:
         following.over = True
     events = [seen for seen in socket.received[start:] if following.mine(seen.frame)]
