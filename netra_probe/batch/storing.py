@@ -13,12 +13,9 @@ from typing import Any
 
 from netra_probe.batch.execution import Execution
 from netra_probe.batch.places import Place
-from netra_probe.batch.results import PLAN, RESULTS
+from netra_probe.batch.results import PLAN
 from netra_probe.batch.watching import Patient, Watcher
 from netra_probe.errors import OutputError, ParameterError
-
-#: Earlier runs beside one that is kept elsewhere whose results are looked at.
-SIBLINGS = 12
 
 
 class Store:
@@ -82,20 +79,6 @@ class Store:
             raise ParameterError(f"{self.url}: cannot be fetched ({told(error)}).") from None
         except Exception as error:
             raise ParameterError(f"{self.url}: cannot be read ({told(error)}).") from None
-
-    def fetch_siblings(self, place: Path) -> None:
-        """Copy what the latest runs beside this one came to, so that one sees what is new, if they can be read."""
-        parent, _, own = self._root.rpartition("/")
-        if not parent:
-            return
-        with contextlib.suppress(Exception):
-            names = sorted(path.rstrip("/").rpartition("/")[2] for path in self._files.ls(parent, detail=False))
-            for name in [name for name in names if name and name != own][-SIBLINGS:]:
-                for file in (PLAN, RESULTS):
-                    with contextlib.suppress(Exception):
-                        content = self._files.cat_file(f"{parent}/{name}/{file}")
-                        (place / name).mkdir(exist_ok=True)
-                        (place / name / file).write_bytes(content)
 
     def mirror(self, directory: Path) -> None:
         """Copy what has changed since the last time, and remove what is here no longer.
@@ -191,7 +174,6 @@ def staged(url: str, *, existing: bool = False) -> Iterator[Staging]:
     try:
         if existing:
             store.fetch(directory)
-        store.fetch_siblings(place)
         yield Staging(store, directory)
     finally:
         try:
