@@ -89,6 +89,16 @@ async def test_the_strangest_deployment_is_not_accused_while_it_is_healthy() -> 
             assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
 
 
+@pytest.mark.parametrize("dialect", ["bridge", "server", "mixed"])
+async def test_runs_that_cannot_be_told_apart_accuse_nobody(dialect: str) -> None:
+    """Several questions of one user at once, where events name no thread, no run, or now this and now that."""
+    with start_lab(variant=Variant(dialect=dialect), without=OTHERS) as lab:
+        result = await perform("S1", only={"S1.1"}, target=as_target(lab), users=3, rounds=1, deadline=5.0)
+    assert leaks(result) == []
+    expected = Verdict.PASS if dialect == "bridge" else Verdict.INCONCLUSIVE
+    assert set(verdicts(result).values()) == {expected}, [case.reason for case in result.cases]
+
+
 async def test_refused_handshakes_shut_nobody_out_where_five_in_a_row_would() -> None:
     with start_lab(variant=Variant(breaker=True), without=OTHERS) as lab:
         result = await perform("A2", only={"A2.5"}, target=as_target(lab), **FEW)
