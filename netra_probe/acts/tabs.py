@@ -107,11 +107,12 @@ async def until_any_run_begins(probe: Investigation, threads: Mapping[Socket, st
 async def until_run_ends(probe: Investigation, socket: Socket, run: str, *, start: int = 0) -> bool:
     """Wait for the end of a run, and a moment longer for the report that may follow; whether it came.
 
-    Where events carry nothing that ties them together (``run`` is ""), the next end on the connection is taken for it.
+    An end that names no run, where events carry nothing that ties them together, is taken for it.
     """
 
     def its(frame: Frame) -> bool:
-        return not run or run in (frame.run, frame.ids.get("turn_id"))
+        named = {frame.run, frame.ids.get("turn_id", "")} - {""}
+        return not run or not named or run in named
 
     def ends(frame: Frame) -> bool:
         return frame.name in TERMINAL and its(frame)
