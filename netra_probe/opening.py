@@ -137,7 +137,13 @@ def _kept(recording: str, scenario: str) -> Path:
         return path
     copy = Path(given) / "history" / f"{scenario}{'.jsonl.gz' if path.suffix == '.gz' else '.jsonl'}"
     copy.parent.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copy2(path, copy))
+    partial = copy.with_name(copy.name + ".partial")
+    try:
+        shutil.copy2(path, partial)
+        partial.replace(copy)
+    finally:
+        partial.unlink(missing_ok=True)  # half a recording is worth nothing, and looks like a damaged one
+    return copy
 
 
 def know_secrets(probe: Investigation) -> None:

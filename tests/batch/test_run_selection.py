@@ -23,7 +23,9 @@ def test_an_id_a_pattern_a_requirement_and_a_component_each_name_notebooks() -> 
     assert ids("C4") == ids("c4") == ids("C4.2") == ["C4"]
     assert ids("B*") == [id for id in everything if id.startswith("B")]
     assert ids("[AD]1", "S?") == ["A1", "D1", "S1", "S2"]
-    assert ids("unifiedtooldispatcher") == ["B1", "B2", "B5"]
+    for one in all_notebooks():
+        assert (one.id in ids("unifiedtooldispatcher")) == ("UnifiedToolDispatcher" in components_of(one))
+    assert {"B1", "B2", "B5"} <= set(ids("unifiedtooldispatcher"))
     assert "WebSocket core" in components_of(select(["C4"])[0])
 
 
@@ -34,15 +36,17 @@ def test_a_notebook_that_is_meant_twice_is_run_once_in_the_usual_order() -> None
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("another user's report", ["C4"]),
-        ("Another User’s report", ["C4"]),
-        ("it came twice", ["A3"]),
-        ("slow", ["A4", "D5"]),
-        ("logged out connected", ["A3"]),
+        ("another user's report", "C4"),
+        ("Another User’s report", "C4"),
+        ("it came twice", "A3"),
+        ("slow", "D5"),
+        ("logged out connected", "A3"),
     ],
 )
-def test_words_of_a_symptom_lead_to_its_notebooks(words: str, expected: list[str]) -> None:
-    assert ids(words) == expected
+def test_words_of_a_symptom_lead_to_its_notebooks(words: str, expected: str) -> None:
+    rows = [sorted(file.partition("-")[0] for file in row.files) for row in symptoms()]
+    assert expected in ids(words)
+    assert ids(words) in rows
 
 
 def test_every_symptom_of_the_start_notebook_leads_somewhere() -> None:
