@@ -1,13 +1,28 @@
-"""nbval: one lab for all notebooks, started before their kernels."""
+"""nbval: one lab for all notebooks, started before their kernels, and kernels that nobody takes a port from."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator
 
+import nbval.kernel
 import pytest
+from jupyter_client.manager import KernelManager
 
 from netra_probe import session_lab
 
 
+class SocketFileKernelManager(KernelManager):
+    """Talks to its kernel over files: of ports that are chosen first and taken later, somebody else takes some."""
+
+    def __init__(self, **options: object) -> None:
+        folder = tempfile.mkdtemp(prefix="nbval-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        super().__init__(transport="ipc", ip=f"{folder}/k", **options)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    nbval.kernel.KernelManager = SocketFileKernelManager
     session_lab.start(config, variable=session_lab.NOTEBOOK_LAB_VARIABLE)
 
 
