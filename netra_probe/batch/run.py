@@ -67,21 +67,32 @@ def run(
         missing = [one for one in plan.notebooks if one.id not in record.executions]
         judged: dict[str, Judged] = {}
         if missing:
-            set_aside(directory, [(one.id, one.path.name) for one in missing])
-            _begin(record, fresh=not resume)
-            try:
-                with tempfile.TemporaryDirectory(prefix="npk-", ignore_cleanup_errors=True) as sockets:
-                    orders = [_order(one, given[one.id], record, Path(sockets)) for one in missing]
-                    judged = _execute(record, orders, _workers(executor), watcher)
-            except lab.LabError as error:
-                if not resume:
-                    _forget(directory)
-                raise TargetError(str(error)) from None
+            with contextlib.suppress(KeyboardInterrupt):
+                set_aside(directory, [(one.id, one.path.name) for one in missing])
+                _begin(record, fresh=not resume)
+                judged = _execute_in_order(record, [(one, given[one.id]) for one in missing], executor, watcher, resume)
         with uninterrupted():
             record.write(ended=True)
             results = compute(directory, keep=keep, already=judged)
             write_json(directory / RESULTS, results)
     return directory, results
+
+
+def _execute_in_order(
+    record: Record,
+    missing: list[tuple[Notebook, dict[str, Any]]],
+    executor: Executor | Workers | None,
+    watcher: Watcher,
+    resume: bool,
+) -> dict[str, Judged]:
+    try:
+        with tempfile.TemporaryDirectory(prefix="npk-", ignore_cleanup_errors=True) as sockets:
+            orders = [_order(notebook, given, record, Path(sockets)) for notebook, given in missing]
+            return _execute(record, orders, _workers(executor), watcher)
+    except lab.LabError as error:
+        if not resume:
+            _forget(record.directory)
+        raise TargetError(str(error)) from None
 
 
 def _order(notebook: Notebook, parameters: dict[str, Any], record: Record, sockets: Path) -> Order:
@@ -107,12 +118,11 @@ def _workers(executor: Executor | Workers | None) -> Workers:
 def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Watcher) -> dict[str, Judged]:
     """Execute the orders and judge each scenario as it ends; an interruption ends them, and is no error."""
     plan, judged = record.plan, dict[str, Judged]()
-    workers.prepare(jobs=plan.jobs, orders=len(orders))
-    with (
-        contextlib.closing(workers),
-        contextlib.suppress(KeyboardInterrupt),
-        target_variables(plan) as variables,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(workers))
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        workers.prepare(jobs=plan.jobs, orders=len(orders))
+        variables = stack.enter_context(target_variables(plan))
         turns = turns_folder(plan.parameters.target, variables.get(LAB_VARIABLE, ""))
         shared = {**variables, **({TURNS_VARIABLE: turns} if turns else {})}
         for order in orders:

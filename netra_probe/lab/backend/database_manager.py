@@ -158,7 +158,11 @@ class DatabaseManager:
             raise refusal from error
         finally:
             # asyncpg shields this from cancellation, resets the session and replaces a connection in doubt
-            await self._pool.release(connection)
+            try:
+                await self._pool.release(connection)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                # It died after its work was done, and is out of the pool: the caller has lost nothing.
+                log.warning("a connection died on its way back (%s)", type(error).__name__)
 
     async def _acquire(self) -> Any:
         """A connection; one that cannot be made is tried for again until the retry time is over."""
@@ -192,7 +196,7 @@ class DatabaseManager:
         try:
             async with asyncio.timeout(2.0), self._transaction() as connection:
                 await connection.fetchval("SELECT 1")
-        except (DependencyDown, TimeoutError, asyncpg.PostgresError) as error:
+        except (DependencyDown, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             return {"status": "unhealthy", "error": type(error).__name__}
         return {"status": "healthy", "latency_ms": round((time.perf_counter() - started) * 1000, 2)}
 
