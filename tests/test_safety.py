@@ -366,12 +366,28 @@ async def test_an_account_that_cannot_log_in_is_named() -> None:
 # Interruptions
 
 
+#: A job in the background of a shell does not hear Ctrl-C, and neither would its children: as in a terminal, it does.
+AS_IN_A_TERMINAL = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from netra_probe.cli import main
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+def interruptible(*arguments: str) -> subprocess.Popen[str]:
+    """The command line, ready to be interrupted."""
+    return subprocess.Popen(
+        [sys.executable, "-c", AS_IN_A_TERMINAL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
 @pytest.mark.parametrize("moment", ['"POST /auth/register"', '"action":"ask"', '"DELETE '], ids=str.lower)
 def test_ctrl_c_at_any_time_leaves_a_valid_result_and_no_account(moment: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     path = write_parameters(tmp_path)
-    command = [sys.executable, "-m", "netra_probe.cli", "run", "C4", "--parameters", str(path), "--output", str(run)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with interruptible("run", "C4", "--parameters", str(path), "--output", str(run)) as process:
         recorded = run / "history" / "C4.jsonl"
         deadline = time.monotonic() + 60
         while not (recorded.exists() and moment.encode() in recorded.read_bytes()) and time.monotonic() < deadline:
@@ -393,8 +409,7 @@ def test_ctrl_c_at_any_time_leaves_a_valid_result_and_no_account(moment: str, tm
 
 def test_an_interruption_before_anything_was_done_is_a_valid_result_too(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "netra_probe.cli", "run", "C4", "--output", str(run)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with interruptible("run", "C4", "--output", str(run)) as process:
         deadline = time.monotonic() + 60
         while not (run / "run.json").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
