@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from netra_probe import lab
+from netra_probe.environ import in_environment
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.parameters import OUTPUT_VARIABLE
 from netra_probe.turns import TURNS_VARIABLE
@@ -43,17 +44,8 @@ def start(config: pytest.Config, *, variable: str = LAB_VARIABLE) -> None:
 @contextlib.contextmanager
 def for_notebooks() -> Iterator[None]:
     """Kernels that are started in this block find the lab of the notebooks, and take turns on it."""
-    changed = {LAB_VARIABLE: os.environ[NOTEBOOK_LAB_VARIABLE], TURNS_VARIABLE: os.environ[OUTPUT_VARIABLE]}
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    try:
+    with in_environment({LAB_VARIABLE: os.environ[NOTEBOOK_LAB_VARIABLE], TURNS_VARIABLE: os.environ[OUTPUT_VARIABLE]}):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def stop() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from netra_probe.clients.detour import Detour
@@ -114,32 +115,29 @@ class LiveWire:
         if self.gate is not None and (reason := await self.gate.handshake()):
             return Unreachable(reason=reason)
         url = websocket_url(self._target.backend_urls[backend], query=query)
-        common: dict[str, Any] = {
-            "backend": f"backend-{backend + 1}",
-            "timeouts": self._timeouts,
-            "trust": self._trust,
-            "ssl_context": self._context if url.startswith("wss:") else None,
-        }
-
-        async def knock() -> Opened:
-            return await open_socket(
-                self._history,
-                url,
-                token=token,
-                user=user,
-                name=name,
-                headers={**self._headers, **(headers or {})},
-                subprotocols=subprotocols,
-                origin=origin,
-                attempt=attempt,
-                detour=detour,
-                **common,
-            )
+        open_here = partial(
+            open_socket,
+            self._history,
+            backend=f"backend-{backend + 1}",
+            timeouts=self._timeouts,
+            trust=self._trust,
+            ssl_context=self._context if url.startswith("wss:") else None,
+        )
+        knock = partial(
+            open_here,
+            url,
+            token=token,
+            user=user,
+            name=name,
+            headers={**self._headers, **(headers or {})},
+            subprotocols=subprotocols,
+            origin=origin,
+            attempt=attempt,
+            detour=detour,
+        )
 
         async def show(name: str, user: str, token: Secret) -> Opened:
             plain = websocket_url(self._target.backend_urls[backend])
-            return await open_socket(
-                self._history, plain, token=token, user=user, name=name, headers=self._headers, **common
-            )
+            return await open_here(plain, token=token, user=user, name=name, headers=self._headers)
 
         return await self._turnstile.through(knock, backend=backend, user=user, token=token, attempt=attempt, open=show)

@@ -24,10 +24,10 @@ def begin(probe: Investigation, user: User, name: str, *, phase: str, expect: st
 def end(probe: Investigation, call: Operation, came: CallResult, who: str) -> None:
     """It has ended, with something of the user whose id ``who`` is, where something came."""
     if isinstance(came, Returned):
-        probe.history.complete(call, "ok", ids={"user_id": who or "nobody"})
+        settle(probe, call, who or "nobody")
     else:
         # What cannot be called at all was neither done nor refused.
-        probe.history.complete(call, "info" if isinstance(came, Absent) else "fail")
+        settle(probe, call, None if isinstance(came, Absent) else "")
 
 
 async def own_context(contexts: Component, user: User) -> CallResult:

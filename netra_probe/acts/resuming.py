@@ -49,9 +49,7 @@ async def come_back(
 ) -> bool:
     """Connect again and wait for the end of a run, unless it had come before."""
     async with tab(user, backend=backend, query=point or None) as socket:
-        if run or socket is None or not run.events:
-            return bool(run)
-        return await until_run_ends(probe, socket, mark_of(run))
+        return await _rest_of(probe, run, socket)
 
 
 async def catch_up(probe: Investigation, user: User, run: Run) -> bool:
@@ -61,6 +59,11 @@ async def catch_up(probe: Investigation, user: User, run: Run) -> bool:
     of the two an event belongs to.
     """
     await user.connect()
-    if run or user.socket is None or not run.events:
+    return await _rest_of(probe, run, user.socket)
+
+
+async def _rest_of(probe: Investigation, run: Run, socket: Socket | None) -> bool:
+    """Wait for the end of a run, unless it had come before, or nothing of the run was ever seen; whether it came."""
+    if run or socket is None or not run.events:
         return bool(run)
-    return await until_run_ends(probe, user.socket, mark_of(run))
+    return await until_run_ends(probe, socket, mark_of(run))

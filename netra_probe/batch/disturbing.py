@@ -9,7 +9,6 @@ Nothing of this is in the scenario's history: its checkers have to be right abou
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from netra_probe.environ import in_environment
 from netra_probe.lab_target import as_target
 from netra_probe.opening import RUN_VARIABLE, investigate
 
@@ -67,7 +67,7 @@ def _misbehave(running: Lab, output: Path, over: threading.Event, told: Surround
 async def _neighbours(running: Lab, output: Path, over: threading.Event, told: Surroundings) -> None:
     from netra_probe import acts
 
-    with _histories_in(output):
+    with in_environment({RUN_VARIABLE: str(output)}):
         probe = await investigate("C4", users=2, seed=SEED, target=as_target(running))
     try:
         backends = cycle(range(len(probe.target.backend_urls)))
@@ -81,20 +81,6 @@ async def _neighbours(running: Lab, output: Path, over: threading.Event, told: S
             told.count(outcome.act)
     finally:
         await probe.close()
-
-
-@contextmanager
-def _histories_in(output: Path) -> Iterator[None]:
-    """Where this process keeps the histories of investigations that are opened in the block."""
-    before = os.environ.get(RUN_VARIABLE)
-    os.environ[RUN_VARIABLE] = str(output)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[RUN_VARIABLE]
-        else:
-            os.environ[RUN_VARIABLE] = before
 
 
 AROUND: Mapping[str, Callable[[Lab, Path, threading.Event, Surroundings], None]] = {

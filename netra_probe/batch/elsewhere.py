@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.batch.execution import Execution, Order, execute, explained
-from netra_probe.batch.sharing import turns_folder
-from netra_probe.lab_target import LAB_VARIABLE
+from netra_probe.batch.results import FOLDERS
+from netra_probe.batch.sharing import turns_variables
 from netra_probe.pace import RUN_VARIABLE, SHARE_VARIABLE, Share
 from netra_probe.turns import TURNS_VARIABLE
 
 #: Variables that name places of this machine.
 LOCAL = (RUN_VARIABLE, TURNS_VARIABLE)
-#: What of a run directory a notebook leaves.
-KEPT = ("notebooks", "history", "logs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +42,7 @@ class Parcel:
             notebook=order.source.read_bytes(),
             parameters=order.parameters,
             variables={
-                **{
-                    name: value for name, value in order.variables.items() if name not in (RUN_VARIABLE, TURNS_VARIABLE)
-                },
+                **{name: value for name, value in order.variables.items() if name not in LOCAL},
                 SHARE_VARIABLE: str(share),
             },
             timeout=order.timeout,
@@ -60,18 +56,18 @@ def execute_elsewhere(parcel: Parcel) -> Execution:
     """
     with tempfile.TemporaryDirectory(prefix="netra-probe-work-") as scratch:
         run = Path(scratch) / "run"
-        for name in KEPT:
+        for name in FOLDERS:
             (run / name).mkdir(parents=True)
         source = Path(scratch) / "source" / parcel.name
         source.parent.mkdir()
         source.write_bytes(parcel.notebook)
-        turns = turns_folder(parcel.parameters.get("target") or {}, parcel.variables.get(LAB_VARIABLE, ""))
+        turns = turns_variables(parcel.parameters.get("target") or {}, parcel.variables)
         order = Order(
             id=parcel.id,
             source=source,
             output=run / "notebooks" / parcel.name,
             parameters=parcel.parameters,
-            variables={**parcel.variables, RUN_VARIABLE: str(run), **({TURNS_VARIABLE: turns} if turns else {})},
+            variables={**parcel.variables, RUN_VARIABLE: str(run), **turns},
             timeout=parcel.timeout,
             log=run / "logs" / f"{parcel.id}.log",
             sockets=Path(scratch),
@@ -79,7 +75,7 @@ def execute_elsewhere(parcel: Parcel) -> Execution:
         execution = _in_own_process(order, Path(scratch))
         files = {
             str(path.relative_to(run)): path.read_bytes()
-            for name in KEPT
+            for name in FOLDERS
             for path in sorted((run / name).iterdir())
             if path.is_file() and (path.name.startswith(f"{parcel.id}.") or path.name == parcel.name)
         }

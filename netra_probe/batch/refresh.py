@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from netra_probe import lab
+from netra_probe.environ import in_environment
 from netra_probe.errors import TargetError
 from netra_probe.lab_target import LAB_VARIABLE
 
@@ -38,7 +38,7 @@ def refresh_notebooks(paths: Sequence[Path], *, write: bool, state_file: Path | 
     try:
         with contextlib.ExitStack() as stack:
             state_file = state_file or stack.enter_context(lab.start_lab()).state_file
-            stack.enter_context(_lab_in_environment(state_file))
+            stack.enter_context(in_environment({LAB_VARIABLE: str(state_file)}))
             for path in paths:
                 old = path.read_text(encoding="utf-8")
                 fresh = _execute(path)
@@ -57,20 +57,6 @@ def difference(old: str, fresh: nbformat.NotebookNode) -> str:
     if _comparable(stored) != _comparable(fresh):
         return "evidence"
     return "" if dump(normalise(stored)) == old else "metadata, ids or form"
-
-
-@contextlib.contextmanager
-def _lab_in_environment(state_file: Path) -> Iterator[None]:
-    """Kernels that are started in the block find this lab."""
-    before = os.environ.get(LAB_VARIABLE)
-    os.environ[LAB_VARIABLE] = str(state_file)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[LAB_VARIABLE]
-        else:
-            os.environ[LAB_VARIABLE] = before
 
 
 def _execute(path: Path) -> nbformat.NotebookNode:

@@ -17,6 +17,8 @@ from netra_probe.verdict import Confidence, Verdict
 SCHEMA = 1
 RESULTS = "results.json"
 PLAN = "run.json"
+#: What a run directory holds beside these: what its notebooks leave.
+FOLDERS = ("notebooks", "history", "logs")
 #: What ``run.json`` says of each scenario, at least.
 _ENTRY = {"id", "notebook", "status"}
 

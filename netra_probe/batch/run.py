@@ -18,9 +18,9 @@ from netra_probe.batch.execution import Order, keep_partial
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.plan import Plan, parameters_of_each
 from netra_probe.batch.record import Record, held
-from netra_probe.batch.results import PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json
+from netra_probe.batch.results import FOLDERS, PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json
 from netra_probe.batch.resume import completed, set_aside
-from netra_probe.batch.sharing import turns_folder
+from netra_probe.batch.sharing import turns_variables
 from netra_probe.batch.watching import Patient, Watcher
 from netra_probe.batch.workers import Elsewhere, OwnProcesses, Workers, execute_all
 from netra_probe.errors import OutputError, ParameterError, TargetError
@@ -28,10 +28,6 @@ from netra_probe.judging import ScenarioResult
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.pace import RUN_VARIABLE
 from netra_probe.parameters import folder
-from netra_probe.turns import TURNS_VARIABLE
-
-#: What a run directory holds beside run.json and results.json.
-FOLDERS = ("notebooks", "history", "logs")
 
 
 def run(
@@ -123,8 +119,7 @@ def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Wat
         stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         workers.prepare(jobs=plan.jobs, orders=len(orders))
         variables = stack.enter_context(target_variables(plan))
-        turns = turns_folder(plan.parameters.target, variables.get(LAB_VARIABLE, ""))
-        shared = {**variables, **({TURNS_VARIABLE: turns} if turns else {})}
+        shared = {**variables, **turns_variables(plan.parameters.target, variables)}
         for order in orders:
             order.variables.update(shared)
         estimate = Estimate.of(plan)

@@ -7,27 +7,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.ledger import Ledger
+from netra_probe.turns import TURNS_VARIABLE
 
 
-def turns_folder(target: Mapping[str, Any], lab: str) -> str:
-    """The folder through which those who work on one target step aside for one that measures it; "" for a recording.
+def turns_variables(target: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
+    """What kernels need in their environment to step aside for one that measures the target; nothing for a recording.
 
     Arguments:
         target: of the parameters; empty for a lab.
-        lab: the path of the lab's state file.
+        variables: what kernels have in their environment already; for a lab, the path of its state file.
     """
     if "replay" in target:
-        return ""
+        return {}
     if target:
         addresses = repr(sorted(map(str, target.get("backend_urls", []))))
         folder = Ledger().folder / "turns" / hashlib.sha256(addresses.encode()).hexdigest()[:16]
-    elif not Path(lab).is_file():
-        return ""
+    elif not (lab := Path(variables.get(LAB_VARIABLE, ""))).is_file():
+        return {}
     else:
-        folder = Path(lab).parent / "turns"
+        folder = lab.parent / "turns"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return ""  # nobody is waited for then; what is measured meanwhile says so itself
-    return str(folder)
+        return {}  # nobody is waited for then; what is measured meanwhile says so itself
+    return {TURNS_VARIABLE: str(folder)}

@@ -276,10 +276,7 @@ class AutomatonPass(Pass):
             doubts.append("no run ended")
         if still_open:
             doubts.append(f"{times(still_open, 'run')} had not ended when the window closed")
-        if self._untied:
-            doubts.append(f"{times(self._untied, 'event')} of concurrent runs carried no run id: not to be told apart")
-        elif self._nameless.confuses_all(run.user for run in self._runs.values()):
-            doubts.append("everybody had several runs at once, with events that carry no run id")
+        doubts += self._nameless.doubts(self._untied, (run.user for run in self._runs.values()))
         found = Groups("C4", _SUMMARIES)
         for (kind, user), runs in self._violations.items():
             if self._nameless.confuses(user):

@@ -272,11 +272,7 @@ class DeliveryPass(Pass):
             self._doubts.append("no event of a run was seen")
         elif not self._ends:
             self._doubts.append("no run ended")
-        if self._untied:
-            events = times(sum(self._untied.values()), "event")
-            self._doubts.append(f"{events} of concurrent runs carried no run id: not to be told apart")
-        elif self._nameless.confuses_all(run.user for run in self._runs.values()):
-            self._doubts.append("everybody had several runs at once, with events that carry no run id")
+        self._doubts += self._nameless.doubts(sum(self._untied.values()), (run.user for run in self._runs.values()))
         self._doubts += self._life.unanswered()
         if self._asks.open:
             self._doubts.append(f"{times(len(self._asks.open), 'question')} had not ended when the window closed")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from netra_probe.checkers.life import Life
+from netra_probe.checkers.roster import times
 from netra_probe.checkers.runs import ENDS, REPORT, STARTED, Claims
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation
@@ -148,10 +149,14 @@ class Nameless:
         """Whether the user had several runs at once in the window, and events that do not tell of which they are."""
         return user in self._without_ids and user in self._at_once
 
-    def confuses_all(self, users: Iterable[str]) -> bool:
-        """Whether there is nobody of these of whose runs anything can be said."""
+    def doubts(self, untied: int, users: Iterable[str]) -> list[str]:
+        """What cannot be said: of so many events of the window, or of the runs of any of these users."""
+        if untied:
+            return [f"{times(untied, 'event')} of concurrent runs carried no run id: not to be told apart"]
         everybody = set(users)
-        return bool(everybody) and all(map(self.confuses, everybody))
+        if everybody and all(map(self.confuses, everybody)):
+            return ["everybody had several runs at once, with events that carry no run id"]
+        return []
 
     def _unasked(self, other: Other, frame: Frame, place: str) -> str:
         """The name of a run that no question is known of; "" while several of them are open at once."""
