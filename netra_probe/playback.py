@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,9 @@ def _decoded(text: str) -> Any:
 class ReplaySocket(Socket):
     """A recorded connection: its frames become visible as the notebook's acts reach the point where they had come."""
 
-    def __init__(self, connect: Operation, frames: list[Received], end: Operation | None) -> None:
+    def __init__(
+        self, connect: Operation, frames: list[Received], end: Operation | None, sent: Iterable[Operation]
+    ) -> None:
         self.name = connect.connection or ""
         self.user = connect.user
         self.backend = connect.backend
@@ -122,6 +124,7 @@ class ReplaySocket(Socket):
         self.received: list[Received] = []
         self._all: list[Received] = frames
         self._end_of_it = end
+        self._sent = deque(sent)
         first = next((seen.frame for seen in frames if seen.frame.name == "connection_established"), None)
         self.welcome: Frame | None = first if connect.detail.get("welcome", True) else None
 
@@ -129,7 +132,16 @@ class ReplaySocket(Socket):
     def local_address(self) -> tuple[str, int]:
         return "recorded.invalid", 0
 
+    @property
+    def position(self) -> int:
+        # Where the recording stood at the next send: an act that ran beside this one may have read on since.
+        if not self._sent:
+            return len(self.received)
+        return sum(1 for seen in self._all if seen.operation.index < self._sent[0].index)
+
     async def send_text(self, text: str, *, attempt: Mapping[str, Any] | None = None) -> Operation:
+        if self._sent:
+            self._sent.popleft()
         return Operation(index=0, time=0, type="ok", action=actions.SEND)
 
     async def until(
@@ -178,6 +190,7 @@ class ReplayWire:
         self._connects: dict[str, deque[Operation]] = defaultdict(deque)
         self._frames: dict[str, list[Received]] = defaultdict(list)
         self._ends: dict[str, Operation] = {}
+        self._sent: dict[str, list[Operation]] = defaultdict(list)
         answers = {operation.call: operation for operation in tape if operation.call is not None}
         for operation in tape:
             name = operation.connection or ""
@@ -185,6 +198,8 @@ class ReplayWire:
                 self._frames[name].append(Received(operation=operation, frame=read_frame(operation.payload)))
             elif operation.action == actions.CLOSED:
                 self._ends[name] = operation
+            elif operation.action == actions.SEND and operation.type == "invoke":
+                self._sent[name].append(operation)
             elif operation.type == "invoke" and (done := answers.get(operation.index)) is not None:
                 if operation.action == actions.CONNECT:
                     self._connects[name].append(done)
@@ -224,7 +239,7 @@ class ReplayWire:
             return Unreachable(reason=MISSING)
         done = self._connects[name].popleft()
         if done.type == "ok":
-            return ReplaySocket(done, self._frames[name], self._ends.get(name))
+            return ReplaySocket(done, self._frames[name], self._ends.get(name), self._sent[name])
         if done.status is None:
             return Unreachable(reason=str(done.detail.get("reason", "")), operation=done.index)
         if done.status >= 1000:

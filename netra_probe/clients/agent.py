@@ -193,7 +193,7 @@ async def ask(
         beside.append(following)
     patience = patience or Patience(timeouts.run)
     within, begin = patience.seconds, time.monotonic()
-    start = len(socket.received)
+    start = socket.position
     await socket.send(message, attempt=attempt)
     events: list[Received] = []
 

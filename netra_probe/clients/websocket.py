@@ -88,6 +88,11 @@ class Socket:
         """
         return await self.send_text(msgspec.json.encode(message).decode(), attempt=attempt)
 
+    @property
+    def position(self) -> int:
+        """How many frames have come by now: where one looks from for the answer to what one is about to send."""
+        return len(self.received)
+
     async def send_text(self, text: str, *, attempt: Mapping[str, Any] | None = None) -> Operation:
         """Write one frame exactly as given, well-formed or not."""
         call = self._history.invoke(actions.SEND, payload=text, detail=dict(attempt or {}), **self._process)

@@ -1,5 +1,7 @@
 """Acts on connections and pools: nothing is found on the healthy lab, and each of their faults is on a faulty one."""
 
+import gzip
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 
@@ -182,6 +184,32 @@ async def test_a_replay_goes_through_the_same_acts_without_a_target() -> None:
     await probe.close()
     again = await investigate("C4", users=3, target={"replay": str(probe.history.path)})
     assert [repr(await ACTS[name][0](again)) for name in names] == said
+    await again.close()
+
+
+async def test_a_replay_finds_a_run_of_which_one_event_came_before_the_cut() -> None:
+    probe = await investigate("C4", users=3)
+    said = repr(await ACTS["resume by cursor"][0](probe))
+    probe.check("C4.1")
+    await probe.close()
+    with gzip.open(probe.history.path, "rt") as stored:
+        lines = stored.readlines()
+    operations = [json.loads(line) for line in lines]
+    cut = {done["connection"] for done in operations if done["action"] == "closed" and done["status"] != 1000}
+    begun: set[str] = set()
+    kept = []
+    for line, operation in zip(lines, operations, strict=True):
+        received = operation["action"] == "receive"
+        if received and operation["connection"] in begun:
+            continue
+        if received and operation["connection"] in cut and '"agent_started"' in operation["payload"]:
+            begun.add(operation["connection"])
+        kept.append(line)
+    assert begun == cut and len(cut) == 2
+    with gzip.open(probe.history.path, "wt") as stored:
+        stored.writelines(kept)
+    again = await investigate("C4", users=3, target={"replay": str(probe.history.path)})
+    assert repr(await ACTS["resume by cursor"][0](again)) == said
     await again.close()
 
 
