@@ -150,7 +150,7 @@ class User:
         """Log in once more, beside the session that the clients use; ``None`` when the target lets nobody."""
         self._probe.history.redactor.know(self._password.reveal(), "password")
         auth = self._session()
-        if await auth.login(email=self.email, password=self._password):
+        if await self._in_time(lambda: auth.login(email=self.email, password=self._password)):
             return auth
         await auth.http.close()
         return None

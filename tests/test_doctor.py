@@ -103,6 +103,16 @@ async def test_other_deployments_are_told_for_what_they_are(name: str) -> None:
     assert report.text().splitlines()[0].startswith(("READY", "NOT READY"))
 
 
+async def test_a_service_that_calls_itself_well_around_a_dead_part_is_told_of() -> None:
+    module = Path(__file__).parent / "hygiene" / "faults_of_accounts.py"
+    with start_lab(faults=("Q-CONTRADICTION",), fault_modules=(module,)) as lab:
+        report = await examine(BLIND, as_target(lab))
+    status, text = lines(report)["health"]
+    assert (status, report.exit_status) == (Status.NOTE, 0)
+    assert "health says healthy, and of redis the contrary" in text
+    assert report.headline.startswith("READY, but auth service: ")
+
+
 async def test_the_message_that_starts_runs_is_found_out_where_nobody_named_it() -> None:
     with start_lab(variant=Variant(only_agent_request=True)) as lab:
         named = as_target(lab).model_copy(update={"generator": "user_message"})

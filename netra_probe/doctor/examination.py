@@ -15,7 +15,7 @@ from netra_probe.doctor.amounts import Amounts
 from netra_probe.doctor.cost import State, costs
 from netra_probe.doctor.notebooks import Case, read_cases, total
 from netra_probe.doctor.report import Line, Report, Status
-from netra_probe.doctor.services import look_at_services
+from netra_probe.doctor.services import look_at_claims, look_at_services
 from netra_probe.doctor.sockets import identity, socket_lines, try_generators, try_sockets
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
@@ -114,6 +114,7 @@ class _Examination:
         self._say("users", Status.OK, f"{USERS} {how}")
         reply = await probe.users[0].rest.threads()
         self._say("threads over REST", Status.OK if reply else Status.NOTE, "listed" if reply else f"{reply!r}")
+        self.lines += await look_at_claims(probe)
         tried = await try_sockets(probe)
         self.lines += socket_lines(tried)
         self.identities, lines = identity(tried)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from netra_probe.acts.hygiene_health import ask_health
+from netra_probe.checkers.hygiene.checker import HygieneChecker
+from netra_probe.checkers.hygiene.honesty import HonestHealth
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Broken, Reply, Unreachable
 from netra_probe.doctor.report import Line, Status
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 HEALTH = ("/health", "/health/ready", "/health/live", "/auth/status", "/openapi.json")
 #: Seconds by which a clock may be off before tokens and their expiry are judged wrongly.
 TOLERABLE_SKEW = 5.0
-_UNWELL = frozenset({"unhealthy", "degraded", "down", "error", "disconnected", "failed", "unavailable"})
+_UNWELL = frozenset({"unhealthy", "degraded", "down", "error", "disconnected", "failed", "unavailable", "unreachable"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,17 @@ async def look_at_services(probe: Investigation) -> list[Line]:
     places = [("auth service", target.auth_url)]
     places += [(f"backend {number}", url) for number, url in enumerate(target.backend_urls, start=1)]
     return list(await asyncio.gather(*(_look(probe, subject, url) for subject, url in places)))
+
+
+async def look_at_claims(probe: Investigation) -> list[Line]:
+    """A line for each service that says it is well around something that it cannot do, or contradicts itself."""
+    await ask_health(probe, probe.users[0])
+    findings = HygieneChecker("health")(probe.history).findings
+    return [
+        Line(subject="health", status=Status.NOTE, text=finding.summary)
+        for finding in findings
+        if HonestHealth.kind in finding.kind
+    ]
 
 
 async def _look(probe: Investigation, subject: str, url: str) -> Line:
