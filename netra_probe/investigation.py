@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from netra_probe import cleanup, lab_target
 from netra_probe.checkers.base import Checker
@@ -24,6 +22,7 @@ from netra_probe.display.evidence import EventTable, LeakMatrix
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import CaseView, ScenarioView
 from netra_probe.errors import ParameterError, TargetError
+from netra_probe.gauges import Gauges
 from netra_probe.generators import GENERATORS
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
@@ -41,8 +40,6 @@ from netra_probe.verdict import CaseResult, CleanUp
 from netra_probe.wire import LiveWire, Wire
 
 Value = TypeVar("Value")
-#: Seconds between two readings of a number that has yet to fall.
-RELEASE_POLL = 0.05
 
 
 class Investigation:
@@ -82,7 +79,7 @@ class Investigation:
         self._everybody: list[User] = []
         self._mark = secrets.token_hex(4)
         self._window = 0
-        self._held: dict[str, int] = {}
+        self._gauges = Gauges(self)
         self.turn = Turn(patience=timeouts.alone)
         self._cases: list[CaseResult] = []
         self._banner = Banner(scenario=scenario, environment=environment)
@@ -177,54 +174,16 @@ class Investigation:
             await self.cache.keys(ids)
 
     async def gauge(self, cycle: int) -> None:
-        """Measure what a target holds on to: sockets and tasks, database connections, cache clients.
+        """Measure what a target holds on to after a cycle.
 
-        From the first reading on, other notebooks of the run step aside until the case is over. A target takes a moment
-        to notice that a client has gone: a number that is higher than in the cycle before is read again until it falls
-        back or the ``release`` time-out is over; what is still held then is held.
+        From the first reading on, other notebooks of the run step aside until ``measured``, or the end of the case.
         """
         await self.turn.alone()
-        readings: dict[tuple[str, str], Callable[[], Awaitable[int | None]]] = {}
-        if self.database is not None:
-            readings["database", "PostgreSQL connections"] = self.database.backends
-        if self.cache is not None:
-            readings["cache", "Redis clients"] = self.cache.clients
-        for number, url in enumerate(self.target.operator_urls, start=1):
-            for name in ("connections", "tasks"):
-                readings["operator", f"{name} of backend-{number}"] = partial(self._operator_count, url, name)
-        for (surface, name), read in readings.items():
-            value = await self._released(name, read)
-            if value is not None:
-                self.history.observe(
-                    actions.GAUGE, surface=surface, detail={"name": name, "value": value, "cycle": cycle}
-                )
+        await self._gauges.read(cycle)
 
-    async def _released(self, name: str, read: Callable[[], Awaitable[int | None]]) -> int | None:
-        value = await read()
-        before = self._held.get(name)
-        patience = time.monotonic() + self.timeouts.release
-        while value is not None and before is not None and value > before and time.monotonic() < patience:
-            await asyncio.sleep(RELEASE_POLL)
-            value = await read()
-        if value is not None:
-            self._held[name] = value
-        return value
-
-    async def _operator_count(self, url: str, name: str) -> int | None:
-        value = (await self._operator_state(url)).get(name)
-        return value if isinstance(value, int) else None
-
-    async def _operator_state(self, url: str) -> dict[str, Any]:
-        token = self.target.secret("operator_token")
-        http = self.wire.http(url, surface="operator")
-        try:
-            reply = await http.request(
-                "GET", "/lab/state", anonymous=True, headers={"X-Lab-Operator": token.reveal()} if token else {}
-            )
-        finally:
-            await http.close()
-        body = getattr(reply, "body", None)
-        return body if reply and isinstance(body, dict) else {}
+    async def measured(self) -> None:
+        """The act has read its last gauge: the other notebooks of the run may go on."""
+        await self.turn.measured()
 
     def start(self, acts: Iterable[Awaitable[Value]]) -> asyncio.Future[list[Value]]:
         """Begin all of this at once; await the returned future for the results."""
@@ -294,7 +253,7 @@ class Investigation:
             )
             result = judge_case(self.history, marker, checkers)
         self.turn.step_aside()
-        self._held.clear()
+        self._gauges.forget()
         self._window = len(self.history)
         self.notes.clear()
         self._cases.append(result)

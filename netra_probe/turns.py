@@ -52,7 +52,7 @@ class Turn:
         return open(Path(self._folder) / f".{name}.turn", "ab")
 
     async def alone(self) -> bool:
-        """Have the target to oneself from now until the next case; whether it came to that in time."""
+        """Have the target to oneself until ``measured`` or the next case; whether it came to that in time."""
         if self._files is None or self.is_alone:
             return self.is_alone
         gate, target = self._files
@@ -67,6 +67,11 @@ class Turn:
             fcntl.flock(gate, fcntl.LOCK_UN)
             await asyncio.to_thread(self.join)
         return self.is_alone
+
+    async def measured(self) -> None:
+        """The last reading of an act is done: the others may go on; waits while another one measures."""
+        if self.is_alone:
+            await asyncio.to_thread(self.step_aside)
 
     def step_aside(self) -> None:
         """Between two cases: let somebody measure who has been waiting for it."""

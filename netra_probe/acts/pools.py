@@ -160,6 +160,7 @@ async def churn(
         await _close(clients)
         if cycle >= 0:
             await probe.gauge(cycle)
+    await probe.measured()
     return Outcome(
         act="churn", users=names(users), counts={"cycles": cycles, "connected": connected, "answered": answered(runs)}
     )

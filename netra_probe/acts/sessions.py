@@ -47,6 +47,7 @@ async def come_and_go(
         held += begun
         if cycle >= 0:
             await probe.gauge(cycle)
+    await probe.measured()
     if not held:
         return Outcome(act="came and went", users=names(party), missing="sessions that one can begin and end")
     await probe.wire.pause(GRACE)

@@ -143,6 +143,7 @@ async def outlive_sessions(
                 await session.http.close()
             if number >= 0:
                 await probe.gauge(number)
+        await probe.measured()
         if not ended:
             return Outcome(act="outlived sessions", users=names(party), missing="sessions that one can begin and end")
         await probe.wire.pause(GRACE)

@@ -234,6 +234,7 @@ async def give_up_on_tools(
             staying.reverse()
             if cycle >= 0:
                 await probe.gauge(cycle)
+        await probe.measured()
     finally:
         await leave(working)
     counts = {"given up": given_up, "called": len(replies), "answered": sum(map(bool, replies))}
