@@ -34,9 +34,7 @@ async def read_in_turns(
     party = list(users) or probe.users
     walk = Walk(probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend)
     try:
-        for user in party:
-            await walk.furnish(user.name, runs=False)
-            await _write_profiles(walk, user.name)
+        await probe.together(_furnish(walk, user.name) for user in party)
         routes = [route for route in walk.routes if route.reads and not route.braces]
         routes = [route for route in routes if any(walk.is_personal(user.name, route) for user in party)]
         read = refused = 0
@@ -57,8 +55,9 @@ async def read_in_turns(
     )
 
 
-async def _write_profiles(walk: Walk, user: str) -> None:
-    """Fill in what is not made but changed: one's own profile and settings."""
+async def _furnish(walk: Walk, user: str) -> None:
+    """Make everything, and fill in what is not made but changed: one's own profile and settings."""
+    await walk.furnish(user, runs=False)
     for route in walk.routes:
         if route.method in ("PUT", "PATCH") and not route.braces:
             arguments = walk.fill(route, user)
@@ -81,9 +80,7 @@ async def read_as_neighbour(
     party = (neighbour, like)
     walk = Walk(probe, await survey(probe), party, budget=budget or Budget(), backend=backend)
     try:
-        for user in party:
-            await walk.furnish(user.name, runs=False)
-            await _write_profiles(walk, user.name)
+        await probe.together(_furnish(walk, user.name) for user in party)
         routes = [route for route in walk.routes if route.reads and not route.braces]
         routes = [route for route in routes if any(walk.is_personal(user.name, route) for user in party)]
         read = 0
