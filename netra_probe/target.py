@@ -18,7 +18,7 @@ from netra_probe.errors import ParameterError, did_you_mean
 from netra_probe.explaining import explain
 from netra_probe.history.secret import Secret
 from netra_probe.references import Reference, is_reference, resolve_secret
-from netra_probe.trust import Trust
+from netra_probe.tls import Tls
 
 __all__ = ["LOOPBACK", "Account", "Mode", "Ownership", "Target", "explain", "read_target", "resolve_secret"]
 
@@ -254,9 +254,9 @@ class Target(_Strict):
         return [name for name in ("service_secret", "jwt_secret") if getattr(self, name) is not None]
 
     @property
-    def trust(self) -> Trust:
+    def tls(self) -> Tls:
         """Whom to trust over TLS, and what to show."""
-        return Trust(
+        return Tls(
             verify=self.verify_tls,
             ca_bundle=self.ca_bundle,
             certificate=self.client_certificate,
@@ -266,7 +266,7 @@ class Target(_Strict):
 
     def ssl_context(self) -> ssl.SSLContext:
         """The same, for the clients."""
-        return self.trust.context()
+        return self.tls.context()
 
     # What may be done
 

@@ -111,7 +111,7 @@ def _execute(order: Order) -> tuple[tuple[str, str], int]:
             start_timeout=60,
         )
     except PapermillExecutionError as error:
-        ended = "failed", f"cell {error.exec_count} raised {error.ename}: {_plain(error.evalue)}"
+        ended = "failed", f"cell {error.exec_count} raised {error.ename}: {plain(error.evalue)}"
     except nbclient.exceptions.DeadKernelError:
         ended = "died", explained(WatchedEngine.kernel.exit_code if WatchedEngine.kernel else None)
     except nbclient.exceptions.CellTimeoutError:
@@ -152,7 +152,7 @@ def explained(exit_code: int | None) -> str:
     return f"its kernel was ended by {name}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One line without the colours of a traceback."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
 

@@ -12,6 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from netra_probe import lab
+from netra_probe.batch.execution import plain
 from netra_probe.environ import in_environment
 from netra_probe.errors import TargetError
 from netra_probe.lab_target import LAB_VARIABLE
@@ -66,7 +67,7 @@ def _execute(path: Path) -> nbformat.NotebookNode:
         # What the kernel prints of itself is of no interest; what a cell prints is in the notebook.
         client.execute(stderr=subprocess.DEVNULL)
     except Exception as error:
-        raise TargetError(f"{path.name} does not run: {str(error).strip().splitlines()[-1]}") from None
+        raise TargetError(f"{path.name} does not run: {plain(str(error).strip().splitlines()[-1])}") from None
     return normalise(notebook)
 
 

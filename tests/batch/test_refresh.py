@@ -78,6 +78,6 @@ def test_refresh_writes_what_a_check_then_finds_the_same(tmp_path: Path) -> None
 def test_a_cell_that_raises_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     path = notebook(tmp_path / "C4-small.ipynb", ("1 / 0",), id="C4")
     before = path.read_text()
-    with pytest.raises(TargetError, match=r"C4-small\.ipynb does not run: .*division by zero"):
+    with pytest.raises(TargetError, match=r"C4-small\.ipynb does not run: ZeroDivisionError: division by zero$"):
         refresh_notebooks([path], write=True, state_file=Path(os.environ[LAB_VARIABLE]))
     assert path.read_text() == before

@@ -14,7 +14,7 @@ from netra_probe.history.secret import Secret
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trust:
+class Tls:
     """What a target's parameters say of TLS.
 
     Arguments:
@@ -35,21 +35,21 @@ class Trust:
 
 
 @lru_cache(maxsize=8)
-def _context(trust: Trust) -> ssl.SSLContext:
+def _context(tls: Tls) -> ssl.SSLContext:
     try:
-        if trust.ca_bundle is not None:
-            context = ssl.create_default_context(cafile=Path(trust.ca_bundle).expanduser())
+        if tls.ca_bundle is not None:
+            context = ssl.create_default_context(cafile=Path(tls.ca_bundle).expanduser())
         else:
-            context = httpx.create_ssl_context(verify=trust.verify, trust_env=False)
+            context = httpx.create_ssl_context(verify=tls.verify, trust_env=False)
     except (ssl.SSLError, OSError):
         raise ParameterError(
-            f"target.ca_bundle: {trust.ca_bundle} holds no certificates in PEM format; give such a file."
+            f"target.ca_bundle: {tls.ca_bundle} holds no certificates in PEM format; give such a file."
         ) from None
-    if trust.certificate is not None:
-        key = Path(trust.key).expanduser() if trust.key else None
-        password = trust.password.reveal() if trust.password is not None else ""
+    if tls.certificate is not None:
+        key = Path(tls.key).expanduser() if tls.key else None
+        password = tls.password.reveal() if tls.password is not None else ""
         try:
-            context.load_cert_chain(Path(trust.certificate).expanduser(), key, password)
+            context.load_cert_chain(Path(tls.certificate).expanduser(), key, password)
         except (ssl.SSLError, OSError):
             raise ParameterError(
                 "target.client_certificate: cannot be used with its key; give PEM files that belong together, "
