@@ -15,6 +15,9 @@ from netra_probe.verdict import Finding
 
 #: The share of sightings that counts as nearly all.
 NEARLY = 0.9
+#: Share of the secrets that reached all others, from which on they reach everybody: whoever was just leaving on a busy
+#: machine misses some, while what goes to one other at a time reaches all of few users in the end.
+TO_EVERYBODY = 0.75
 #: Kinds by which C3 and C4 say that something did not arrive.
 _LOSSES = frozenset(("lost", "held back", "cut short", "gap", "never ended", "tool without end"))
 
@@ -29,7 +32,7 @@ class Circumstances:
         repeated: all of that content was, word for word, in frames to its owner.
         labels: user ids of others on frames of the recipient's own runs; they count as no sightings.
         observers: users to whom anything was delivered.
-        everybody: nearly every secret reached all others who could have seen it, of whom there were at least two.
+        everybody: most secrets reached all others who could have seen them, of whom there were at least two.
         crowded: some answer held the data of several others at once; ``accumulated``: always of all who came before.
         equal_ids, equal_prompts: owner and recipient shared an id under which it came, or a prompt, every time.
         one_owner: all that was seen is one user's; ``first_owner``: who did something before all others.
@@ -159,7 +162,7 @@ def measure(
 
 
 def _everybody(sightings: Sequence[Sighting], observers: set[str]) -> bool:
-    """Nearly every secret that at least two others could have seen was seen by all of them."""
+    """Most secrets that at least two others could have seen were seen by all of them."""
     reached: dict[tuple[str, str], set[str]] = defaultdict(set)
     could: dict[tuple[str, str], int] = defaultdict(int)
     for seen in sightings:
@@ -169,7 +172,7 @@ def _everybody(sightings: Sequence[Sighting], observers: set[str]) -> bool:
         could[secret] = max(could[secret], others)
     telling = [secret for secret in reached if could[secret] > 1]
     full = sum(len(reached[secret]) >= could[secret] for secret in telling)
-    return bool(telling) and full >= NEARLY * len(telling)
+    return bool(telling) and full >= TO_EVERYBODY * len(telling)
 
 
 def _accumulated(watcher: Watcher, sightings: Sequence[Sighting]) -> bool:
