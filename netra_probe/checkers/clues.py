@@ -103,6 +103,11 @@ def _stale(c: C) -> bool:
     return c.all(lambda seen: seen.unasked)
 
 
+def _of_the_absent(c: C) -> bool:
+    """What comes belongs to runs of somebody who has gone; it is not what the background does in the wrong name."""
+    return _sequential(c) and c.mostly(lambda seen: seen.away) and c.any(lambda seen: bool(seen.run))
+
+
 def _made(c: C) -> bool:
     return _sequential(c) and c.all(lambda seen: seen.created)
 
@@ -208,6 +213,7 @@ WHAT_IS_SEEN = (
     clue("what one makes comes with others' data in it", _made, X4=5),
     clue("work that several others ordered comes to one user", _one_recipient, X3=9, W6=-4),
     clue("stale data right on connecting", _stale, W6=5, K1=3),
+    clue("events of one who is not connected just now", _of_the_absent, W6=5, W1=-4, D3=-4),
     clue("what comes is frames", lambda c: _stale(c) and c.all(lambda s: s.surface == "websocket"), W6=2),
 )
 

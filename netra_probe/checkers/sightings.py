@@ -17,6 +17,7 @@ class Sighting:
         texts: of a frame, the texts in which a canary stands, hashed.
         marks: the request and run ids under which it came; ``prompts``: what the recipient was just asking.
         reachable: how many others could have seen it at that moment: with an open socket, for a frame.
+        away: a frame, while the owner had no open connection.
         previous: the owner had the request before this one on the same backend.
         large, cancelled: that request before had a large body, or was cancelled.
         unasked: it came on a fresh connection before its user had sent anything there, while the owner was idle.
@@ -52,3 +53,4 @@ class Sighting:
     marks: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     reachable: int = 0
+    away: bool = False

@@ -293,6 +293,7 @@ class Watcher:
             marks=(*(other.nonce for other in going_on if other.nonce), *((run,) if run else ())),
             prompts=tuple(self._asking[other.index] for other in going_on if other.index in self._asking),
             reachable=len({*self._connected.values()} - {owner}) if frame is not None else 0,
+            away=frame is not None and owner not in self._connected.values(),
         )
 
     def _secrets(self, payload: str) -> frozenset[str]:
