@@ -108,6 +108,11 @@ def _of_the_absent(c: C) -> bool:
     return _sequential(c) and c.mostly(lambda seen: seen.away) and c.any(lambda seen: bool(seen.run))
 
 
+def _chosen(c: C) -> bool:
+    """Frames come under ids that clients made equal; the platform's own are all different."""
+    return c.equal_ids and not c.collided and c.all(lambda seen: seen.surface == "websocket")
+
+
 def _made(c: C) -> bool:
     return _sequential(c) and c.all(lambda seen: seen.created)
 
@@ -221,7 +226,8 @@ WHEN_IT_HAPPENS = (
     clue("only between equal ids at the same time", lambda c: c.equal_ids and not _next_user(c), W5=4, X6=4, X1=-2),
     clue("the platform itself gave out equal ids", lambda c: c.collided, X6=6),
     clue("only between users whose ids begin alike", lambda c: c.crafted, K2=6, A5=4, K1=-4, K3=-4),
-    clue("also one after the other", _sequential, X4=1, W6=1, K1=1, K3=1, X1=-4, G1=-4, G2=-4, W5=-4),
+    clue("only ids that clients chose are equal", _chosen, W5=3),
+    clue("also one after the other", lambda c: _sequential(c) and not c.equal_ids, X4=1, W6=1, K1=1, K3=1, X1=-4, G1=-4, G2=-4, W5=-4),
     clue("what was said before is remembered", lambda c: _sequential(c) and _mixed(c), G3=2),
     clue("only at the same time", _simultaneous, X1=2, G1=2, G2=2, W5=1, X4=-2, G3=-3, W6=-3, K1=-1, K3=-1),
 )

@@ -83,6 +83,8 @@ class Watcher:
         self._marks: dict[str, set[str]] = defaultdict(set)
         #: Run → whose question was answered with it first.
         self._given: dict[str, str] = {}
+        #: (recipient, run) → threads that frames of the run named.
+        self._threads: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._prompts: dict[str, set[str]] = defaultdict(set)
         #: Questions without an answer yet, but for their canaries.
         self._asking: dict[int, str] = {}
@@ -108,6 +110,8 @@ class Watcher:
         elif operation.type == "invoke":
             self._begin(operation)
         elif operation.action == actions.RECEIVE:
+            if "run_id" in operation.ids and "thread_id" in operation.ids:
+                self._threads[operation.user or "", operation.ids["run_id"]].add(operation.ids["thread_id"])
             self._look(operation, None)
         elif operation.call is not None:
             self._end(operation)
@@ -178,7 +182,10 @@ class Watcher:
             if run:
                 self.roster.objects.setdefault(run, ("run", user))
                 self._marks[run].add(user)
-                self.collided |= self._given.setdefault(run, user) != user
+                threads = self._threads.get((user, run))
+                # A run that goes on in another's thread is another's, and came here by mistake.
+                if not threads or done.ids.get("thread_id") in threads:
+                    self.collided |= self._given.setdefault(run, user) != user
         else:
             # Of a large answer once, and not for each of the secrets in it.
             secrets = self._secrets(done.payload)
