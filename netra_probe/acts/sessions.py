@@ -64,12 +64,14 @@ async def come_and_go(
 async def _closed(probe: Investigation, held: Held) -> int:
     """Give the target a moment to end what was opened with a credential; what it leaves open shows that, and is closed.
 
-    Returns how many sockets the target has ended.
+    Something happens that the user's sockets are told of: one that carries it has outlived its session (W11). Returns
+    how many sockets the target has ended.
     """
-    left = []
-    for socket in held.sockets:
-        if not isinstance(await socket.until(lambda frame: False, within=GRACE), Closed):
-            left.append(socket)
+    ends = await probe.together(socket.until(lambda frame: False, within=GRACE) for socket in held.sockets)
+    left = [socket for socket, end in zip(held.sockets, ends, strict=True) if not isinstance(end, Closed)]
+    if left:
+        await held.user.new_thread()
+        for socket in left:
             await socket.send({"type": "ping"})
             start = len(socket.received)
             await socket.until(lambda frame: frame.name == "pong", within=probe.timeouts.pong, start=start)

@@ -227,7 +227,8 @@ WHEN_IT_HAPPENS = (
     clue("the platform itself gave out equal ids", lambda c: c.collided, X6=6),
     clue("only between users whose ids begin alike", lambda c: c.crafted, K2=6, A5=4, K1=-4, K3=-4),
     clue("only ids that clients chose are equal", _chosen, W5=3),
-    clue("also one after the other", lambda c: _sequential(c) and not c.equal_ids, X4=1, W6=1, K1=1, K3=1, X1=-4, G1=-4, G2=-4, W5=-4),
+    clue("also one after the other",
+         lambda c: _sequential(c) and not c.equal_ids, X4=1, W6=1, K1=1, K3=1, X1=-4, G1=-4, G2=-4, W5=-4),
     clue("what was said before is remembered", lambda c: _sequential(c) and _mixed(c), G3=2),
     clue("only at the same time", _simultaneous, X1=2, G1=2, G2=2, W5=1, X4=-2, G3=-3, W6=-3, K1=-1, K3=-1),
 )

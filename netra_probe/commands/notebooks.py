@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 
 from netra_probe.batch.notebooks import all_notebooks
-from netra_probe.batch.selection import select
+from netra_probe.batch.selection import START, select
 from netra_probe.display.tables import Table
 from netra_probe.parameters import folder
 from netra_probe.requirements import SCENARIOS
@@ -73,16 +74,25 @@ def open_lab(browser: bool, port: int) -> int:
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--check", is_flag=True, help="change nothing; exit status 1 where a notebook would change")
 def refresh(ids: tuple[str, ...], check: bool) -> int:
-    """Re-execute the committed notebooks on a lab and normalise them.
+    """Re-execute the committed notebooks on a lab and normalise them; `00` is the start notebook.
 
     With --check nothing is changed, and the exit status is 1 where a notebook shows something else than is committed,
     or is not normalised: metadata, cell ids and execution counts depend on nothing but the cells.
     """
     from netra_probe.batch.refresh import refresh_notebooks
 
-    paths = [notebook.path for notebook in select(ids)] if ids else sorted(folder("notebooks").glob("*.ipynb"))
+    paths = _chosen(ids)
     changed = refresh_notebooks(paths, write=not check)
     for path in paths:
         what = f"{'differs' if check else 'changed'}: {changed[path]}" if path in changed else "same"
         click.echo(f"{path.name}  {what}")
     return 1 if check and changed else 0
+
+
+def _chosen(ids: tuple[str, ...]) -> list[Path]:
+    """The committed notebooks of these ids, where ``00`` is the start notebook; all of them without any."""
+    if not ids:
+        return sorted(folder("notebooks").glob("*.ipynb"))
+    others = [id for id in ids if id != START[:2]]
+    start = [folder("notebooks") / START] if len(others) < len(ids) else []
+    return [*start, *(notebook.path for notebook in (select(others) if others else ()))]

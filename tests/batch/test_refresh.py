@@ -9,9 +9,11 @@ from typing import Any
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 from projects import notebook
 
 from netra_probe.batch.refresh import difference, dump, normalise, refresh_notebooks
+from netra_probe.commands.notebooks import refresh
 from netra_probe.errors import TargetError
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.parameters import PROJECT
@@ -81,3 +83,8 @@ def test_a_cell_that_raises_is_named_and_nothing_is_written(tmp_path: Path) -> N
     with pytest.raises(TargetError, match=r"C4-small\.ipynb does not run: ZeroDivisionError: division by zero$"):
         refresh_notebooks([path], write=True, state_file=Path(os.environ[LAB_VARIABLE]))
     assert path.read_text() == before
+
+
+def test_the_start_notebook_can_be_refreshed_by_itself() -> None:
+    result = CliRunner().invoke(refresh, ["00", "--check"])
+    assert (result.exit_code, result.output) == (0, "00-start-here.ipynb  same\n"), result.output

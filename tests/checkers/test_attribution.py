@@ -211,6 +211,19 @@ def test_equal_run_ids_of_the_platforms_own_making_collide() -> None:
     assert first(story) == ("X6",)
 
 
+def test_a_foreign_run_that_comes_under_an_id_that_clients_chose_is_no_collision() -> None:
+    story = Chat("alice", "bob")
+    one, two = story.ask("alice", "of alice", nonce="equal"), story.ask("bob", "of bob", nonce="equal")
+    hers = {"run_id": "run-1", "thread_id": "thread-of-alice"}
+    for user in ("alice", "bob"):
+        for name, body in (("agent_started", {}), ("agent_completed", {"result": story.secrets["alice"]})):
+            frame = {"type": name, **hers, "payload": {**body, "turn_id": "equal"}}
+            story.receive(user, frame)
+    story.complete(one, "ok", ids=hers)
+    story.complete(two, "ok", ids={**hers, "thread_id": "thread-of-bob"})
+    assert first(story) == ("W5",)
+
+
 # Only crafted ids: K2 A5
 
 
@@ -242,6 +255,18 @@ def test_old_frames_on_a_fresh_connection_were_kept_for_somebody_else() -> None:
     story.closed("alice", 1006)
     story.connect("bob")
     story.event("bob", "run-1", "agent_completed", {"result": story.secrets["alice"]})
+    assert first(story) == ("W6",)
+
+
+def test_what_comes_to_several_of_the_run_of_one_who_has_gone_was_kept_for_that_one() -> None:
+    story = Chat("alice", "bob", "carol")
+    call = story.ask("alice")
+    story.event("alice", "run-1", "agent_started")
+    story.closed("alice", 1000)
+    story.complete(call, "info", ids={"run_id": "run-1"})
+    for user in ("bob", "carol"):
+        story.talk(user, f"run-of-{user}")
+        story.event(user, "run-1", "agent_completed", {"result": story.secrets["alice"]})
     assert first(story) == ("W6",)
 
 
