@@ -77,7 +77,8 @@ class Investigation:
         self.ledger = ledger
         self.cleaned: CleanUp | None = None
         self._everybody: list[User] = []
-        self._mark = secrets.token_hex(4)
+        #: What tells this investigation from all others, in names and addresses.
+        self.mark = secrets.token_hex(4)
         self._window = 0
         self._gauges = Gauges(self)
         self.turn = Turn(patience=timeouts.alone)
@@ -106,7 +107,7 @@ class Investigation:
         recruits = []
         for position in range(first, first + number):
             name = alias(position)
-            address = f"probe+{self._mark}.{name}"
+            address = f"probe+{self.mark}.{name}"
             if beside is not None:
                 address = beside.email.partition("@")[0] + "a" * (position - first + 1)
             email = f"{address}@netra-probe.example"

@@ -168,9 +168,8 @@ class User:
         known = self.id
         self.id = self.auth.user_id or known
         if self.id and not known:
-            self._probe.history.observe(
-                actions.PRINCIPAL, user=self.name, ids={"user_id": self.id}, detail={"email": self.email}
-            )
+            detail = {"email": self.email} | ({"existing": True} if self.existing else {})
+            self._probe.history.observe(actions.PRINCIPAL, user=self.name, ids={"user_id": self.id}, detail=detail)
 
     async def connect(
         self,

@@ -41,8 +41,10 @@ async def ask_alike(
 ) -> Outcome:
     """Everybody asks the identical question, one after the other; no secret in it, each with data of their own.
 
-    A completion that is kept under the question alone is the first asker's for all. Triggers G5.
+    A completion that is kept under the question alone is the first asker's for all. Triggers G5. No other investigation
+    asks these words: an answer that is left of one would hide that.
     """
+    question = f"{question} ({probe.mark})"
     party = list(users) or probe.users
     runs: list[Run] = []
     async with tabs(party, backend=0) as sockets:

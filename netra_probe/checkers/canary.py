@@ -50,7 +50,11 @@ class CanaryChecker(Checker):
 
 
 _SUMMARY = "{recipient} received the secret of {victim} over {surface}"
-_SUMMARIES = {"foreign canary": _SUMMARY, "control canary": _SUMMARY}
+_SUMMARIES = {
+    "foreign canary": _SUMMARY,
+    "control canary": _SUMMARY,
+    "canary of another investigation": "{recipient} received a secret of another investigation over {surface}",
+}
 
 
 class CanaryPass(Pass):
@@ -77,6 +81,8 @@ class CanaryPass(Pass):
         self._partial: dict[tuple[str, str], int] = {}
         self._controls: dict[str, int] = {}
         self._strange: dict[str, int] = {}
+        #: Users whose accounts are older than this investigation: what earlier ones planted there is their own.
+        self._existing: set[str] = set()
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
@@ -90,6 +96,8 @@ class CanaryPass(Pass):
             self._mint(operation)
         elif action == actions.PRINCIPAL:
             self._recipients.principal(operation)
+            if operation.detail.get("existing"):
+                self._existing.add(operation.user or "")
         elif operation.type == "invoke":
             if action == actions.SEND:
                 self._life.feed(operation)
@@ -160,8 +168,7 @@ class CanaryPass(Pass):
     def _sighted(self, operation: Operation, recipient: str, sighting: Sighting) -> None:
         canary, index = sighting.canary, operation.index
         if canary is None:
-            if len(self._strange) < MOST_STRANGE:
-                self._strange.setdefault(sighting.token, index)
+            self._astray(operation, recipient, sighting)
         elif canary.user == recipient:
             if canary.control:
                 self._controls.setdefault(canary.user, index)
@@ -175,6 +182,23 @@ class CanaryPass(Pass):
             self._partial.setdefault((canary.user, recipient), index)
         else:
             self._leak(operation, recipient, canary, sighting.form)
+
+    def _astray(self, operation: Operation, recipient: str, sighting: Sighting) -> None:
+        """What nobody here has minted is somebody else's, unless it may stand in an account since an earlier time."""
+        if recipient in self._existing or (recipient == ANONYMOUS and self._existing):
+            if len(self._strange) < MOST_STRANGE:
+                self._strange.setdefault(sighting.token, operation.index)
+            return
+        kind, note = "canary of another investigation", "" if sighting.form == "raw" else sighting.form
+        if self._leaks.again(kind, "", recipient, operation.surface, note):
+            return
+        explanation = (
+            f"Let r = #{operation.index} in which {recipient} receives a secret ({sighting.form}) that was minted for "
+            f"one user alone, and for none of this investigation. {recipient} has no account from before it, so r can "
+            "only have it from another user's data: a contradiction."
+        )
+        shown = witness(operation.index, operation.call)
+        self._leaks.first(kind, "", recipient, operation.surface, shown, explanation, note)
 
     def _leak(self, operation: Operation, recipient: str, canary: Canary, form: str) -> None:
         kind = "control canary" if canary.control else "foreign canary"

@@ -233,9 +233,19 @@ def test_a_control_canary_that_its_owner_sees_spoils_the_search() -> None:
     assert [finding.kind for finding in judged(told).findings] == ["control canary"]
 
 
-def test_a_canary_of_another_investigation_is_a_doubt() -> None:
+def test_a_canary_of_another_investigation_is_somebody_elses_data() -> None:
     told = story()
     told.get("bob", "/api/threads", [TOKEN])
+    (finding,) = judged(told).findings
+    assert finding.summary == "bob received a secret of another investigation over rest (1 time)"
+    assert (finding.victims, finding.recipients, finding.is_leak) == ((), ("bob",), True)
+
+
+def test_what_an_earlier_investigation_left_in_an_existing_account_is_a_doubt() -> None:
+    told = story()
+    told.write("ok", "principal", user="bob", ids={"user_id": "b"}, detail={"existing": True})
+    told.get("bob", "/api/threads", [TOKEN])
+    assert judged(told).findings == ()
     assert "another investigation" in doubts(told)
 
 
