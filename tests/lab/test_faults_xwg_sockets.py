@@ -52,7 +52,7 @@ async def ends(socket: Socket, runs: int = 1) -> bool:
 async def settled(lab: Lab, *sockets: Socket) -> None:
     """Wait until no agent works any more, then for what is in flight."""
     await asyncio.gather(*(socket.quiet() for socket in sockets))  # what was said before is being done now
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(6 * PATIENCE):  # agents of the tests before may be at work as well
         while any(lab.status()["services"][name]["agents"]["runs"] for name in ("backend-1", "backend-2")):
             await asyncio.gather(*(socket.quiet() for socket in sockets))
     await asyncio.gather(*(socket.quiet() for socket in sockets))
