@@ -177,13 +177,20 @@ class Investigation:
     async def gauge(self, cycle: int) -> None:
         """Measure what a target holds on to after a cycle.
 
-        From the first reading on, other notebooks of the run step aside until ``measured``, or the end of the case.
+        From the first reading on, other notebooks of the run step aside until ``cycles`` are over, or the case.
         """
         await self.turn.alone()
         await self._gauges.read(cycle)
 
-    async def measured(self) -> None:
-        """The act has read its last gauge: the other notebooks of the run may go on."""
+    async def cycles(self, number: int) -> AsyncIterator[int]:
+        """Cycles to be measured, each after its end; what a first one warms up, number -1, is not.
+
+        With the last reading the other notebooks of the run may go on.
+        """
+        for cycle in range(-1, number):
+            yield cycle
+            if cycle >= 0:
+                await self.gauge(cycle)
         await self.turn.measured()
 
     def start(self, acts: Iterable[Awaitable[Value]]) -> asyncio.Future[list[Value]]:

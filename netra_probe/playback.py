@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
@@ -137,7 +138,7 @@ class ReplaySocket(Socket):
         # Where the recording stood at the next send: an act that ran beside this one may have read on since.
         if not self._sent:
             return len(self.received)
-        return sum(1 for seen in self._all if seen.operation.index < self._sent[0].index)
+        return bisect_left(self._all, self._sent[0].index, key=lambda seen: seen.operation.index)
 
     async def send_text(self, text: str, *, attempt: Mapping[str, Any] | None = None) -> Operation:
         if self._sent:

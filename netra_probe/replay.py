@@ -103,9 +103,6 @@ class Replay(Investigation):
     async def gauge(self, cycle: int) -> None:
         pass
 
-    async def measured(self) -> None:
-        pass
-
     def check(
         self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = (), steady: bool = True
     ) -> CaseView:

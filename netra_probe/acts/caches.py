@@ -80,7 +80,8 @@ async def read_as_neighbour(
     party = (neighbour, like)
     walk = Walk(probe, await survey(probe), party, budget=budget or Budget(), backend=backend)
     try:
-        await probe.together(_furnish(walk, user.name) for user in party)
+        for user in party:
+            await _furnish(walk, user.name)
         routes = [route for route in walk.routes if route.reads and not route.braces]
         routes = [route for route in routes if any(walk.is_personal(user.name, route) for user in party)]
         read = 0

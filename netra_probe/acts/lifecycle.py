@@ -8,7 +8,7 @@ before; after a moment of grace it is used again at every door, and the sockets 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -170,16 +170,20 @@ async def afterwards(
     if events:
         # Something of the user's happens, which open sockets of the user are told.
         await user.new_thread()
-    for socket in held.sockets:
-        if socket.closed is None:
-            await socket.send({"type": "ping"})
-            await socket.until(
-                lambda frame: frame.name == "pong", within=probe.timeouts.pong, start=len(socket.received)
-            )
+    await ask_for_life(probe, held.sockets)
     closed = sum(socket.closed is not None for socket in held.sockets)
     await release(held)
     counts = {"uses afterwards": held.used, "refused": held.refused, "sockets": len(held.sockets), "closed": closed}
     return Outcome(act=act, users=(user.name,), counts=counts)
+
+
+async def ask_for_life(probe: Investigation, sockets: Iterable[Socket]) -> None:
+    """Ping what is open, one socket after the other, and wait for what it answers."""
+    for socket in sockets:
+        if socket.closed is None:
+            await socket.send({"type": "ping"})
+            start = len(socket.received)
+            await socket.until(lambda frame: frame.name == "pong", within=probe.timeouts.pong, start=start)
 
 
 async def release(held: Held) -> None:

@@ -145,7 +145,7 @@ async def churn(
     connected = 0
     runs: list[Run] = []
     await rush(probe, users)
-    for cycle in range(-1, cycles):
+    async for _ in probe.cycles(cycles):
         clients = {user.name: backend_client(probe, user, backend) for user in users}
         for user in users:
             sockets = [await open_tab(user, backend=backend) for _ in range(size)]
@@ -158,9 +158,6 @@ async def churn(
         if not probe.patience.is_hopeless:
             runs += await _cut_one_run(probe, users, backend)
         await _close(clients)
-        if cycle >= 0:
-            await probe.gauge(cycle)
-    await probe.measured()
     return Outcome(
         act="churn", users=names(users), counts={"cycles": cycles, "connected": connected, "answered": answered(runs)}
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netra_probe.acts.lifecycle import GRACE, Held, afterwards, hold, release
+from netra_probe.acts.lifecycle import GRACE, Held, afterwards, ask_for_life, hold, release
 from netra_probe.acts.outcome import Outcome, names
 from netra_probe.acts.pools import rush
-from netra_probe.clients.replies import Closed
 from netra_probe.discovery import Survey, survey
 from netra_probe.permission import permit
 from netra_probe.target import Mode
@@ -39,15 +38,12 @@ async def come_and_go(
     held: list[Held] = []
     sockets = closed = 0
     await rush(probe, party)
-    # What a first cycle warms up is not measured; one after the other, no cycle needs more than the one before.
-    for cycle in range(-1, cycles):
+    # One after the other, no cycle needs more than the one before.
+    async for _ in probe.cycles(cycles):
         begun = [session for user in party if (session := await _session(probe, found, user, with_sockets))]
         sockets += sum(len(one.sockets) for one in begun)
         closed += sum(await probe.together(_closed(probe, one) for one in begun))
         held += begun
-        if cycle >= 0:
-            await probe.gauge(cycle)
-    await probe.measured()
     if not held:
         return Outcome(act="came and went", users=names(party), missing="sessions that one can begin and end")
     await probe.wire.pause(GRACE)
@@ -67,14 +63,11 @@ async def _closed(probe: Investigation, held: Held) -> int:
     Something happens that the user's sockets are told of: one that carries it has outlived its session (W11). Returns
     how many sockets the target has ended.
     """
-    ends = await probe.together(socket.until(lambda frame: False, within=GRACE) for socket in held.sockets)
-    left = [socket for socket, end in zip(held.sockets, ends, strict=True) if not isinstance(end, Closed)]
+    await probe.together(socket.until(lambda frame: False, within=GRACE) for socket in held.sockets)
+    left = [socket for socket in held.sockets if socket.closed is None]
     if left:
         await held.user.new_thread()
-        for socket in left:
-            await socket.send({"type": "ping"})
-            start = len(socket.received)
-            await socket.until(lambda frame: frame.name == "pong", within=probe.timeouts.pong, start=start)
+        await ask_for_life(probe, left)
     closed = len(held.sockets) - len(left)
     await release(held)
     held.sockets = []

@@ -129,8 +129,7 @@ async def outlive_sessions(
     try:
         await probe.together(walk.furnish(user.name, runs=False) for user in party)
         await rush(probe, party)
-        # What a first cycle warms up is not measured.
-        for number in range(-1, cycles):
+        async for _ in probe.cycles(cycles):
             for user in party:
                 session = await user.another_session()
                 if session is None or session.access is None:
@@ -141,9 +140,6 @@ async def outlive_sessions(
                 if await session.logout():
                     ended.append((user, name, session.access))
                 await session.http.close()
-            if number >= 0:
-                await probe.gauge(number)
-        await probe.measured()
         if not ended:
             return Outcome(act="outlived sessions", users=names(party), missing="sessions that one can begin and end")
         await probe.wire.pause(GRACE)

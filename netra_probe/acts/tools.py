@@ -220,7 +220,7 @@ async def give_up_on_tools(
     given_up = 0
     replies: list[Reply] = []
     try:
-        for cycle in range(-1, cycles):
+        async for cycle in probe.cycles(cycles):
             moment = MOMENTS[cycle % len(MOMENTS)]
             for tool in quitting.tools:
                 await http.abandon("POST", EXECUTE, after=moment, json=request(tool, quitting.thread))
@@ -232,9 +232,6 @@ async def give_up_on_tools(
                     given_up += 1
                 replies += [await bench.call(tool) for tool in quitting.tools for bench in staying]
             staying.reverse()
-            if cycle >= 0:
-                await probe.gauge(cycle)
-        await probe.measured()
     finally:
         await leave(working)
     counts = {"given up": given_up, "called": len(replies), "answered": sum(map(bool, replies))}
