@@ -16,6 +16,7 @@ from netra_probe.parameters import PROJECT
 EXAMPLES = [PROJECT / ".github" / "workflows" / "netra-probe.yml", PROJECT / ".gitlab-ci.yml"]
 README = PROJECT / "README.md"
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q -c requirements.lock -e ."
+NIGHTLY_TESTS = ".venv/bin/pytest -n 2 --dist loadscope -m nightly tests"
 
 
 def calls(path: Path) -> list[list[str]]:
@@ -48,6 +49,8 @@ def test_an_example_is_yaml_and_installs_as_the_readme_does(path: Path) -> None:
     assert INSTALL in text
     assert INSTALL in README.read_text(encoding="utf-8")
     assert ".ci/run" in text
+    assert NIGHTLY_TESTS in text
+    assert NIGHTLY_TESTS in README.read_text(encoding="utf-8")
 
 
 def test_both_examples_have_the_same_gates() -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from netra_probe import Investigation, acts, investigate, lab
@@ -18,6 +19,8 @@ from netra_probe.lab.infrastructure import fault_needs
 from netra_probe.lab.real_libraries.redis_out_of_step import RedisOutOfStep
 from netra_probe.lab_target import as_target
 from netra_probe.verdict import Finding
+
+pytestmark = pytest.mark.nightly
 
 
 async def found(fault: str, act: Callable[[Investigation], Awaitable[object]]) -> tuple[list[Finding], dict[str, int]]:
