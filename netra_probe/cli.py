@@ -1,63 +1,55 @@
-"""``netra-probe``: run, judge again, look around, and the lab by hand.
+"""``netra-probe``: run, judge again, look around, and run the lab manually.
 
 Exit status: 0 pass · 1 a finding · 2 wrong use or parameters · 3 inconclusive (unreachable, dead kernel, nothing
-delivered).
+delivered, interrupted) · 70 a defect of netra-probe itself.
+
+This module imports next to nothing, so that an interrupt is handled from the first moment: loading the commands takes
+longer than the time in which somebody notices a mistyped command.
 """
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-import click
+if TYPE_CHECKING:
+    from netra_probe.commands.group import app as app
 
-from netra_probe.commands import detecting, doctor, keeping, lab, notebooks, rechecking, reporting, running
-from netra_probe.errors import ProbeError
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="netra-probe")
-def app() -> None:
-    """Investigate user isolation on Netra deployments.
-
-    Exit status: 0 pass, 1 a finding, 2 wrong use, 3 inconclusive.
-    """
-
-
-for command in (
-    running.run,
-    rechecking.recheck,
-    reporting.report,
-    reporting.compare_runs,
-    doctor.doctor,
-    detecting.detect,
-    notebooks.scenarios,
-    notebooks.open_lab,
-    notebooks.refresh,
-    keeping.scan,
-    keeping.prune,
-    keeping.bundle,
-    lab.app,
-):
-    app.add_command(command)
+#: What asks the command to end: a Ctrl-C, a ``kill``, a terminal that was closed.
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Exit status of an interrupted command: inconclusive.
+INTERRUPTED = 3
 
 
 def main() -> None:
-    """Entry point: one clear sentence instead of a traceback for everything that is not a bug of ours."""
-    # Being asked to end is being interrupted: what was started is ended, what was recorded is kept.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        status = app(standalone_mode=False)
-        raise SystemExit(status if isinstance(status, int) else 0)
-    except ProbeError as error:
-        print(f"netra-probe: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_status) from None
-    except click.ClickException as error:
-        error.show()
-        raise SystemExit(error.exit_code) from None
-    except (KeyboardInterrupt, click.Abort):
-        print("netra-probe: interrupted; what was recorded is kept.", file=sys.stderr)
-        raise SystemExit(3) from None
+    """Entry point: one clear sentence instead of a traceback, whatever happens."""
+    on_interrupt(_end_at_once)
+    from netra_probe.commands.entry import enter
+
+    raise SystemExit(enter())
+
+
+def on_interrupt(handler: Any) -> None:
+    """Handle all interrupts alike, but for a hang-up that ``nohup`` has told us to ignore."""
+    for number in INTERRUPTS:
+        if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue
+        signal.signal(number, handler)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """Before anything was started, and after everything has ended, there is nothing to tidy up."""
+    os._exit(INTERRUPTED)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from netra_probe.commands.group import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,26 @@
-"""Variables of this process's environment, for what is started in a block."""
+"""The environment of this process and of what it starts: variables for a block, and where its files are kept."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+#: Where this user's state is kept instead of the usual place.
+STATE_VARIABLE = "NETRA_PROBE_STATE"
+#: Variable → the folder that a program keeps in the home directory, where somebody names no other.
+_KEPT_AT_HOME = {
+    "IPYTHONDIR": "ipython",
+    "JUPYTER_CONFIG_DIR": "jupyter-config",
+    "JUPYTER_DATA_DIR": "jupyter-data",
+    "JUPYTER_RUNTIME_DIR": "jupyter-runtime",
+    "MPLCONFIGDIR": "matplotlib",
+    "XDG_CACHE_HOME": "cache",
+    "XDG_STATE_HOME": "state",
+}
 
 
 @contextlib.contextmanager
@@ -20,3 +36,54 @@ def in_environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def state_folder() -> Path:
+    """Where this user's state is kept: accounts to be removed, crash logs. Private, and made on first use."""
+    import platformdirs
+
+    chosen = os.environ.get(STATE_VARIABLE)
+    folder = Path(chosen) if chosen else platformdirs.user_state_path("netra-probe")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    folder = instead_of_home() / "state" / "netra-probe"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def settle_home() -> str:
+    """Where the home directory cannot be written, keep everything elsewhere; returns the sentence that says so, or "".
+
+    Python, Jupyter and matplotlib, also those of kernels, keep files at home: variables of this process send them to a
+    private folder among the temporary files.
+    """
+    home = Path.home()
+    if home.is_dir() and os.access(home, os.W_OK):
+        return ""
+    place = instead_of_home()
+    for variable, name in _KEPT_AT_HOME.items():
+        os.environ.setdefault(variable, str(place / name))
+        with contextlib.suppress(OSError):
+            Path(os.environ[variable]).mkdir(parents=True, exist_ok=True, mode=0o700)
+    return f"the home directory {home} cannot be written; state is kept in {place}."
+
+
+def instead_of_home() -> Path:
+    """A private folder among the temporary files. Raises ParameterError where somebody else has taken its name."""
+    from netra_probe.errors import ParameterError
+
+    place = Path(tempfile.gettempdir()) / f"netra-probe-home-{os.geteuid()}"
+    try:
+        place.mkdir(mode=0o700, exist_ok=True)
+        found = place.lstat()
+    except OSError as error:
+        raise ParameterError(
+            f"{place}: cannot be made ({error.strerror}); set {STATE_VARIABLE} or TMPDIR to a directory of yours."
+        ) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise ParameterError(f"{place} is not a private directory of yours; remove it, or set {STATE_VARIABLE}.")
+    return place

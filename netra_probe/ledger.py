@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import platformdirs
 import psutil
 
+from netra_probe.environ import state_folder
 from netra_probe.history.secret import Secret
 
 
@@ -45,8 +45,7 @@ class Ledger:
     """The accounts on the books of this user of this machine."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        chosen = os.environ.get("NETRA_PROBE_STATE")
-        self._folder = folder or (Path(chosen) if chosen else platformdirs.user_state_path("netra-probe"))
+        self._folder = folder or state_folder()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = self._folder / "accounts.jsonl"
 

@@ -22,7 +22,6 @@ from netra_probe.clients.replies import Timeouts, Unreachable
 from netra_probe.errors import ParameterError, TargetError, did_you_mean
 from netra_probe.generators import find_generator
 from netra_probe.history import actions
-from netra_probe.history.redaction import SHORTEST
 from netra_probe.history.store import SCHEMA, Recorder
 from netra_probe.investigation import Investigation
 from netra_probe.ledger import Ledger
@@ -151,8 +150,7 @@ def know_secrets(probe: Investigation) -> None:
     target = probe.target
     for keys, reference in target.references():
         value = resolve_secret(reference, name=".".join(map(str, keys))).reveal()
-        if len(value) >= SHORTEST:
-            probe.history.redactor.know(value, str(keys[0]).replace("_", "-"))
+        probe.history.redactor.know_parts(value, str(keys[0]).replace("_", "-"))
 
 
 async def _look_whether_it_is_there(probe: Investigation) -> None:
@@ -168,11 +166,11 @@ async def _look_whether_it_is_there(probe: Investigation) -> None:
 async def _open_surfaces(probe: Investigation) -> None:
     target, history = probe.target, probe.history
     if (url := target.secret("database_url")) is not None:
-        history.redactor.know(url.reveal(), "database-url")
+        history.redactor.know_parts(url.reveal(), "database-url")
         probe.database = await DatabaseClient.open(
             history, url, probe.timeouts, schema=target.database_schema, ownership=target.ownership
         )
     if (url := target.secret("redis_url")) is not None:
-        history.redactor.know(url.reveal(), "redis-url")
+        history.redactor.know_parts(url.reveal(), "redis-url")
         probe.cache = await CacheClient.open(history, url, probe.timeouts)
     probe.routes = await discover_routes(probe)

@@ -16,13 +16,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-import yaml
-
-from netra_probe.history.redaction import SHORTEST
+from netra_probe.errors import ParameterError
+from netra_probe.history.redaction import SHORTEST, parts_of
+from netra_probe.parameters import ParameterFile
 from netra_probe.references import is_reference, look_up
 
 _NAMES = (
@@ -61,6 +62,8 @@ _TEXT = {".json", ".jsonl", ".gz", ".ipynb", ".html", ".xml", ".md", ".log", ".t
 _ARCHIVES = {".zip"}
 #: Characters of text that are looked at together.
 _BLOCK = 1 << 20
+#: Characters of a part of a secret that are no coincidence.
+SHORTEST_PART = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +86,26 @@ class Known:
     values: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, text: str) -> Iterator[str]:
-        """Of the secrets in a text, as written there in plain, in JSON, or in a URL: where they are kept."""
+        """What a text holds of the secrets, in words: each whole (plain, JSON, URL) or in part."""
+        for reference, (wholes, parts) in self._forms.items():
+            if any(form in text for form in wholes):
+                yield f"the value of {reference}"
+            elif any(part in text for part in parts):
+                yield f"a part of the value of {reference}"
+
+    @cached_property
+    def _forms(self) -> dict[str, tuple[set[str], set[str]]]:
+        forms = {}
         for reference, value in self.values.items():
-            if any(form in text for form in {value, json.dumps(value)[1:-1], quote(value, safe="")}):
-                yield reference
+            wholes = {value, json.dumps(value)[1:-1], quote(value, safe="")}
+            parts = {
+                form
+                for part in parts_of(value)
+                if len(part) >= SHORTEST_PART
+                for form in (part, json.dumps(part)[1:-1])
+            }
+            forms[reference] = wholes, parts - wholes
+        return forms
 
 
 def known_secrets(*given: Any) -> Known:
@@ -104,11 +123,15 @@ def known_secrets(*given: Any) -> Known:
 
 def all_parameters(folder: Path) -> Iterator[Any]:
     """What the parameter files of a folder hold; those that cannot be read are for others to complain of."""
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            yield yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
-            continue
+    yield from (parameters_in(path) for path in sorted(folder.glob("*.yaml")))
+
+
+def parameters_in(path: Path) -> dict[str, Any]:
+    """What a parameter file holds; nothing where it cannot be read."""
+    try:
+        return ParameterFile.read(path).values
+    except ParameterError:
+        return {}
 
 
 def _references(value: Any) -> Iterator[str]:
@@ -232,5 +255,4 @@ def _kinds(text: str, known: Known) -> Iterator[str]:
         if kind not in seen and part in text and form.search(text):
             seen.add(kind)
             yield f"looks like a {kind}"
-    for reference in known.find(text):
-        yield f"the value of {reference}"
+    yield from known.find(text)

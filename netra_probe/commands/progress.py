@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from netra_probe.batch.estimate import Estimate
 from netra_probe.batch.execution import Execution
 from netra_probe.batch.watching import Follower, Watcher
+from netra_probe.commands.terminal import drawing
+from netra_probe.display.controls import visible
 from netra_probe.verdict import Verdict
 
 #: Colours of verdicts on a terminal.
@@ -23,7 +25,7 @@ COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE
 
 def watcher_for_terminal() -> Watcher:
     """Bars where somebody looks on, else a line for each notebook that ends."""
-    return Bars(Console()) if sys.stdout.isatty() else Lines()
+    return Bars(Console(file=drawing())) if sys.stdout.isatty() else Lines()
 
 
 def spoken(seconds: float) -> str:
@@ -117,7 +119,7 @@ class Bars(Watcher):
             usual = self._estimate.seconds.get(id)
             # Nothing is shown as done that is not.
             part = min(elapsed[id], 0.99 * usual) if usual else None
-            self._progress.update(task, description=f"  {id} {follower.case()}", completed=part)
+            self._progress.update(task, description=visible(f"  {id} {follower.case()}"), completed=part)
         if self._run is None:
             return
         total = len(self._running) + len(self._waiting) + self._done
@@ -137,7 +139,7 @@ class Bars(Watcher):
         if begun := self._running.pop(execution.id, None):
             self._progress.remove_task(begun[0])
         style = COLOURS.get(Verdict(record["verdict"]), "")
-        self._console.print(f"  {verdict_line(execution, record)}", style=style, markup=False, highlight=False)
+        self._console.print(visible(f"  {verdict_line(execution, record)}"), style=style, markup=False, highlight=False)
 
     def end(self) -> None:
         self._progress.stop()

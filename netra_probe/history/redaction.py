@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 _SECRET_FIELDS = (
     "password|passwd|access_token|refresh_token|id_token|refreshToken|accessToken|token|client_secret|service_secret|"
-    "secret|api_key|apikey|authorization|cookie|set-cookie|code_verifier|ticket_id|ticket"
+    "secret|api_key|apikey|authorization|cookie|set-cookie|code_verifier|ticket_id|ticket|"
+    "[a-z_]*(?:password|passwd|passphrase)_?(?:hash|digest)?"
 )
 _PATTERNS = re.compile(
     # a JSON Web Token or the beginning of one, as error frames preview it
@@ -22,6 +24,9 @@ _PATTERNS = re.compile(
     r"|(?P<subprotocol>\bjwt\.[A-Za-z0-9_-]{12,}={0,2})"
     # credentials in a connection string: scheme://user:password@
     r"|(?P<dsn>(?<=://)[^\s/:@\"']*:[^\s@\"']+(?=@))"
+    # a password hash in the usual formats: crypt's ($argon2id$…, $2b$…, $6$…), Django's (pbkdf2_sha256$…), Werkzeug's
+    r"|(?P<hash>\$(?:argon2(?:id|i|d)|scrypt|pbkdf2[\w-]*|bcrypt[\w-]*|2[abxy]|[156]|y)\$[^\s\"'\\,;]{12,}"
+    r"|\b(?:pbkdf2_\w+|bcrypt\w*|scrypt|argon2\w*|pbkdf2:\w+(?::\d+)?|scrypt(?::\d+)+)\$[^\s\"'\\,;]{12,})"
     # an Authorization header or its preview
     r"|(?P<bearer>(?<=\b[Bb]earer )(?!\[)[^\s\"',}\]]+|(?<=\b[Bb]asic )(?!\[)[A-Za-z0-9+/=]{8,})"
     # a JSON or form field whose name says that it is secret
@@ -30,12 +35,68 @@ _PATTERNS = re.compile(
 )
 #: A text without any of these cannot match: a cheap way past the regular expression for most frames.
 _HINT = re.compile(
-    r"eyJ|jwt\.|://|earer |asic |pass|token|Token|secret|api|ookie|authori|Authori|code_v|ticket", re.ASCII
+    r"eyJ|jwt\.|://|earer |asic |[pP]ass|token|Token|secret|api|ookie|authori|Authori|code_v|ticket"
+    r"|\$argon2|\$scrypt|\$pbkdf2|\$bcrypt|\$2[abxy]\$|\$[156y]\$|pbkdf2|bcrypt|argon2|scrypt",
+    re.ASCII,
 )
 
 
 #: A value of fewer characters would be replaced all over the place where it means something else.
 SHORTEST = 6
+#: Of a part of a secret that is nothing but small letters: shorter ones are words that mean something else.
+SHORTEST_WORD = 8
+#: Where a URL parser cuts a password to which it is given unquoted.
+_CUTS = re.compile(r"[@:/%?#&=\s\[\]]+")
+#: Pieces of one secret of which all sequences are known.
+_MOST_PIECES = 12
+
+
+def parts_of(secret: str) -> Iterator[str]:
+    """A secret, and everything of it that a library may quote: a URL's password, plain and quoted, and their pieces.
+
+    A parser that is given ``redis://:p@ss:word@cache`` complains of a port ``word``.
+
+    >>> sorted(parts_of("redis://:s3cr3t%2Fs4lt99@cache:6379/0"))[:2]
+    ['redis://:s3cr3t%2Fs4lt99@cache:6379/0', 's3cr3t']
+    """
+    yield secret
+    for core in dict.fromkeys(_cores(secret)):
+        for form in dict.fromkeys((core, unquote(core), quote(core, safe=""), quote(unquote(core), safe=""))):
+            yield from _pieces(form)
+
+
+def _cores(secret: str) -> Iterator[str]:
+    """The passwords in a URL; of anything else the whole of it."""
+    scheme, found, rest = secret.partition("://")
+    if not found or not scheme.replace("+", "").replace("-", "").isalnum():
+        yield secret
+        return
+    credentials, at, _ = rest.rpartition("@")
+    user, colon, password = credentials.partition(":")
+    if at:
+        yield password if colon else user
+    try:
+        yield from (
+            value for name, value in parse_qsl(urlsplit(secret).query) if re.search("pass|secret|token|key", name)
+        )
+    except ValueError:
+        return
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A text, and all its sequences of pieces between characters that URLs give a meaning."""
+    if len(text) >= SHORTEST:
+        yield text
+    ends = [(match.start(), match.end()) for match in _CUTS.finditer(text)]
+    begins = [0, *(end for _, end in ends)]
+    stops = [*(start for start, _ in ends), len(text)]
+    if len(begins) > _MOST_PIECES:
+        begins, stops = begins[:: len(begins) // _MOST_PIECES + 1], stops[:: len(stops) // _MOST_PIECES + 1]
+    for begin in begins:
+        for stop in stops:
+            piece = text[begin:stop]
+            if len(piece) >= (SHORTEST_WORD if piece.isalpha() and piece.islower() else SHORTEST):
+                yield piece
 
 
 class Redactor:
@@ -61,6 +122,12 @@ class Redactor:
         if value not in self._known:
             self._known[value] = kind
             self._matcher = None
+
+    def know_parts(self, value: str, kind: str) -> None:
+        """From now on replace this value and everything of it that a library may quote (``parts_of``)."""
+        for part in parts_of(value):
+            if len(part) >= SHORTEST:
+                self.know(part, kind)
 
     def fingerprint(self, value: str, kind: str) -> str:
         """The stand-in of a secret: ``[jwt:0f3a9c12]``."""

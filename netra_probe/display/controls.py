@@ -1,0 +1,22 @@
+"""Control characters in recorded text, written out: they would steer a terminal or turn a line around."""
+
+from __future__ import annotations
+
+import re
+
+#: C0 (but for tabs and line ends), DEL, C1, separators that break lines, and what changes the direction of writing.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    r"""The text with each control character as an escape.
+
+    >>> visible("red \x1b[31m")
+    'red \\x1b[31m'
+    """
+    return _CONTROLS.sub(_escaped, text) if _CONTROLS.search(text) else text
+
+
+def _escaped(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
