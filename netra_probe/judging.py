@@ -11,9 +11,10 @@ from netra_probe.checkers import from_options
 from netra_probe.checkers.attribution import Attribution, attribute, attributed
 from netra_probe.checkers.base import Checker, Window, judge
 from netra_probe.history import actions
+from netra_probe.history.damage import MOST_SIGNS, is_well_formed
 from netra_probe.history.frames import read_frame
 from netra_probe.history.operation import Operation
-from netra_probe.history.store import HistoryError
+from netra_probe.history.store import History, HistoryError
 from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict
 
 #: What is left by an investigation whose end is not in its recording.
@@ -33,13 +34,15 @@ class ScenarioResult:
     confidence: Confidence
     seconds: float = 0.0
     truncated: bool = False
+    #: What was changed in its recording after it had been made.
+    damage: tuple[str, ...] = ()
     witnesses: tuple[tuple[int, str], ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the cases; a recording that was cut cannot pass, and neither can leaving things behind."""
+        """The worst of the cases; a cut or damaged recording cannot pass, and neither can leaving things behind."""
         parts = [case.verdict for case in self.cases]
-        if self.truncated:
+        if self.truncated or self.damage:
             parts.append(Verdict.INCONCLUSIVE)
         if self.cleanup.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
             parts.append(self.cleanup.verdict)
@@ -224,6 +227,13 @@ def skipped_case(id: str, claim: str, reason: str) -> CaseResult:
     )
 
 
+def undecided_case(id: str, claim: str, reason: str) -> CaseResult:
+    """A case that cannot be judged."""
+    return CaseResult(
+        id=id, title=claim, verdict=Verdict.INCONCLUSIVE, reason=reason, requirements=(id.partition(".")[0], id)
+    )
+
+
 def judge_history(history: Iterable[Operation]) -> ScenarioResult:
     """Judge a whole history again from what is stored in it alone.
 
@@ -235,16 +245,43 @@ def judge_history(history: Iterable[Operation]) -> ScenarioResult:
             markers.append(operation)
     if not markers or markers[0].action != actions.OPEN:
         raise HistoryError("this history does not begin with an investigation; give one that a run has left")
+    if not is_well_formed(markers[0]):
+        raise HistoryError("the first line of this history does not say scenario, environment and seed; restore it")
+    stored = history if isinstance(history, History) else None
     cases = []
-    for marker in markers:
+    for marker in filter(is_well_formed, markers):
         detail = marker.detail
         if marker.action == actions.CHECK:
-            checkers = [from_options(item["id"], item.get("options", {})) for item in detail["checkers"]]
-            cases.append(judge_case(history, marker, checkers))
+            cases.append(_judged_again(history, marker))
         elif marker.action == actions.SKIP:
             cases.append(skipped_case(detail["case"], detail["claim"], detail["reason"]))
+    damage = stored.damage if stored else ()
     cleanup = next((marker for marker in reversed(markers) if marker.action == actions.CLEANUP), None)
-    return scenario_result(history, markers[0], tuple(cases), cleanup)
+    result = scenario_result(history, markers[0], tuple(distrusted(case, damage) for case in cases), cleanup)
+    return replace(result, truncated=result.truncated or bool(stored and stored.truncated), damage=damage)
+
+
+def _judged_again(history: Iterable[Operation], marker: Operation) -> CaseResult:
+    """A case by the checkers that its check line names."""
+    try:
+        checkers = [from_options(item["id"], item.get("options", {})) for item in marker.detail["checkers"]]
+    except (KeyError, TypeError, ValueError) as error:
+        case, claim = marker.detail["case"], marker.detail["claim"]
+        return undecided_case(case, claim, f"its checkers cannot be made again ({str(error.args[0])[:200]})")
+    return judge_case(history, marker, checkers)
+
+
+def distrusted(case: CaseResult, damage: Sequence[str]) -> CaseResult:
+    """A case of a damaged recording: what is still seen to fail does; all else is inconclusive."""
+    if not damage or case.verdict is Verdict.FAIL:
+        return case
+    return replace(case, verdict=Verdict.INCONCLUSIVE, reason=f"the recording is damaged: {damaged(damage)}")
+
+
+def damaged(damage: Sequence[str]) -> str:
+    """The signs of damage, as far as a reader needs them."""
+    more = f"; and {len(damage) - MOST_SIGNS} more sign(s)" if len(damage) > MOST_SIGNS else ""
+    return "; ".join(damage[:MOST_SIGNS]) + more
 
 
 def scenario_result(
@@ -268,7 +305,7 @@ def scenario_result(
     leaks = sum(1 for case in cases for finding in case.findings if finding.is_leak)
     done = (
         CleanUp(verdict=Verdict(cleanup.detail["verdict"]), left=tuple(cleanup.detail["left"]))
-        if cleanup is not None
+        if cleanup is not None and is_well_formed(cleanup)
         else CleanUp(verdict=Verdict.INCONCLUSIVE, left=(ENDED,))
     )
     return ScenarioResult(

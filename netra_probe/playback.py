@@ -43,6 +43,7 @@ class Tape(Recorder):
 
     def __init__(self, source: History) -> None:
         History.__init__(self, source.path)
+        self._examined = source._examine()
         self._operations = list(source)
         self._truncated = source.truncated
         if not self._operations or self._operations[0].action != actions.OPEN:
@@ -53,8 +54,10 @@ class Tape(Recorder):
     def truncated(self) -> bool:
         return bool(self._truncated)
 
+    def _examine(self) -> tuple[tuple[str, ...], str]:
+        return self._examined or ((), "")
+
     def append(self, **fields: Any) -> Operation:
-        fields.pop("at", None)
         return Operation(index=len(self._operations), time=0, **fields)
 
     def close(self) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -10,6 +10,8 @@ Outcome: TypeAlias = Literal["invoke", "ok", "fail", "info"]
 
 #: Surfaces on which one user's data can become visible to another.
 SURFACES = ("auth", "rest", "websocket", "database", "cache", "llm", "component")
+#: A number that fits into a table; a stored one beyond it is damaged.
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 #: The surface of operations that describe the investigation itself.
 PROBE = "probe"
 
@@ -38,16 +40,16 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         detail: small structured extras, named by the action.
     """
 
-    index: int
-    time: int
+    index: Number
+    time: Number
     type: Outcome
     action: str
     user: str | None = None
     connection: str | None = None
     backend: str | None = None
     surface: str = PROBE
-    call: int | None = None
-    status: int | None = None
+    call: Number | None = None
+    status: Number | None = None
     ids: dict[str, str] = {}
     nonce: str | None = None
     payload: str = ""

@@ -8,13 +8,16 @@ import shutil
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import structs
 
 from netra_probe.history import actions
+from netra_probe.history.damage import CHAIN, MARKERS, Chain, Examination
+from netra_probe.history.frames import UNDECODABLE
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.history.redaction import Clean, Redactor
 
@@ -34,12 +37,16 @@ class History:
 
     >>> for operation in History.open("outputs/lab/…/history/C4.jsonl.gz"): ...   # doctest: +SKIP
 
-    ``truncated`` is true when the recording was cut (a killed kernel): everything up to the cut is there.
+    ``truncated`` is true when the recording was cut (a killed kernel): everything up to the cut is there. ``damage``
+    tells what was changed in it after it had been recorded: it is read as far as that goes, and proves nothing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._truncated: bool | None = None
+        #: What keeps it from being read on.
+        self._broken = ""
+        self._examined: tuple[tuple[str, ...], str] | None = None
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> History:
@@ -50,28 +57,49 @@ class History:
         return History(file)
 
     def __iter__(self) -> Iterator[Operation]:
+        return self._read()
+
+    def _read(self, take: Callable[[bytes, Operation], None] | None = None) -> Iterator[Operation]:
+        """The operations as far as they can be read; each is shown to ``take`` first, with its line."""
         decode = msgspec.json.Decoder(Operation).decode
         last: Operation | None = None
         number = 0
+        self._broken = ""
         opener: Any = gzip.open if self.path.suffix == ".gz" else open
         try:
             with opener(self.path, "rb") as lines:
                 for line in lines:
                     number += 1
                     if not line.endswith(b"\n"):
+                        last = None
                         break
                     last = decode(line)
-                    if last.action == actions.OPEN and last.detail.get("schema", SCHEMA) > SCHEMA:
-                        raise HistoryError(
-                            f"{self.path} has schema {last.detail['schema']}, this version reads up to {SCHEMA}; "
-                            "read it with the netra-probe that wrote it"
-                        )
+                    if last.action == actions.OPEN:
+                        self._check_schema(last)
+                    if take is not None:
+                        take(line, last)
                     yield last
-        except msgspec.DecodeError as error:
-            raise HistoryError(f"{self.path}, line {number}: not an operation of a history ({error})") from None
-        except (EOFError, gzip.BadGzipFile, zlib.error):
+        except UNDECODABLE as error:
+            if number <= 1:
+                raise HistoryError(f"{self.path}, line {number}: not an operation of a history ({error})") from None
+            self._broken = f"line {number} is not an operation of a history ({error})"
+        except EOFError:
             last = None
-        self._truncated = last is None or last.action != actions.END
+        except (gzip.BadGzipFile, zlib.error):
+            if number == 0:
+                raise HistoryError(f"{self.path}: not a compressed history; restore it, or run again") from None
+            self._broken = f"the compressed file is damaged behind line {number}"
+        except OSError as error:
+            raise HistoryError(f"{self.path}: cannot be read ({error.strerror}); make it readable") from None
+        self._truncated = bool(self._broken) or last is None or last.action != actions.END
+
+    def _check_schema(self, opening: Operation) -> None:
+        schema = opening.detail.get("schema", SCHEMA)
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise HistoryError(
+                f"{self.path} has schema {schema!r:.20}, this version reads up to {SCHEMA}; "
+                "read it with the netra-probe that wrote it"
+            )
 
     @property
     def truncated(self) -> bool:
@@ -79,6 +107,28 @@ class History:
             for _ in self:
                 pass
         return bool(self._truncated)
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What was changed after it had been recorded, in one phrase each; nothing where nothing shows.
+
+        Raises HistoryError when it cannot be read at all.
+        """
+        return self._examine()[0]
+
+    @property
+    def digest(self) -> str:
+        """The digest in its end mark, which stands for the whole; "" where it has none."""
+        return self._examine()[1]
+
+    def _examine(self) -> tuple[tuple[str, ...], str]:
+        if self._examined is None:
+            examination = Examination()
+            for _ in self._read(examination.take):
+                pass
+            broken = (self._broken,) if self._broken else ()
+            self._examined = ((*broken, *examination.signs()), examination.digest)
+        return self._examined
 
     def frame(self) -> pandas.DataFrame:
         """The history as a table, one row an operation.
@@ -132,7 +182,8 @@ class Recorder(History):
     """A history that is being made: append, and it is on its way to disk before ``append`` returns.
 
     Each operation is one ``write`` to the file, so that a killed process loses nothing that it had appended. Payloads
-    and details pass the redactor first. ``close`` adds the end mark and compresses.
+    and details pass the redactor first. Markers carry the digest of all lines so far (``netra_probe.history.damage``).
+    ``close`` adds the end mark and compresses.
     """
 
     def __init__(self, path: Path, *, redactor: Redactor | None = None) -> None:
@@ -147,6 +198,7 @@ class Recorder(History):
         self._encoder = msgspec.json.Encoder()
         self._begin = time.monotonic_ns()
         self._operations: list[Operation] = []
+        self._chain = Chain()
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self._operations)
@@ -161,10 +213,11 @@ class Recorder(History):
     def truncated(self) -> bool:
         return False
 
-    def append(
-        self, *, type: Outcome, action: str, payload: str = "", at: int | None = None, **fields: Any
-    ) -> Operation:
-        """Record one operation; ``fields`` are those of ``Operation``, ``at`` a monotonic time (ns) taken earlier."""
+    def _examine(self) -> tuple[tuple[str, ...], str]:
+        return (), ""
+
+    def append(self, *, type: Outcome, action: str, payload: str = "", **fields: Any) -> Operation:
+        """Record one operation; ``fields`` are those of ``Operation``."""
         clean = self.redactor.clean
         if payload:
             payload = clean(payload)
@@ -173,16 +226,27 @@ class Recorder(History):
         with self._lock:
             operation = Operation(
                 index=len(self._operations),
-                time=(time.monotonic_ns() if at is None else at) - self._begin,
+                time=time.monotonic_ns() - self._begin,
                 type=type,
                 action=action,
                 payload=payload,
                 **fields,
             )
+            if action in MARKERS:
+                operation, line = self._sealed(operation)
+            else:
+                line = self._encoder.encode(operation) + b"\n"
+                self._chain.update(line)
             self._operations.append(operation)
             if not self._file.closed:
-                self._file.write(self._encoder.encode(operation) + b"\n")
+                self._file.write(line)
         return operation
+
+    def _sealed(self, marker: Operation) -> tuple[Operation, bytes]:
+        """A marker with its digest, and its line."""
+        detail = {name: value for name, value in marker.detail.items() if name != CHAIN}
+        line = self._chain.seal(self._encoder.encode(structs.replace(marker, detail={**detail, CHAIN: ""})))
+        return msgspec.json.decode(line, type=Operation), line
 
     def invoke(self, action: str, **fields: Any) -> Operation:
         """An act begins."""
