@@ -18,6 +18,7 @@ import pytest
 
 from netra_probe.lab import Lab, LabError, attach, running_labs, start_lab
 from netra_probe.lab.infrastructure.directories import labs_directory
+from netra_probe.parameters import PROJECT
 
 ENDING_SECONDS = 10.0
 STORES_ONLY = ("auth", "backend-1", "backend-2", "llm", "oidc")
@@ -126,6 +127,25 @@ async def test_auth_and_backend_share_no_tables(lab: Lab) -> None:
         assert dict(rights) == {"auth_in_backend": False, "backend_in_auth": False}
     finally:
         await connection.close()
+
+
+def test_services_are_forks_of_the_supervisor_and_hold_none_of_its_files(lab: Lab) -> None:
+    def held(pid: int) -> set[str]:
+        files = {os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
+        return {file for file in files if file != os.devnull and not file.startswith("anon_inode:")}
+
+    for name in ("auth", "backend-1", "backend-2", "llm", "oidc"):
+        pid = lab.state["services"][name]["pid"]
+        assert Path(f"/proc/{pid}/comm").read_text().strip() == f"lab {name}"
+        assert held(pid) & held(lab.pid) == set()
+
+
+def test_a_service_that_is_to_find_other_libraries_is_a_new_interpreter(tmp_path: Path) -> None:
+    settings = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PROJECT)])}
+    with start_lab(settings=settings, without=("backend-1", "backend-2", "llm", "oidc")) as lab:
+        process = Path(f"/proc/{lab.state['services']['auth']['pid']}")
+        assert b"netra_probe.lab.auth_service" in (process / "cmdline").read_bytes()
+        assert lab.status()["services"]["auth"]["healthy"]
 
 
 def test_stopping_leaves_no_process_and_no_directory_and_may_be_repeated() -> None:

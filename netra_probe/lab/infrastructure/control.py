@@ -16,7 +16,7 @@ from netra_probe.lab.infrastructure.reconfiguration import configure, rotate
 if TYPE_CHECKING:
     from netra_probe.lab.infrastructure.launch import Launch
 
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 90.0
 
 
 async def serve(lab: Launch, path: Path, told_to_end: asyncio.Future[str]) -> asyncio.Server:

@@ -21,7 +21,7 @@ from netra_probe.lab.infrastructure.plan import Plan, Ports
 from netra_probe.lab.infrastructure.requests import get_json
 from netra_probe.lab.infrastructure.spawning import STOP_SECONDS, abandon, first_line, rest_of, spawn
 
-START_SECONDS = 40.0
+START_SECONDS = 120.0
 STATUS_SECONDS = 3.0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.lab.dialects import Variant
-from netra_probe.lab.infrastructure import fault_needs, postgres, postgres_template, redis_server, services
+from netra_probe.lab.infrastructure import fault_needs, forking, postgres, postgres_template, redis_server, services
 from netra_probe.lab.infrastructure.configuration_directory import ConfigurationDirectory
 from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
 from netra_probe.lab.infrastructure.errors import LabError
@@ -22,7 +22,7 @@ from netra_probe.lab.infrastructure.processes import Child, Children
 from netra_probe.lab.infrastructure.requests import status_of
 from netra_probe.lab.shared.faults import Fault, FaultProblem, check_selection
 
-READY_SECONDS = 25.0
+READY_SECONDS = 60.0
 STOP_SECONDS = 1.4
 """How long a service may take to end before it is made to: the whole lab is down in under 3 s."""
 PART_STOP_SECONDS = 5.0
@@ -72,6 +72,7 @@ class Launch:
         self.at = services.Addresses(ports=ports, secrets=self.secrets)
         for layer, values in services.layers(self.at).items():
             self.configuration.write(layer, values)
+        forking.preload()
         gate, opened = os.pipe()
         try:
             # they import while the databases come up, and wait at the gate before they connect

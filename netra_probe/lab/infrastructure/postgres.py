@@ -13,7 +13,7 @@ from netra_probe.lab.infrastructure.postgres_programs import environment
 from netra_probe.lab.infrastructure.postgres_template import DATABASE, SUPERUSER, Cluster
 from netra_probe.lab.infrastructure.processes import Child, Command
 
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": HOST,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netra_probe.lab.infrastructure.errors import LabError
+from netra_probe.lab.infrastructure.forking import tie_to
 from netra_probe.lab.infrastructure.postgres_programs import (
     Account,
     account,
@@ -25,7 +26,6 @@ from netra_probe.lab.infrastructure.postgres_programs import (
     fingerprint,
     reachable_programs,
 )
-from netra_probe.lab.infrastructure.processes import tie_to
 
 SUPERUSER = "postgres"
 DATABASE = "netra"

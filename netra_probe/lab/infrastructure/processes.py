@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import subprocess
@@ -13,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+from netra_probe.lab.infrastructure.forking import Fork, can_fork, tie_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +20,10 @@ class Command:
     """How to start one process: everything but its place in time."""
 
     name: str
-    arguments: Sequence[str]
+    arguments: Sequence[str] = ()
+    """What to execute; not needed for a `module`."""
+    module: str | None = None
+    """What to run with ``python -m``, or in a fork of this process."""
     environment: Mapping[str, str]
     directory: Path
     log: Path
@@ -37,11 +38,16 @@ class Command:
     orphan_signal: signal.Signals = signal.SIGKILL
     """What the kernel sends it when the supervisor is gone."""
 
+    @property
+    def words(self) -> list[str]:
+        """The command line. ``-P``: the lab's directory is the working directory and not searched for modules."""
+        return list(self.arguments) if self.module is None else [sys.executable, "-P", "-m", self.module]
+
 
 class Child:
     """A running process; `ended` is a future with its exit status."""
 
-    def __init__(self, command: Command, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, command: Command, process: subprocess.Popen[bytes] | Fork) -> None:
         self.command = command
         self.process = process
         self.expected_to_end = False
@@ -51,9 +57,11 @@ class Child:
     @classmethod
     def start(cls, command: Command) -> Child:
         """Start the process. Call from the main thread only: the parent-death signal is tied to the thread."""
+        if can_fork(command):
+            return cls(command, Fork(command))
         with command.log.open("ab") as log:
             process = subprocess.Popen(
-                list(command.arguments),
+                command.words,
                 env=dict(command.environment),
                 cwd=command.directory,
                 stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
@@ -152,15 +160,3 @@ class Children:
         await asyncio.gather(
             *(self.by_name[name].stop(within, for_good=True) for name in names if name in self.by_name)
         )
-
-
-def tie_to(parent: int, orphan_signal: signal.Signals) -> Callable[[], None]:
-    """What a child does before its program starts: ask the kernel for a signal when the supervisor is gone."""
-
-    def in_child() -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, int(orphan_signal), 0, 0, 0)
-        if os.getppid() != parent:  # the supervisor died between fork and here
-            os._exit(1)
-
-    return in_child

@@ -14,7 +14,7 @@ from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.ports import HOST
 from netra_probe.lab.infrastructure.processes import Child, Command
 
-READY_SECONDS = 10.0
+READY_SECONDS = 30.0
 OLDEST = (6, 2)
 """GETDEL, on which the single use of refresh tokens rests, came with 6.2."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,8 +170,7 @@ def command(
         variables["LAB_START_FD"] = str(gate)
     return Command(
         name=name,
-        # -P: the lab's directory is the working directory and must not be searched for modules
-        arguments=[sys.executable, "-P", "-m", MODULES[name]],
+        module=MODULES[name],
         environment=variables,
         directory=directory,
         log=log,
@@ -184,4 +182,5 @@ def _python_path() -> str:
     """Where this package is, before what the caller had: a checkout that is not installed works too."""
     here = Path(__file__).resolve().parents[3]
     own = [] if here.name in ("site-packages", "dist-packages") else [str(here)]
-    return os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join(dict.fromkeys([*own, *given]))

@@ -19,7 +19,7 @@ STOP_SECONDS = 10.0
 def spawn(plan: Plan) -> subprocess.Popen[bytes]:
     """Start a supervisor that carries out `plan`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "netra_probe.lab.supervisor", plan.to_json()],
+        [sys.executable, "-P", "-m", "netra_probe.lab.supervisor", plan.to_json()],
         stdin=subprocess.DEVNULL if plan.detached else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -77,5 +77,5 @@ def rest_of(stream: IO[bytes] | None) -> str:
 
 def _environment() -> dict[str, str]:
     here = str(Path(__file__).resolve().parents[3])
-    path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path}
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([here, *given]))}
