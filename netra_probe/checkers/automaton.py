@@ -24,6 +24,7 @@ from netra_probe.checkers.runs import (
     Ask,
     Asks,
     Claims,
+    too_soon,
 )
 from netra_probe.checkers.stops import Stops, stops
 from netra_probe.history import actions
@@ -53,7 +54,10 @@ class AutomatonChecker(Checker):
         "(Leucker and Schallhart, JLAP 78:293, 2009)"
     )
     complexity = "time O(frames), memory O(open runs + the last 5,000 ended ones)"
-    inconclusive_when = "no run was seen, none ended, a run was still open at the end, or events cannot be told apart"
+    inconclusive_when = (
+        "no run was seen, none ended, a run was still open at the end or was given up too soon, or events cannot be told "
+        "apart"
+    )
 
     def begin(self, window: Window) -> Pass:
         return AutomatonPass(window.start)
@@ -111,7 +115,7 @@ class AutomatonPass(Pass):
     def __init__(self, start: int) -> None:
         self._start = start
         self._life = Life(self, start)
-        self._asks = Asks()
+        self._asks = Asks(start)
         self._runs: dict[tuple[str, str], Run] = {}
         self._over: deque[tuple[str, str]] = deque()
         self._claims = Claims()
@@ -268,8 +272,7 @@ class AutomatonPass(Pass):
             runs[run.id] = Violation(1, witness(*indices), explanation, run.thread)
 
     def finish(self) -> Judgement:
-        still_open = self._unended()
-        doubts = []
+        still_open, doubts = self._unended()
         if not self._events:
             doubts.append("no event of a run was seen")
         elif not self._ends:
@@ -290,26 +293,37 @@ class AutomatonPass(Pass):
         evidence = {"run events": self._events, "runs ended": self._ends}
         return Judgement(checker="C4", findings=found.findings(), doubts=tuple(doubts), evidence=evidence)
 
-    def _unended(self) -> int:
-        """Accuse the runs that fell silent until their deadline; count those of which nothing can be said yet."""
+    def _unended(self) -> tuple[int, list[str]]:
+        """Accuse the runs that fell silent; count those still open, and doubt those that were given up too soon."""
         asked = {(ask.user, name): ask for ask in self._asks.uncertain for name in (ask.run, name_of(ask.index))}
-        still_open = 0
+        still_open, soon = 0, []
         listening = {connection.user for connection in self._life.open()}
+        lost_before = False
         for run in self._runs.values():
             if run.ended or any(track.report >= 0 for track in run.tracks.values()):
                 continue
             if self._claims.foreign(run.user, run.id, run.thread):
                 continue
+            last = max(track.last for track in run.tracks.values())
             ask = asked.get((run.user, run.id))
             if ask is None:
                 # Who has hung up cannot be told of the end.
-                seen = any(track.last >= self._start for track in run.tracks.values())
-                still_open += seen and run.user in listening
-            elif ask.silent and ask.done >= self._start:
-                still_open += not self._accuse(run, ask)
-        return still_open
+                still_open += last >= self._start and run.user in listening
+                continue
+            if not ask.silent:
+                continue
+            heard = self.last_frames.get(ask.connection)
+            enough = last <= ask.done and self._asks.waited_enough(ask, heard, lost_before=lost_before)
+            lost_before = lost_before or enough
+            if ask.done < self._start:
+                continue
+            if not enough:
+                soon.append(too_soon(ask))
+            else:
+                still_open += not self._accuse(run, ask, last)
+        return still_open, list(dict.fromkeys(soon))
 
-    def _accuse(self, run: Run, ask: Ask) -> bool:
+    def _accuse(self, run: Run, ask: Ask, last: int) -> bool:
         connection = self._life.latest(run.user)
         if connection is None or connection.last < ask.done:
             return False
@@ -319,7 +333,6 @@ class AutomatonPass(Pass):
             f"d = #{ask.done} its deadline. #{alive} shows the connection alive after d, and no event ended the run: "
             "a contradiction."
         )
-        last = max(track.last for track in run.tracks.values())
         self._add("never ended", run, [ask.index, run.first, ask.done, alive, last], explanation)
         return True
 

@@ -10,7 +10,7 @@ from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import PING, Life
 from netra_probe.checkers.nameless import Nameless, name_of
 from netra_probe.checkers.roster import times, witness
-from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, REPORT, STARTED, Ask, Asks, Claims
+from netra_probe.checkers.runs import ENDS, EVENTS, KEPT_RUNS, PATIENCE, REPORT, STARTED, Ask, Asks, Claims, too_soon
 from netra_probe.checkers.withheld import held_back
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
@@ -20,8 +20,7 @@ from netra_probe.verdict import Judgement
 #: Client messages and routes that start a run.
 _STARTERS = frozenset({"start_agent", "user_message", "chat", "agent_request"})
 _STARTING_ROUTES = ("/agent", "/run", "/stream")
-#: A run cut off from its user is missed after this many times the longest run of the window, and at least this long.
-PATIENCE = 3
+#: A run cut off from its user is missed after ``PATIENCE`` times the longest run of the window, and at least this long.
 LEAST_PATIENCE_NS = 2_000_000_000
 #: Runs of one user that are kept to be matched with questions that never learned theirs.
 MOST_UNCLAIMED = 1_000
@@ -50,7 +49,7 @@ class DeliveryChecker(Checker):
     complexity = "time O(frames), memory O(open runs + the last 5,000 ended ones)"
     inconclusive_when = (
         "no event of a run was seen, no run ended, a question was still open, or a question stayed without an answer "
-        "on a connection that was dead as well, or was cut off too shortly before the end"
+        "on a connection that was dead as well, was given up too soon, or was cut off too shortly before the end"
     )
 
     def begin(self, window: Window) -> Pass:
@@ -74,7 +73,7 @@ class DeliveryPass(Pass):
     def __init__(self, start: int) -> None:
         self._start = start
         self._life = Life(self, start)
-        self._asks = Asks()
+        self._asks = Asks(start)
         self._runs: dict[tuple[str, str], Run] = {}
         self._over: deque[tuple[str, str]] = deque()
         self._claims = Claims()
@@ -301,14 +300,18 @@ class DeliveryPass(Pass):
                 self._fault("unexpected", user, run.first, (run.first,), explanation)
 
     def _look_for_losses(self) -> None:
+        lost_before = False
         for ask in self._asks.uncertain:
+            run = self._runs.get((ask.user, ask.run or ask.nonce)) or self._runs.get((ask.user, name_of(ask.index)))
+            if run is None and not ask.run and ask.done >= self._start:
+                run = self._unclaimed_run(ask)
+            unended = run is None or run.ended < 0
+            soon = ask.silent and unended and not self._waited(ask, run, lost_before=lost_before)
+            lost_before = lost_before or (ask.silent and unended and not soon)
             if ask.done < self._start:
                 continue
-            run = self._runs.get((ask.user, ask.run or ask.nonce)) or self._runs.get((ask.user, name_of(ask.index)))
-            if run is None and not ask.run:
-                run = self._unclaimed_run(ask)
-            if run is None or run.ended < 0:
-                self._missed(ask, run)
+            if unended:
+                self._missed(ask, run, soon=soon)
             elif (alive := held_back(ask, run, self.last_frames)) is not None:
                 explanation = (
                     f"Let a = #{ask.index} be a question of {ask.user}, given up at #{ask.done}, and r = #{run.first} "
@@ -327,10 +330,22 @@ class DeliveryPass(Pass):
                 return run
         return None
 
-    def _missed(self, ask: Ask, run: Run | None) -> None:
-        """A question without an end: lost where the connection lived on and others were served, else a doubt."""
+    def _waited(self, ask: Ask, run: Run | None, *, lost_before: bool) -> bool:
+        """Whether a question was waited for long enough: its run was not still going on when it was given up."""
+        if run is not None and any(stream.last > ask.done for stream in run.streams.values()):
+            return False
+        return self._asks.waited_enough(ask, self.last_frames.get(ask.connection), lost_before=lost_before)
+
+    def _missed(self, ask: Ask, run: Run | None, *, soon: bool) -> None:
+        """A question without an end: lost where the connection lived on and others were served, else a doubt.
+
+        ``soon`` says that it was given up too soon to call it lost.
+        """
         if ask.user in self._untied:
             return  # its events may be among those that carried no id
+        if soon:
+            self._doubts.append(too_soon(ask))
+            return
         connection = self._life.latest(ask.user)
         if not ask.silent and (connection is None or connection.closed >= 0):
             return  # Cut off and never back: there was nobody to deliver to.

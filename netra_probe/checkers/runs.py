@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from statistics import median
 from typing import TypeVar
 
 import msgspec
@@ -26,6 +27,14 @@ KEPT_RUNS = 5_000
 KEPT_IDS = 200_000
 KEPT_RUN_IDS = 50_000
 
+#: A question is given up too soon, to call its answer lost, before so many times what answers usually take.
+PATIENCE = 3
+#: The least wait, in nanoseconds, after which an answer can be called lost: for the first one, and for those that
+#: follow, of which the probe gives up earlier.
+FIRST_WAIT, LATER_WAIT = 5_000_000_000, 1_500_000_000
+#: Answers of the window whose duration says what is usual.
+KEPT_DURATIONS = 1_000
+
 Value = TypeVar("Value")
 
 
@@ -42,14 +51,17 @@ class Ask(msgspec.Struct, gc=False):
     done: int = -1
     finished: int = -1
     run: str = ""
-    #: Silent until its deadline, rather than cut off.
+    #: Silent until its deadline, rather than cut off; and that deadline, in seconds.
     silent: bool = False
+    deadline: float = 0.0
 
 
 class Asks:
     """Follows ``ask`` operations; memory is one entry per question that is open or ended without an answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: int = 0) -> None:
+        self._start = start
+        self._durations: deque[int] = deque(maxlen=KEPT_DURATIONS)
         self.open: dict[int, Ask] = {}
         #: Questions that ended ``info``: they may have happened.
         self.uncertain: list[Ask] = []
@@ -81,9 +93,29 @@ class Asks:
         ask.run = operation.ids.get("run_id") or operation.ids.get("turn_id") or ""
         ask.thread = operation.ids.get("thread_id") or ask.thread
         ask.silent = "closed" not in operation.detail
+        if isinstance(silent := operation.detail.get("silent"), int | float):
+            ask.deadline = float(silent)
         if ask.outcome == "info":
             self.uncertain.append(ask)
+        elif ask.outcome == "ok" and ask.index >= self._start:
+            self._durations.append(ask.finished - ask.time)
         return ask
+
+    def waited_enough(self, ask: Ask, heard: Operation | None, *, lost_before: bool) -> bool:
+        """Whether a question was waited for so long that a missing answer is the target's fault, not our deadline's.
+
+        Arguments:
+            heard: the last frame on the connection that asked: until then something would have been received.
+            lost_before: whether an answer is known to be lost since an earlier question, which was waited for longer.
+        """
+        waited = max(int(ask.deadline * 1e9), heard.time - ask.time if heard is not None else 0)
+        usual = int(median(self._durations)) if self._durations else 0
+        return waited >= max(LATER_WAIT if lost_before else FIRST_WAIT, PATIENCE * usual)
+
+
+def too_soon(ask: Ask) -> str:
+    """The doubt about a question that was given up too soon."""
+    return f"{ask.user}'s question was given up after {ask.deadline:g} s, before its run was over: raise `deadline`"
 
 
 class Recent(dict[str, Value]):

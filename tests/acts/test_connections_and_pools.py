@@ -111,7 +111,7 @@ FAULTY: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
     ("X6", "W5"): {"X6": ("burst", "C8 mixed"), "W5": ("equal ids", "C1 foreign canary")},
 }
 #: Seconds a run may take where some never end.
-DEADLINE = 3.0
+DEADLINE = 5.0
 #: Seconds that one waits for a target to let go of what it will never let go of.
 RELEASE = 0.3
 #: How often an act is done until the defect was there.

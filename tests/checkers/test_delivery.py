@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from netra_probe.checkers import Window, delivery
+from netra_probe.checkers import Window, automaton, delivery
+from netra_probe.checkers.base import judge
 from netra_probe.history.operation import Operation
 from netra_probe.verdict import Judgement
 
@@ -102,6 +103,82 @@ def test_a_run_that_breaks_off() -> None:
     told.complete(call, "info", ids={"run_id": "run_a"}, detail={"silent": 20.0})
     told.pong("alice")
     assert kinds(told) == ["cut short"]
+
+
+# Given up
+
+
+def given_up(*, after: float, usual: float = 0.1, heard: float = 0.0, lost_before: bool = False) -> Chat:
+    """Answers take as long as is usual here; alice's run has begun when it is given up, and ends after she has left."""
+    told = Chat("alice", "bob")
+    told.connect("alice")
+    told.connect("bob")
+    for number in range(3):
+        call = told.ask("bob", "thread_bob")
+        told.event("bob", f"run_{number}", "agent_started")
+        told.wait(usual)
+        told.event("bob", f"run_{number}", "agent_completed")
+        told.complete(call, "ok", ids={"run_id": f"run_{number}"})
+    if lost_before:
+        call = told.ask("bob", "thread_bob")
+        told.wait(20)
+        told.complete(call, "info", detail={"silent": 20.0})
+        told.pong("bob")
+    call = told.ask("alice", "thread_alice")
+    told.event("alice", "run_a", "agent_started")
+    told.wait(after)
+    told.complete(call, "info", ids={"run_id": "run_a"}, detail={"silent": after})
+    told.wait(heard)
+    told.pong("alice")
+    told.closed("alice", 1000)
+    return told
+
+
+def both(told: Story) -> tuple[set[str], set[str]]:
+    """What C3 and C4 find, and what they doubt."""
+    judgements = judge([delivery(), automaton()], told.operations, Window())
+    return (
+        {found.kind for judgement in judgements for found in judgement.findings},
+        {doubt for judgement in judgements for doubt in judgement.doubts if "raise `deadline`" in doubt},
+    )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        given_up(after=0.12),
+        given_up(after=3.0, heard=1.3),
+        given_up(after=10.0, usual=4.0),
+        given_up(after=0.12, lost_before=True),
+    ],
+    ids=["short deadline", "two seconds more", "slow machine", "short deadline after a loss"],
+)
+def test_our_own_deadline_is_no_fault_of_the_target(told: Chat) -> None:
+    found, doubts = both(told)
+    assert found <= {"lost"}  # the one that was waited for
+    assert len(doubts) == 1 and "alice's question was given up after" in next(iter(doubts))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [given_up(after=10.0), given_up(after=1.0, heard=4.5), given_up(after=1.5, lost_before=True)],
+    ids=["long deadline", "listened to for longer", "like the one before"],
+)
+def test_what_was_waited_for_long_enough_is_missed(told: Chat) -> None:
+    found, doubts = both(told)
+    assert "cut short" in found and ("never ended" in found or "lost" in found)
+
+
+def test_a_run_that_still_went_on_when_it_was_given_up_is_only_slow() -> None:
+    told = chat()
+    call = told.ask("alice", "thread_alice")
+    told.event("alice", "run_a", "agent_started")
+    told.wait(10)
+    told.complete(call, "info", ids={"run_id": "run_a"}, detail={"silent": 10.0})
+    told.event("alice", "run_a", "agent_thinking")
+    told.pong("alice")
+    found, doubts = both(told)
+    assert not found and len(doubts) == 1
 
 
 def cut(*, waited: float, ended: bool) -> Chat:
