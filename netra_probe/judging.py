@@ -129,12 +129,16 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
 
 
 def _bounded(result: CaseResult, detail: dict[str, Any]) -> CaseResult:
-    """What was not allowed, or cut short by a cap, bounds what a case can say; a defect that was seen stays one."""
+    """What was not allowed, or begun and not finished, bounds what a case can say; a defect that was seen stays one.
+
+    What was begun and not finished leaves a case undecided, whatever was not allowed besides.
+    """
     withheld, limits = detail.get("withheld", ()), detail.get("limits", ())
     if result.verdict is Verdict.FAIL or not (withheld or limits):
         return result
-    reason = "; ".join((withheld or limits)[:2]) + (f"; and {len(withheld) - 2} more" if len(withheld) > 2 else "")
-    return replace(result, verdict=Verdict.NOT_APPLICABLE if withheld else Verdict.INCONCLUSIVE, reason=reason)
+    reasons = limits or withheld
+    reason = "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
+    return replace(result, verdict=Verdict.INCONCLUSIVE if limits else Verdict.NOT_APPLICABLE, reason=reason)
 
 
 #: Counts that follow from what the probe did; the others depend on the moment at which a disturbance struck.

@@ -37,17 +37,25 @@ class Purse:
         self._rate = budget.rate if budget.rate is not None else (None if probe.target.is_local else POLITE)
         self._begin = self._last = time.monotonic()
         self.spent = 0
+        #: What was to be paid for when nothing was left.
+        self.unpaid = 0
+        #: The share of the budget that is kept for what comes later.
+        self.reserved = 0.0
 
     async def pay(self) -> bool:
         """Take one request out of the budget, waiting for its turn; false when nothing is left."""
-        now = time.monotonic()
-        if self.spent >= self._budget.requests or now - self._begin > self._budget.seconds:
+        now, share = time.monotonic(), 1.0 - self.reserved
+        if self.spent >= self._budget.requests * share or now - self._begin > self._budget.seconds * share:
+            self.unpaid += 1
             return False
         if self._rate is not None:
             await self._probe.wire.pause(self._last + 1 / self._rate - now)
         self._last = time.monotonic()
         self.spent += 1
         return True
+
+    def __str__(self) -> str:
+        return f"{self._budget.requests} requests or {self._budget.seconds:g} s"
 
     @property
     def empty(self) -> bool:

@@ -32,7 +32,9 @@ async def read_in_turns(
     """
     permit(probe, Mode.PROBE, "reading without credentials")
     party = list(users) or probe.users
-    walk = Walk(probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend)
+    walk = Walk(
+        probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="read_in_turns"
+    )
     try:
         await probe.together(_furnish(walk, user.name) for user in party)
         routes = [route for route in walk.routes if route.reads and not route.braces]
@@ -76,9 +78,11 @@ async def read_as_neighbour(
     neighbour's entry. Triggers K2.
     """
     permit(probe, Mode.ATTACK, "asking for patterns instead of ids")
-    (neighbour,) = await probe.recruit(1, beside=like)
+    neighbour = next(iter(await probe.recruit(1, beside=like)), None)
+    if neighbour is None:
+        return Outcome(act="read_as_neighbour", users=(like.name,), missing="an account for the neighbour")
     party = (neighbour, like)
-    walk = Walk(probe, await survey(probe), party, budget=budget or Budget(), backend=backend)
+    walk = Walk(probe, await survey(probe), party, budget=budget or Budget(), backend=backend, act="read_as_neighbour")
     try:
         for user in party:
             await _furnish(walk, user.name)

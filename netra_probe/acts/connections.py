@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from netra_probe import nemesis
 from netra_probe.acts.asking import RUN_ROUTES, ask_over_rest
 from netra_probe.acts.offers import backend_client, offered
-from netra_probe.acts.outcome import Outcome, names, needs_answers
+from netra_probe.acts.outcome import SILENT, Outcome, cut_short, names, needs_answers
 from netra_probe.acts.resuming import come_back, resume_point
 from netra_probe.acts.tabs import (
     QUESTION,
@@ -37,7 +37,7 @@ async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, 
     A registry that keeps one connection per user forgets a living one here (W3); one that replays without asking where
     the reader stopped repeats itself (W9).
     """
-    connected = 0
+    connected = done = 0
     runs: list[Run] = []
     async with tabs(_others(probe, user), backend=backend) as watching:
         for _ in range(rounds):
@@ -56,8 +56,10 @@ async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, 
                     await old.close()
                 if new is not None:
                     runs.append(await user.ask(QUESTION, socket=new))
+            done += 1
             if _fell_silent(runs):
                 break
+        cut_short(probe, "reconnect storm", done=done, planned=rounds, why=SILENT)
         if not probe.patience.is_hopeless:
             runs += await everybody_asks(_others(probe, user), watching)
     return Outcome(
@@ -71,7 +73,7 @@ async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backe
 
     What the late news of the old one's end takes away from the new one shows in the runs that follow (W3).
     """
-    runs: list[Run] = []
+    done, runs = 0, list[Run]()
     async with nemesis.between(probe, user) as link, tabs(_others(probe, user), backend=backend) as watching:
         for _ in range(rounds):
             old = await open_tab(user, backend=backend)
@@ -87,8 +89,10 @@ async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backe
                     runs.append(await user.ask(QUESTION, socket=new))
                     if _fell_silent(runs):
                         break
+            done += 1
             if _fell_silent(runs):
                 break
+        cut_short(probe, "late close", done=done, planned=rounds, why=f"{SILENT}, or no connection was accepted")
         runs += await everybody_asks(_others(probe, user), watching)
     return Outcome(act="late close", users=(user.name,), counts={"answered": answered(runs)})
 
@@ -164,7 +168,7 @@ async def cut_and_resume(
 
     Nothing may come twice (W9), and nothing be missing.
     """
-    ended = resumed = 0
+    cut = ended = resumed = 0
     async with tabs(_others(probe, user)) as watching, nemesis.between(probe, user) as link:
         for _ in range(rounds):
             socket = await open_tab(user, backend=backends[0])
@@ -173,12 +177,14 @@ async def cut_and_resume(
             asking = probe.start([user.ask(QUESTION, socket=socket)])
             await until_run_begins(probe, socket)
             await link.cut(socket)
+            cut += 1
             (run,) = await asking
             point = resume_point(socket, by=by)
             resumed += bool(point)
             ended += await come_back(probe, user, run, point, backend=backends[1])
         others = await everybody_asks(_others(probe, user), watching)
-    counts = {"cut": rounds, "resumed": resumed, "ended": ended, "answered": answered(others)}
+    cut_short(probe, "cut and resume", done=cut, planned=rounds, why="no connection was accepted")
+    counts = {"cut": cut, "resumed": resumed, "ended": ended, "answered": answered(others)}
     return Outcome(act="cut and resume", users=(user.name,), counts=counts)
 
 
@@ -199,6 +205,7 @@ async def across_backends(probe: Investigation, users: Sequence[User] = (), *, r
         runs = await everybody_asks(users, ears)
         # A run that was started elsewhere is known by its id alone.
         named = bool(runs) and all(run.run_id for run in runs)
+        done = 0
         for _ in range(rounds if named else 0):
             runs += await asyncio.gather(
                 *(
@@ -207,8 +214,10 @@ async def across_backends(probe: Investigation, users: Sequence[User] = (), *, r
                     if user.name in ears
                 )
             )
+            done += 1
             if any(isinstance(run.outcome, Silent) for run in runs):
                 break
+        cut_short(probe, "across backends", done=done, planned=rounds if named else 0, why=SILENT)
     await asyncio.gather(*(client.http.close() for _, client in clients))
     if not named:
         return Outcome(act="across backends", users=names(users), missing="runs that name themselves")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from netra_probe.users import User
 
 
+#: The share of a budget that is kept for reading what was made.
+READING = 0.5
+
+
 async def keep_everything(
     probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -37,9 +41,14 @@ async def keep_everything(
     """
     permit(probe, Mode.PROBE, "making things")
     party = list(users) or probe.users
-    walk = Walk(probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend)
+    walk = Walk(
+        probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="keep_everything"
+    )
     try:
+        # What is made and not read shows nothing: half of the budget is for reading.
+        walk.purse.reserved = READING
         await probe.together(walk.furnish(user.name, runs=False) for user in party)
+        walk.purse.reserved = 0.0
         read = [text for _ in range(rounds) for text in await probe.together(_read_all(walk, user) for user in party)]
         made = [(number, thing.id) for number, user in enumerate(party) for thing in _made(walk, user)]
     finally:
@@ -47,6 +56,8 @@ async def keep_everything(
     if not made:
         return Outcome(act="kept", users=names(party), missing="anything that is kept for a user")
     found = sum(all(id in text for text in read[number :: len(party)]) for number, id in made)
+    if not found:
+        probe.notes.limit(f"keep_everything: {len(made)} things were made, and none of them was read back")
     return Outcome(act="kept", users=names(party), counts={"made": len(made), "found again": found})
 
 
@@ -63,9 +74,13 @@ async def delete_everything(
     """
     permit(probe, Mode.PROBE, "deleting what was made")
     party = list(users) or probe.users
-    walk = Walk(probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend)
+    walk = Walk(
+        probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="delete_everything"
+    )
     try:
+        walk.purse.reserved = READING
         await probe.together(walk.furnish(user.name, runs=False) for user in party)
+        walk.purse.reserved = 0.0
         made = sum(len(_made(walk, user)) for user in party)
         gone = await probe.together(_delete_all(walk, user) for user in party)
         left = await probe.together(_read_all(walk, user) for user in party)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.acts.offers import backend_client
-from netra_probe.acts.outcome import Outcome, names, needs_answers
+from netra_probe.acts.outcome import SILENT, Outcome, cut_short, names, needs_answers
 from netra_probe.acts.tabs import (
     QUESTION,
     answered,
@@ -217,6 +217,7 @@ async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds:
             )
             read += sum(map(bool, lists))
             if any(isinstance(run.outcome, Silent) for run in runs):
+                cut_short(probe, "equal ids", done=number, planned=rounds, why=SILENT)
                 break
     await asyncio.gather(*(client.http.close() for client in clients))
     return Outcome(act="equal ids", users=names(users), counts={"answered": answered(runs), "read": read})
@@ -233,7 +234,7 @@ async def burst(probe: Investigation, users: Sequence[User] = (), *, size: int =
     async with tabs(users) as sockets:
         here = [user for user in users if user.name in sockets]
         threads = {user.name: [await user.new_thread() for _ in range(size)] for user in here}
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             runs += await asyncio.gather(
                 *(
                     user.ask(QUESTION, socket=sockets[user.name], thread=thread)
@@ -242,6 +243,7 @@ async def burst(probe: Investigation, users: Sequence[User] = (), *, size: int =
                 )
             )
             if any(isinstance(run.outcome, Silent) for run in runs):
+                cut_short(probe, "burst", done=number, planned=rounds, why=SILENT)
                 break
     return Outcome(act="burst", users=names(users), counts={"answered": answered(runs)})
 

@@ -119,7 +119,9 @@ async def guess_passwords(probe: Investigation, bystander: User) -> Outcome:
     if probe.target.accounts:
         missing = "registration of an account to guess at: those of target.accounts are left alone"
         return Outcome(act="guess_passwords", users=names((bystander,)), missing=missing)
-    (victim,) = await probe.recruit(1)
+    victim = next(iter(await probe.recruit(1)), None)
+    if victim is None:
+        return Outcome(act="guess_passwords", users=names((bystander,)), missing="an account to guess at")
     for number in range(GUESSES):
         wrong = probe.ledger.password(f"guess {number} {victim.email}")
         await _log_in(victim, victim.email, wrong, WRONG_PASSWORD)

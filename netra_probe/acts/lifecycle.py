@@ -99,8 +99,9 @@ async def disable(probe: Investigation) -> Outcome:
     headers = service_headers(probe)
     if not headers or not found.auth.offers("POST", "/auth/users/{id}/disable"):
         return Outcome(act="disable", users=(), missing="a way for services to disable an account")
-    (user,) = await probe.recruit(1)
-    assert user.auth.access is not None
+    user = next(iter(await probe.recruit(1)), None)
+    if user is None or user.auth.access is None:
+        return Outcome(act="disable", users=(), missing="an account to disable")
     held = await hold(probe, found, user, token=user.auth.access, name=user.auth.credential or user.name)
     http = probe.wire.http(probe.target.auth_url, surface="auth")
     try:

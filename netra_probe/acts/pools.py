@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from netra_probe import nemesis
 from netra_probe.acts.batches import half_done
 from netra_probe.acts.offers import backend_client, offered
-from netra_probe.acts.outcome import Outcome, names
+from netra_probe.acts.outcome import Outcome, cut_short, names
 from netra_probe.acts.resuming import come_back, resume_point
 from netra_probe.acts.tabs import QUESTION, answered, open_tab, tabs, until_run_begins
 from netra_probe.clients.agent import Run
@@ -31,6 +31,7 @@ MOMENTS = (0.005, 0.0, 0.01, 0.02, 0.03)
 #: Routes whose answer is the user's own, and that a hung-up client leaves in the middle of something.
 READS = ("/api/threads", "/api/users/me", "/api/user/me", "/api/spend", "/api/chat/messages")
 STREAM = "/api/chat/stream"
+_NO_READS = f"a read of one's own: none of GET {', '.join(READS)}"
 #: Requests at once, of everybody together, that make a pool grow.
 RUSH = 36
 
@@ -53,6 +54,9 @@ async def cancel_and_volley(
     acting = names((canceller, *others))
     everybody = [canceller, *others]
     reads, clients, threads = await _prepared(probe, everybody, backend)
+    if not reads:
+        await _close(clients)
+        return Outcome(act="cancel and volley", users=acting, missing=_NO_READS)
     read = hung_up = 0
     for moment in moments:
         for route in reads:
@@ -85,6 +89,7 @@ async def cut_replies(
             await asking
             read += await _volley([*others, victim], clients, threads, ["/api/threads"])
         await _close(clients)
+    cut_short(probe, "cut replies", done=cut, planned=rounds, why="no reply could be held back")
     return Outcome(act="cut replies", users=names((victim, *others)), counts={"cut": cut, "read": read})
 
 
@@ -98,6 +103,9 @@ async def borrow_in_turn(
     """
     users = list(users) or probe.users
     reads, clients, threads = await _prepared(probe, users, backend)
+    if not reads:
+        await _close(clients)
+        return Outcome(act="borrowed in turn", users=names(users), missing=_NO_READS)
     read = 0
     for _ in range(rounds):
         for route in reads:
@@ -114,6 +122,9 @@ async def saturate(
     """Have more requests under way than a pool has connections: each must still get the answer to their own."""
     users = list(users) or probe.users
     reads, clients, threads = await _prepared(probe, users, backend)
+    if not reads:
+        await _close(clients)
+        return Outcome(act="saturated pool", users=names(users), missing=_NO_READS)
     read = 0
     for _ in range(rounds):
         replies = await asyncio.gather(

@@ -41,7 +41,7 @@ async def read_beside(
     permit(probe, Mode.PROBE, "making things")
     others = list(others) or [user for user in probe.users if user is not watcher]
     party = (watcher, *others)
-    walk = Walk(probe, await survey(probe), party, budget=budget or Budget(), backend=backend)
+    walk = Walk(probe, await survey(probe), party, budget=budget or Budget(), backend=backend, act="read_beside")
     read = 0
     try:
         await walk.furnish(watcher.name, runs=False)

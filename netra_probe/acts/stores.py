@@ -56,7 +56,7 @@ async def open_stores(
     """
     permit(probe, Mode.PROBE, "asking without a valid token")
     party = list(users) or probe.users
-    walk = Walk(probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend)
+    walk = Walk(probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="open_stores")
     try:
         await probe.together(walk.furnish(user.name, runs=False) for user in party)
         counts = await probe.together(_open_own(walk, user, wrong) for user in party)
@@ -81,7 +81,7 @@ async def forge_at_stores(
     """
     permit(probe, Mode.ATTACK, "forging tokens")
     found = await survey(probe)
-    walk = Walk(probe, found, (tester, victim), budget=budget or Budget(), backend=backend)
+    walk = Walk(probe, found, (tester, victim), budget=budget or Budget(), backend=backend, act="forge_at_stores")
     try:
         await probe.together(walk.furnish(user.name, runs=False) for user in (tester, victim))
         routes = [route for route in _stores(walk, victim) if (tester.name, route.name) in walk.answered]
@@ -123,7 +123,9 @@ async def outlive_sessions(
     """
     permit(probe, Mode.PROBE, "logging out")
     party = list(users) or probe.users
-    walk = Walk(probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend)
+    walk = Walk(
+        probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="outlive_sessions"
+    )
     ended: list[tuple[User, str, Secret]] = []
     used = refused = 0
     try:

@@ -42,8 +42,17 @@ class Walk:
     """What several users can do with an interface; everything that comes back is learned from."""
 
     def __init__(
-        self, probe: Investigation, found: Survey, users: tuple[User, ...], *, budget: Budget, backend: int
+        self,
+        probe: Investigation,
+        found: Survey,
+        users: tuple[User, ...],
+        *,
+        budget: Budget,
+        backend: int,
+        act: str = "",
     ) -> None:
+        #: The act that walks; what it could not send for want of budget is then noted when the walk is closed.
+        self._act = act
         self.probe = probe
         self.users = {user.name: user for user in users}
         self.things = Things()
@@ -191,6 +200,9 @@ class Walk:
         ]
 
     async def close(self) -> None:
+        if self._act and self.purse.unpaid:
+            reason = f"its budget of {self.purse} was spent before {self.purse.unpaid} requests could be sent"
+            self.probe.notes.limit(f"{self._act}: {reason}; raise the budget")
         for (user, service), http in self._clients.items():
             if user is None or service != "auth":
                 await http.close()

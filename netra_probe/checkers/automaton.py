@@ -55,8 +55,8 @@ class AutomatonChecker(Checker):
     )
     complexity = "time O(frames), memory O(open runs + the last 5,000 ended ones)"
     inconclusive_when = (
-        "no run was seen, none ended, a run was still open at the end or was given up too soon, or events cannot be told "
-        "apart"
+        "no run was seen, none ended, a run was still open at the end or was given up too soon, or events cannot be "
+        "told apart"
     )
 
     def begin(self, window: Window) -> Pass:

@@ -282,9 +282,7 @@ class DeliveryPass(Pass):
             for finding in self._found.findings()
             if finding.kind == "lost" or not self._nameless.confuses(finding.recipients[0])
         )
-        return Judgement(
-            checker="C3", findings=findings, doubts=tuple(dict.fromkeys(self._doubts)), evidence=evidence
-        )
+        return Judgement(checker="C3", findings=findings, doubts=tuple(dict.fromkeys(self._doubts)), evidence=evidence)
 
     def _look_for_strays(self) -> None:
         """More unknown runs than questions of unknown run: somebody gets events that nobody asked for."""
@@ -305,14 +303,12 @@ class DeliveryPass(Pass):
             run = self._runs.get((ask.user, ask.run or ask.nonce)) or self._runs.get((ask.user, name_of(ask.index)))
             if run is None and not ask.run and ask.done >= self._start:
                 run = self._unclaimed_run(ask)
-            unended = run is None or run.ended < 0
-            soon = ask.silent and unended and not self._waited(ask, run, lost_before=lost_before)
-            lost_before = lost_before or (ask.silent and unended and not soon)
-            if ask.done < self._start:
-                continue
-            if unended:
-                self._missed(ask, run, soon=soon)
-            elif (alive := held_back(ask, run, self.last_frames)) is not None:
+            if run is None or run.ended < 0:
+                soon = ask.silent and not self._waited(ask, run, lost_before=lost_before)
+                lost_before = lost_before or (ask.silent and not soon)
+                if ask.done >= self._start:
+                    self._missed(ask, run, soon=soon)
+            elif ask.done >= self._start and (alive := held_back(ask, run, self.last_frames)) is not None:
                 explanation = (
                     f"Let a = #{ask.index} be a question of {ask.user}, given up at #{ask.done}, and r = #{run.first} "
                     f"the first event of its run, which came on another connection. By the platform's own clock r was "

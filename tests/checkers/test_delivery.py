@@ -165,7 +165,7 @@ def test_our_own_deadline_is_no_fault_of_the_target(told: Chat) -> None:
     ids=["long deadline", "listened to for longer", "like the one before"],
 )
 def test_what_was_waited_for_long_enough_is_missed(told: Chat) -> None:
-    found, doubts = both(told)
+    found, _ = both(told)
     assert "cut short" in found and ("never ended" in found or "lost" in found)
 
 
