@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,6 +24,11 @@ _KEPT_AT_HOME = {
     "XDG_CACHE_HOME": "cache",
     "XDG_STATE_HOME": "state",
 }
+#: What the names of scratch folders begin with. The first is short: paths of sockets in it may have 104 characters.
+_SCRATCH = ("npk-", "netra-probe-doctor-", "netra-probe-sweep-", "netra-probe-bundle-", "netra-probe-work-")
+_LOCK = ".lock"
+#: Age at which a scratch folder without a lock belongs to nobody any more.
+_ABANDONED_SECONDS = 86_400.0
 
 
 @contextlib.contextmanager
@@ -87,3 +95,51 @@ def instead_of_home() -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise ParameterError(f"{place} is not a private directory of yours; remove it, or set {STATE_VARIABLE}.")
     return place
+
+
+@contextlib.contextmanager
+def scratch(prefix: str) -> Iterator[Path]:
+    """A private folder among the temporary files, for a block; one of a killed process is removed by ``sweep_scratch``.
+
+    It belongs to this process for as long as it holds the lock in it, which the kernel lets go of with the process.
+    """
+    assert prefix in _SCRATCH
+    folder, lock = _locked_folder(prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep_scratch() -> None:
+    """Remove the scratch folders of killed processes; they hold the addresses of kernels, and the keys to them."""
+    for prefix in _SCRATCH:
+        for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+            with contextlib.suppress(OSError):
+                if folder.lstat().st_uid == os.geteuid() and _is_abandoned(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked_folder(prefix: str) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / _LOCK).exists():
+            return folder, lock
+        os.close(lock)  # it was swept before it was locked
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return time.time() - folder.lstat().st_mtime > _ABANDONED_SECONDS
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True

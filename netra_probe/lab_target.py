@@ -34,7 +34,7 @@ def find_or_start() -> Target:
             if chosen:
                 return as_target(lab.attach(Path(chosen)))
             if _own is None:
-                running = [one for one in lab.running_labs() if one.state.get("detached")]
+                running = [one for one in lab.running_labs() if one.is_detached]
                 if running:
                     return as_target(running[0])
                 _own = lab.start_lab()

@@ -14,14 +14,18 @@ import yaml
 from netra_probe.errors import ParameterError, did_you_mean
 from netra_probe.explaining import first_problem
 from netra_probe.history.redaction import SHORTEST
-from netra_probe.references import look_up
+from netra_probe.references import look_up, problem_of_url
 from netra_probe.target import Target, with_default_mode
 
 ENVIRONMENTS = ("lab", "test", "development", "staging", "production")
 PROJECT = Path(__file__).resolve().parent.parent
+#: The notebooks and parameters that travel with a wheel; not there in a clone.
+PACKAGED = Path(__file__).resolve().parent / "workbook"
 #: Where runs are kept instead of ``outputs/``; the test session points it to a temporary folder.
 OUTPUT_VARIABLE = "NETRA_PROBE_OUTPUTS"
 
+#: What parameters may hold at most: values, with aliases followed, and levels of nesting.
+MOST_VALUES, DEEPEST = 100_000, 100
 
 #: Keys and positions that lead to a value.
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -50,14 +54,32 @@ class Parameters(pydantic.BaseModel):
 
 
 def folder(name: str) -> Path:
-    """A top-level folder of the project: that of the current directory if it is one, else that of the installation."""
+    """A top-level folder of the project: that of the current directory if it is one, else that of the installation.
+
+    Installed as a wheel, the notebooks and parameters are those that came with it, and outputs go where one works.
+    """
     if name == "outputs" and os.environ.get(OUTPUT_VARIABLE):
         return Path(os.environ[OUTPUT_VARIABLE])
     here = Path.cwd()
-    for root in (here, *here.parents, PROJECT):
+    for root in (here, *here.parents, PROJECT, PACKAGED):
+        if root == PROJECT and PACKAGED.is_dir():
+            continue  # what lies beside an installed package belongs to others
         if (root / "notebooks").is_dir() and (root / "parameters").is_dir():
-            return root / name
+            return here / name if root == PACKAGED and name == "outputs" else root / name
     return PROJECT / name
+
+
+def packaged(name: str) -> Path:
+    """A top-level folder as it came with the installation."""
+    return (PACKAGED if PACKAGED.is_dir() else PROJECT) / name
+
+
+def own_folder(name: str) -> Path:
+    """The same, for what changes files in it. Raises ParameterError where they belong to the installed package."""
+    path = folder(name)
+    if path.is_relative_to(PACKAGED):
+        raise ParameterError(f"{Path.cwd()}: no workbook here; `netra-probe init` lays one out.")
+    return path
 
 
 def environment_file(environment: str) -> Path:
@@ -94,8 +116,7 @@ class ParameterFile:
                 f"{path}: cannot be read ({error.strerror}); give an existing parameter file."
             ) from None
         try:
-            values = yaml.safe_load(text)
-            tree = yaml.compose(text, Loader=yaml.SafeLoader)
+            values, tree = read_yaml(text)
         except (yaml.YAMLError, ValueError) as error:
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
@@ -123,6 +144,38 @@ class ParameterFile:
             except (LookupError, TypeError):
                 return False
         return bool(node == value)
+
+
+def read_yaml(text: str) -> tuple[Any, yaml.Node | None]:
+    """The values of a YAML text, and where they stand in it.
+
+    Raises YAMLError or ValueError where it is none, and where it would take more than its length to go through: nested
+    without end, referring to itself, or repeating itself through aliases of aliases.
+    """
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        if tree is not None:
+            _count_values(tree, (), {})
+        return yaml.safe_load(text), tree
+    except RecursionError:
+        raise yaml.MarkedYAMLError(problem="it is nested too deeply") from None
+
+
+def _count_values(node: yaml.Node, above: tuple[int, ...], known: dict[int, int]) -> int:
+    """How many values a node stands for once aliases are followed."""
+    if id(node) in above:
+        raise yaml.MarkedYAMLError(problem="it refers to itself", problem_mark=node.start_mark)
+    if id(node) not in known:
+        inside: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inside = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inside = node.value
+        known[id(node)] = 1 + sum(_count_values(part, (*above, id(node)), known) for part in inside)
+        if known[id(node)] > MOST_VALUES or len(above) > DEEPEST:
+            problem = "it holds too much" if len(above) <= DEEPEST else "it is nested too deeply"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return known[id(node)]
 
 
 def read_parameters(path: Path, overrides: dict[str, Any] | None = None, *, resolve: bool = False) -> Parameters:
@@ -188,6 +241,8 @@ def check_references(target: Target, place: Callable[[KeyPath], str]) -> None:
                 f'{place(where)}: "{name}" is too short to be kept out of recordings; '
                 f"a secret has at least {SHORTEST} characters."
             )
+        if problem := problem_of_url(name.removeprefix("target."), value.reveal()):
+            raise ParameterError(f'{place(where)}: what is behind "{name}" {problem}.')
     try:
         target.ssl_context()
     except ParameterError as error:

@@ -6,6 +6,7 @@ A parameter file, a ``-p`` and an executed notebook hold ``env:NAME`` or ``keyri
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated
 
 import pydantic
@@ -41,12 +42,13 @@ def look_up(reference: str) -> Secret:
             raise LookupError(f"the environment variable {rest} is not set; {_nearest_variable(rest)}")
         return Secret(value)
     if scheme == "keyring" and "/" in rest:
-        import keyring
-
         service, _, account = rest.partition("/")
         try:
+            import keyring
+
             value = keyring.get_password(service, account)
-        except keyring.errors.KeyringError as error:
+        except Exception as error:
+            # A backend is somebody else's program: one that is configured and not there raises what it likes.
             raise LookupError(f"no keyring can be used here ({type(error).__name__}); use env:NAME.") from None
         if not value:
             raise LookupError(f"the keyring has nothing under {rest}; store it with `keyring set {service} {account}`.")
@@ -55,6 +57,32 @@ def look_up(reference: str) -> Secret:
         "secrets are given by reference only, as env:NAME or keyring:service/name, "
         "because parameters are stored in every executed notebook."
     )
+
+
+def problem_of_url(name: str, value: str) -> str:
+    """What is wrong with the URL of a store, as the rest of a sentence, or ""; nothing of the URL is repeated.
+
+    A password with ``@ : / # ?`` in it that was not percent-encoded makes a URL of something else, or none.
+    """
+    kinds = {
+        "redis_url": ("Redis", ("redis", "rediss", "unix"), "redis://user:password@host:6379/0"),
+        "database_url": ("PostgreSQL", ("postgresql", "postgres"), "postgresql://user:password@host:5432/database"),
+    }
+    if name not in kinds:
+        return ""
+    kind, schemes, example = kinds[name]
+    remedy = f"write {example}, with the password percent-encoded"
+    scheme, found, rest = value.partition("://")
+    if not found or scheme not in schemes:
+        return f"is no {kind} URL; {remedy}"
+    credentials, _, behind = rest.rpartition("@")
+    if set(credentials) & set("/?#@[] ") or credentials.count(":") > 1:
+        return f"holds characters in its credentials that mean something else in a URL; {remedy}"
+    hosts = re.split("[/?#]", behind)[0]
+    ports = [match[1] for match in re.finditer(r":([^:,\]]*)(?=,|$)", hosts)]
+    if any(port and not (port.isascii() and port.isdigit() and int(port) < 65536) for port in ports):
+        return f"has no number for a port; {remedy}"
+    return ""
 
 
 def _nearest_variable(wanted: str) -> str:

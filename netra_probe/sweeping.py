@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from netra_probe.cleanup import discover_routes, remove_user
 from netra_probe.clients.replies import Refused, Timeouts
+from netra_probe.environ import scratch
 from netra_probe.history.store import Recorder
 from netra_probe.target import LOOPBACK, Target
 from netra_probe.users import User
@@ -47,12 +46,12 @@ async def sweep_target(target: Target, ledger: Ledger) -> list[str]:
     """Sweep a target outside of an investigation; the recording of it is thrown away."""
     from netra_probe.investigation import Investigation
 
-    with tempfile.TemporaryDirectory(prefix="netra-probe-sweep-") as folder:
+    with scratch("netra-probe-sweep-") as folder:
         probe = Investigation(
             scenario="sweep",
             environment="sweep",
             target=target,
-            history=Recorder(Path(folder) / "sweep.jsonl"),
+            history=Recorder(folder / "sweep.jsonl"),
             ledger=ledger,
             seed=0,
             timeouts=Timeouts(),

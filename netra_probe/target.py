@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import ssl
 from collections.abc import Iterator
@@ -180,7 +181,7 @@ class Target(_Strict):
     @pydantic.field_validator("ca_bundle", "client_certificate", "client_key")
     @classmethod
     def _existing(cls, value: str | None) -> str | None:
-        if value is not None and not Path(value).expanduser().is_file():
+        if value is not None and not Path(os.path.expanduser(value)).is_file():
             raise ValueError("names a file that is not there; give an absolute path")
         return value
 

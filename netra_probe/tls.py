@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +13,10 @@ import httpx
 
 from netra_probe.errors import ParameterError
 from netra_probe.history.secret import Secret
+
+#: Variables that send other programs through a proxy. The probe connects directly: what a proxy adds, caches or merges
+#: would be taken for the deployment's own doing.
+PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,3 +62,43 @@ def _context(tls: Tls) -> ssl.SSLContext:
                 "and target.client_key_password if the key is encrypted."
             ) from None
     return context
+
+
+def why(error: BaseException, *, host: str | None = None, remedy: str = "target.ca_bundle") -> str:
+    """Why a connection failed, in words that hold no URL and nothing that was given: libraries quote credentials.
+
+    Arguments:
+        host: the other end; a proxy is no matter for this machine itself.
+        remedy: the key that names the authorities to trust.
+    """
+    kind = type(error).__name__
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"{kind}: the certificate was not accepted, {cause.verify_message.rstrip('.')}; give {remedy}, "
+                "a file with the authority that issued it, or the URL with the name that the certificate is for"
+            )
+        if isinstance(cause, ssl.SSLError):
+            reason = (cause.reason or "").replace("_", " ").lower()
+            if "certificate" in reason:
+                return (
+                    f"{kind}: the server did not accept a client certificate ({reason}); "
+                    "give target.client_certificate, and target.client_key"
+                )
+            return f"{kind}: no TLS certificate was offered ({reason or 'TLS failed'}); is it http instead of https?"
+    set_ones = [name for name in PROXY_VARIABLES if os.environ.get(name) or os.environ.get(name.lower())]
+    if set_ones and host is not None and not _is_here(host):
+        return f"{kind}; {set_ones[0]} is set, but the probe connects directly and never through a proxy"
+    return kind
+
+
+def _is_here(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

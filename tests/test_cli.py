@@ -245,7 +245,7 @@ def test_a_lab_by_hand_goes_up_is_described_and_goes_down() -> None:
         assert all(service["healthy"] for service in mine["services"].values())
         assert mine["faults"]["W1"] == {"reached": 0, "triggered": 0}
     finally:
-        down = netra_probe("lab", "down")
+        down = netra_probe("lab", "down", described["id"])
     assert f"lab {described['id']} is down" in down.stdout
     assert described["id"] not in {running.id for running in running_labs() if running.state["detached"]}
 

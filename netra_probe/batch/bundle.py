@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from netra_probe.batch.results import PLAN
+from netra_probe.environ import scratch
 from netra_probe.errors import OutputError, ParameterError
 
 #: The time that all entries bear, so that the same run gives the same bytes; a zip cannot hold an earlier one.
@@ -59,13 +59,13 @@ def unpacked(bundle: Path) -> Iterator[Path]:
 
     Raises ParameterError when the file holds none.
     """
-    with tempfile.TemporaryDirectory(prefix="netra-probe-bundle-") as folder:
+    with scratch("netra-probe-bundle-") as folder:
         try:
             with zipfile.ZipFile(bundle) as archive:
                 archive.extractall(folder)  # never outside of the folder, whatever the names in it say
         except (OSError, zipfile.BadZipFile, EOFError) as error:
             raise ParameterError(f"{bundle}: cannot be unpacked ({type(error).__name__}); copy it once more.") from None
-        plans = sorted(Path(folder).glob(f"*/{PLAN}"))
+        plans = sorted(folder.glob(f"*/{PLAN}"))
         if len(plans) != 1:
             raise ParameterError(f"{bundle}: no run in it; give a file that `netra-probe bundle` has made.")
         yield plans[0].parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -109,7 +110,9 @@ def _in_own_process(order: TrialOrder) -> Trial:
     """One trial; what kills its process, or goes wrong in it, is its trouble alone."""
     context = multiprocessing.get_context("spawn")
     # A pool breaks as a whole when one of its processes dies: each of these holds one.
-    with ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(
+        max_workers=1, mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),)
+    ) as pool:
         try:
             return pool.submit(trial_of, order).result()
         except BrokenProcessPool:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from netra_probe.batch.execution import Execution, Order, execute, explained
 from netra_probe.batch.results import FOLDERS
 from netra_probe.batch.sharing import turns_variables
+from netra_probe.environ import scratch
 from netra_probe.pace import RUN_VARIABLE, SHARE_VARIABLE, Share
 from netra_probe.turns import TURNS_VARIABLE
 
@@ -54,11 +54,11 @@ def execute_elsewhere(parcel: Parcel) -> Execution:
 
     Runs in a worker, of which nothing is assumed: it may be a thread, and execute several of these at once.
     """
-    with tempfile.TemporaryDirectory(prefix="netra-probe-work-") as scratch:
-        run = Path(scratch) / "run"
+    with scratch("netra-probe-work-") as place:
+        run = place / "run"
         for name in FOLDERS:
             (run / name).mkdir(parents=True)
-        source = Path(scratch) / "source" / parcel.name
+        source = place / "source" / parcel.name
         source.parent.mkdir()
         source.write_bytes(parcel.notebook)
         turns = turns_variables(parcel.parameters.get("target") or {}, parcel.variables)
@@ -70,9 +70,9 @@ def execute_elsewhere(parcel: Parcel) -> Execution:
             variables={**parcel.variables, RUN_VARIABLE: str(run), **turns},
             timeout=parcel.timeout,
             log=run / "logs" / f"{parcel.id}.log",
-            sockets=Path(scratch),
+            sockets=place,
         )
-        execution = _in_own_process(order, Path(scratch))
+        execution = _in_own_process(order, place)
         files = {
             str(path.relative_to(run)): path.read_bytes()
             for name in FOLDERS
@@ -114,7 +114,7 @@ def _main(parcel: str, answer: str) -> None:
     from netra_probe.batch.workers import end_with_parent
 
     worker = os.getppid()
-    end_with_parent()
+    end_with_parent(worker)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     try:
         order: Order = pickle.loads(Path(parcel).read_bytes())

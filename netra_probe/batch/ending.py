@@ -15,6 +15,7 @@ import psutil
 
 from netra_probe import lab, lab_target
 from netra_probe.errors import ProbeError
+from netra_probe.interrupts import INTERRUPTS
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.ledger import Ledger
 from netra_probe.parameters import Parameters, validated
@@ -82,7 +83,7 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
     try:
         yield
     finally:

@@ -54,6 +54,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         of them now and then, and the kernel dies of it.
         """
         manager = super().create_kernel_manager()
+        # The file that says how to reach the kernel, and holds the key to it, goes with the folder.
+        manager.connection_file = f"{WatchedEngine.sockets}.json"
         if len(WatchedEngine.sockets) <= LONGEST:
             manager.transport, manager.ip = "ipc", WatchedEngine.sockets
         return manager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -23,6 +22,7 @@ from netra_probe.batch.resume import completed, set_aside
 from netra_probe.batch.sharing import turns_variables
 from netra_probe.batch.watching import Patient, Watcher
 from netra_probe.batch.workers import Elsewhere, OwnProcesses, Workers, execute_all
+from netra_probe.environ import scratch
 from netra_probe.errors import OutputError, ParameterError, TargetError
 from netra_probe.judging import ScenarioResult
 from netra_probe.lab_target import LAB_VARIABLE
@@ -82,8 +82,8 @@ def _execute_in_order(
     resume: bool,
 ) -> dict[str, Judged]:
     try:
-        with tempfile.TemporaryDirectory(prefix="npk-", ignore_cleanup_errors=True) as sockets:
-            orders = [_order(notebook, given, record, Path(sockets)) for notebook, given in missing]
+        with scratch("npk-") as sockets:
+            orders = [_order(notebook, given, record, sockets) for notebook, given in missing]
             return _execute(record, orders, _workers(executor), watcher)
     except lab.LabError as error:
         if not resume:

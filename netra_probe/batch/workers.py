@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
 from collections import deque
@@ -21,6 +22,8 @@ from netra_probe.pace import Share
 
 #: prctl(2): the signal that a process gets when its parent dies.
 PR_SET_PDEATHSIG = 1
+#: What a terminal sends to all processes on it: a Ctrl-C, and that it is closed.
+FROM_TERMINALS = frozenset({signal.SIGINT, signal.SIGHUP})
 #: Seconds between two looks at what goes on while nothing ends.
 LOOK_SECONDS = 0.25
 
@@ -81,7 +84,9 @@ class OwnProcesses:
         return future
 
     def _new(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(max_workers=1, mp_context=self._context, initializer=end_with_parent)
+        return ProcessPoolExecutor(
+            max_workers=1, mp_context=self._context, initializer=end_with_parent, initargs=(os.getpid(),)
+        )
 
     def settle(self, order: Order, future: Future[Execution]) -> Execution:
         pool = self._busy.pop(future)
@@ -197,17 +202,23 @@ def execute_all(
 
 @contextlib.contextmanager
 def _uninterrupted_children() -> Iterator[None]:
-    """Processes that are started in the block hear nothing of Ctrl-C until they can say what they think of it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Processes that are started in the block hear nothing of a terminal until they can say what they think of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FROM_TERMINALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def end_with_parent() -> None:
-    """For a worker: leave Ctrl-C to the parent, and end when it ends, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+def end_with_parent(parent: int) -> None:
+    """For a worker: leave what a terminal sends to the parent, and end when it ends, however it ends.
+
+    A worker holds both ends of the pipe on which it is given work, so that the end of its parent is no end of file.
+    """
+    for number in FROM_TERMINALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FROM_TERMINALS)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it was killed before we could ask to be told
+        os._exit(1)

@@ -14,6 +14,7 @@ from netra_probe.errors import TargetError
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
+from netra_probe.tls import why
 
 SURFACE = "database"
 
@@ -60,10 +61,11 @@ class DatabaseClient:
                     "statement_timeout": str(int(timeouts.reply * 1000)),
                 },
             )
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        except Exception as error:
+            # Whatever it is: the driver's text may quote a part of the URL, and so of the password.
             raise TargetError(
-                f"target.database_url: cannot connect ({type(error).__name__}); check address and credentials, "
-                "or leave the key out: the cases that need the database are then not applicable."
+                f"target.database_url: cannot connect ({why(error, remedy='sslrootcert in the URL')}); check address "
+                "and credentials, or leave the key out: the cases that need the database are then not applicable."
             ) from None
         try:
             tables = owned_tables(await _columns(connection), schema=schema, ownership=ownership or {})

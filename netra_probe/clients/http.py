@@ -21,6 +21,7 @@ from netra_probe.history.frames import ID_FIELDS, UNDECODABLE
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
+from netra_probe.tls import why
 
 
 class Gate(Protocol):
@@ -221,7 +222,7 @@ class Http:
 
     def _unreachable(self, call: Operation, error: Exception, *, sent: bool) -> Unreachable:
         # The library's message can hold a URL with credentials: its kind says enough.
-        reason = type(error).__name__
+        reason = why(error, host=urlsplit(self.base_url).hostname)
         done = self.history.complete(call, "info" if sent else "fail", detail={"reason": reason})
         return Unreachable(reason=reason, sent=sent, operation=done.index)
 

@@ -23,6 +23,7 @@ from netra_probe.history.frames import RUN_EVENTS, Frame, read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
+from netra_probe.tls import why
 
 SURFACE = "websocket"
 #: Frames larger than this end the connection (1009): a target must not be able to fill the memory.
@@ -295,8 +296,9 @@ async def open_socket(
         done = history.complete(call, "info", detail={"silent": timeouts.connect})
         return Silent(seconds=timeouts.connect, operation=done.index)
     except (OSError, EOFError, WebSocketException, ValueError) as error:
-        done = history.complete(call, "fail", detail={"reason": type(error).__name__})
-        return Unreachable(reason=type(error).__name__, operation=done.index)
+        reason = why(error, host=urlsplit(url).hostname)
+        done = history.complete(call, "fail", detail={"reason": reason})
+        return Unreachable(reason=reason, operation=done.index)
     socket = Socket(connection, history=history, call=call, timeouts=timeouts, trust=trust)
     first = await socket.until(lambda frame: frame.name in ("connection_established", "error"), within=timeouts.welcome)
     if isinstance(first, Received) and first.frame.name == "error":

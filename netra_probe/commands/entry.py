@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from netra_probe.cli import INTERRUPTED, _end_at_once, on_interrupt
 from netra_probe.commands import terminal
 from netra_probe.errors import ProbeError
+from netra_probe.interrupts import INTERRUPTED, end_at_once, interrupt, on_interrupt
 
 #: EX_SOFTWARE: netra-probe itself is at fault.
 CRASHED = 70
@@ -24,16 +24,17 @@ def enter() -> int:
     try:
         try:
             from netra_probe.commands.group import app
-            from netra_probe.environ import settle_home
+            from netra_probe.environ import settle_home, sweep_scratch
 
             if notice := settle_home():
                 _say(notice)
-            on_interrupt(_interrupt)
+            sweep_scratch()
+            on_interrupt(interrupt)
             status = app(standalone_mode=False)
             return status if isinstance(status, int) else 0
         finally:
             # What is said now is not worth a second interrupt's traceback.
-            on_interrupt(_end_at_once)
+            on_interrupt(end_at_once)
     except ProbeError as error:
         _say(str(error))
         return error.exit_status
@@ -89,10 +90,6 @@ def _crash_file() -> Path:
     place = state_folder() / "crashes"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     return place / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.log"
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _say(sentence: str) -> None:

@@ -25,6 +25,7 @@ for command in (
     doctor.doctor,
     detecting.detect,
     notebooks.scenarios,
+    notebooks.init,
     notebooks.open_lab,
     notebooks.refresh,
     keeping.scan,

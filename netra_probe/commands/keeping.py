@@ -23,7 +23,9 @@ def scan(paths: tuple[Path, ...]) -> int:
     """
     from netra_probe.batch.scan import all_parameters, known_secrets, scan_path
 
-    places = list(paths) or [folder("notebooks"), folder("outputs"), folder("parameters")]
+    places = list(paths) or [
+        place for name in ("notebooks", "outputs", "parameters") if (place := folder(name)).is_dir()
+    ]
     for place in places:
         if not place.exists():
             raise ParameterError(f"{place}: no such file or folder; give what should be scanned.")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 import click
+import psutil
 
 from netra_probe import lab as labs
 from netra_probe.commands.planning import check_faults
 from netra_probe.commands.variants import variant_options
 from netra_probe.display.tables import Table
-from netra_probe.errors import TargetError
+from netra_probe.errors import ParameterError, TargetError, did_you_mean
 from netra_probe.lab_target import SECRETS, as_target
 from netra_probe.ledger import Ledger
 
@@ -22,7 +25,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="machine-readable
 
 @click.group(name="lab")
 def app() -> None:
-    """The embedded platform by hand."""
+    """Run the lab manually."""
 
 
 @app.command()
@@ -88,14 +91,65 @@ def up(
 
 
 @app.command()
-def down() -> None:
-    """Stop every lab that `lab up` has started."""
-    stopped = [running for running in labs.running_labs() if running.state.get("detached")]
-    for running in stopped:
-        running.stop()
-        click.echo(f"lab {running.id} is down")
-    if not stopped:
-        click.echo("no lab is up")
+@click.argument("ids", metavar="[LAB]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="every lab of this user, those of other processes too")
+@click.option("--yes", is_flag=True, help="end labs of other processes without asking")
+def down(ids: tuple[str, ...], everything: bool, yes: bool) -> None:
+    """Stop labs, by the ids that `lab status` shows; without an id, the one that `lab up` has started.
+
+    A lab that a notebook, a run or a test session has started for itself is ended only if somebody confirms it, on the
+    terminal or with --yes. Exit status: 2 where a lab has to be named or confirmed; nothing is stopped then.
+    """
+    running = labs.running_labs()
+    chosen = _chosen(running, ids, everything)
+    if not yes:
+        for one in chosen:
+            _confirm(one)
+    for one in chosen:
+        one.stop()
+        click.echo(f"lab {one.id} is down")
+    if not chosen:
+        others = ", ".join(f"{one.id} ({_owner(one)})" for one in running)
+        click.echo(f"no lab is up{f'; labs of other processes: {others}' if others else ''}")
+
+
+def _chosen(running: list[labs.Lab], ids: tuple[str, ...], everything: bool) -> list[labs.Lab]:
+    """The labs that are meant. Raises ParameterError where an id is unknown, or more than one could be meant."""
+    if ids and everything:
+        raise ParameterError("lab down: name labs, or give --all, not both.")
+    by_id = {one.id: one for one in running}
+    if unknown := [id for id in ids if id not in by_id]:
+        hint = did_you_mean(unknown[0], by_id) if by_id else "no lab is running."
+        raise ParameterError(f'lab down: no lab "{unknown[0]}" is running; {hint}')
+    if ids:
+        return [by_id[id] for id in dict.fromkeys(ids)]
+    if everything:
+        return running
+    up = [one for one in running if one.is_detached]
+    if len(up) > 1:
+        raise ParameterError(f"lab down: {len(up)} labs are up; name one of {', '.join(one.id for one in up)}.")
+    return up
+
+
+def _confirm(one: labs.Lab) -> None:
+    """Ask before a lab is ended that is another process's own. Raises ParameterError unless somebody says yes."""
+    if one.is_detached:
+        return
+    question = f"lab {one.id} belongs to {_owner(one)}, which would lose it. End it?"
+    if not sys.stdin.isatty():
+        raise ParameterError(f"lab {one.id} belongs to {_owner(one)}; give --yes to end it. Nothing was stopped.")
+    if not click.confirm(question, default=False, err=True):
+        raise ParameterError(f"lab {one.id}: not confirmed. Nothing was stopped.")
+
+
+def _owner(one: labs.Lab) -> str:
+    """The process that started a lab for itself: ``process 123 (netra-probe run C4)``."""
+    try:
+        arguments = psutil.Process(one.parent or 0).cmdline()
+    except psutil.Error:
+        return f"process {one.parent}"
+    words = [Path(arguments[0]).name, *arguments[1:]] if arguments else []
+    return f"process {one.parent} ({shorten(' '.join(words), 60, placeholder=' …')})"
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import click
 from netra_probe.batch.notebooks import all_notebooks
 from netra_probe.batch.selection import START, select
 from netra_probe.display.tables import Table
-from netra_probe.parameters import folder
+from netra_probe.errors import ParameterError
+from netra_probe.parameters import folder, own_folder, packaged
 from netra_probe.requirements import SCENARIOS
 
 
@@ -55,7 +57,7 @@ def open_lab(browser: bool, port: int) -> int:
     from netra_probe.errors import TargetError
     from netra_probe.lab_target import LAB_VARIABLE
 
-    root = folder("notebooks").parent
+    root = own_folder("notebooks").parent
     command = [sys.executable, "-m", "jupyterlab", "--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb"]
     command += [f"--ServerApp.root_dir={root}", f"--ServerApp.port={port}"]
     if not browser:
@@ -71,6 +73,29 @@ def open_lab(browser: bool, port: int) -> int:
 
 
 @click.command()
+@click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+def init(directory: Path) -> None:
+    """Lay out the notebooks and parameter files in a folder of one's own [this one], to be changed there.
+
+    Nothing is written over: exit status 2 where there is a workbook already.
+    """
+    made = []
+    for name, kind in (("notebooks", "*.ipynb"), ("parameters", "*.yaml")):
+        place = directory / name
+        if place.exists():
+            raise ParameterError(f"{place}: is there already; give another folder, or remove it.")
+        made += [(path, place / path.name) for path in sorted(packaged(name).glob(kind))]
+    try:
+        for path, copy in made:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        (directory / "outputs").mkdir(exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{directory}: cannot be written ({error.strerror}); give another folder.") from None
+    click.echo(f"{directory}: {len(made)} files in notebooks/ and parameters/; runs go to outputs/")
+
+
+@click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--check", is_flag=True, help="change nothing; exit status 1 where a notebook would change")
 def refresh(ids: tuple[str, ...], check: bool) -> int:
@@ -81,6 +106,7 @@ def refresh(ids: tuple[str, ...], check: bool) -> int:
     """
     from netra_probe.batch.refresh import refresh_notebooks
 
+    own_folder("notebooks")
     paths = _chosen(ids)
     changed = refresh_notebooks(paths, write=not check)
     for path in paths:

@@ -14,7 +14,7 @@ from netra_probe.batch.alerts import Alerts
 from netra_probe.batch.places import is_url
 from netra_probe.commands.asking import ask_before
 from netra_probe.errors import ParameterError
-from netra_probe.parameters import Parameters, environment_file, read_parameters, validated
+from netra_probe.parameters import Parameters, environment_file, read_parameters, read_yaml, validated
 from netra_probe.target import Target
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _overrides(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     values = {}
     for name, text in pairs:
         try:
-            values[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            values[name], _ = read_yaml(text)
+        except (yaml.YAMLError, ValueError):
             raise ParameterError(f"-p {name}: the value is not YAML; put strings in quotes.") from None
     return values

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from netra_probe.batch.notebooks import Notebook, all_notebooks
 from netra_probe.cleanup import AUTH_REMOVAL, BACKEND_REMOVAL, discover_routes
@@ -17,6 +15,7 @@ from netra_probe.doctor.notebooks import Case, read_cases, total
 from netra_probe.doctor.report import Line, Report, Status
 from netra_probe.doctor.services import look_at_claims, look_at_services
 from netra_probe.doctor.sockets import identity, socket_lines, try_generators, try_sockets
+from netra_probe.environ import scratch
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
 from netra_probe.history.store import Recorder
@@ -55,12 +54,12 @@ def cases_of(parameters: Parameters, notebooks: Sequence[Notebook]) -> list[Case
 
 async def examine(parameters: Parameters, target: Target) -> Report:
     """Look at every surface of a target, as two users who are removed afterwards; in mode ``observe`` as nobody."""
-    with tempfile.TemporaryDirectory(prefix="netra-probe-doctor-") as folder:
+    with scratch("netra-probe-doctor-") as folder:
         probe = Investigation(
             scenario="doctor",
             environment=parameters.environment,
             target=target,
-            history=Recorder(Path(folder) / "doctor.jsonl"),
+            history=Recorder(folder / "doctor.jsonl"),
             ledger=Ledger(),
             seed=parameters.seed,
             timeouts=Timeouts(run=parameters.deadline),

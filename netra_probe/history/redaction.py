@@ -25,8 +25,8 @@ _PATTERNS = re.compile(
     # credentials in a connection string: scheme://user:password@
     r"|(?P<dsn>(?<=://)[^\s/:@\"']*:[^\s@\"']+(?=@))"
     # a password hash in the usual formats: crypt's ($argon2id$…, $2b$…, $6$…), Django's (pbkdf2_sha256$…), Werkzeug's
-    r"|(?P<hash>\$(?:argon2(?:id|i|d)|scrypt|pbkdf2[\w-]*|bcrypt[\w-]*|2[abxy]|[156]|y)\$[^\s\"'\\,;]{12,}"
-    r"|\b(?:pbkdf2_\w+|bcrypt\w*|scrypt|argon2\w*|pbkdf2:\w+(?::\d+)?|scrypt(?::\d+)+)\$[^\s\"'\\,;]{12,})"
+    r"|(?P<hash>\$(?:argon2(?:id|i|d)|scrypt|pbkdf2[\w-]*|bcrypt[\w-]*|2[abxy]|[156]|y)\$[^\s\"'\\;]{12,}"
+    r"|\b(?:pbkdf2_\w+|bcrypt\w*|scrypt|argon2\w*|pbkdf2:\w+(?::\d+)?|scrypt(?::\d+)+)\$[^\s\"'\\;]{12,})"
     # an Authorization header or its preview
     r"|(?P<bearer>(?<=\b[Bb]earer )(?!\[)[^\s\"',}\]]+|(?<=\b[Bb]asic )(?!\[)[A-Za-z0-9+/=]{8,})"
     # a JSON or form field whose name says that it is secret

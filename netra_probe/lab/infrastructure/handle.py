@@ -51,6 +51,17 @@ class Lab:
         return int(self.state["pid"])
 
     @property
+    def is_detached(self) -> bool:
+        """True when `lab up` started it, so that it belongs to nobody's process."""
+        return bool(self.state.get("detached"))
+
+    @property
+    def parent(self) -> int | None:
+        """The process id of whoever started it and ends with it; None when it is detached."""
+        parent = self.state.get("parent")
+        return int(parent) if parent is not None else None
+
+    @property
     def faults(self) -> tuple[str, ...]:
         """The faults it was started with."""
         return tuple(self.state["faults"])

@@ -160,6 +160,7 @@ class Launch:
             "seeds": self._seeds,
             "ports": self.plan.ports,
             "detached": self.plan.detached,
+            "parent": self.plan.parent,
         }
 
     # Inside
