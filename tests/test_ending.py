@@ -52,7 +52,7 @@ class World:
         found = {}
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                command = " ".join(process.cmdline())
+                command = f"{process.name()}: {' '.join(process.cmdline())}"
                 known = [command, process.cwd(), *process.environ().values()]
                 if process.status() != psutil.STATUS_ZOMBIE and any(str(self.folder) in one for one in known):
                     found[process.pid] = command
@@ -80,7 +80,7 @@ def world() -> Iterator[World]:
 #: Name → when the signal comes, in terms of what is there.
 MOMENTS: dict[str, Callable[[World], Callable[[], bool]]] = {
     "the lab is being started": lambda world: world.runs("netra_probe.lab.supervisor"),
-    "services are being started": lambda world: world.runs("netra_probe.lab.auth_service"),
+    "services are being started": lambda world: world.runs("lab auth:"),
     "workers are being started": lambda world: world.runs("multiprocessing.spawn"),
     "users ask": lambda world: lambda: _has(world.run / "history" / "C4.jsonl", b'"action":"ask"'),
 }
