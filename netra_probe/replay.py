@@ -3,13 +3,15 @@
     probe = await investigate("C4", target={"replay": "outputs/staging/…/history/C4.jsonl.gz"})
 
 Nothing is sent anywhere. Each act of the notebook is answered with what the recording holds for the same user and the
-same act, in order; verdicts are judged on the recorded windows. An act that was never recorded is answered with
+same act, in order; verdicts are judged on the recorded windows, and are inconclusive where the recording was cut or
+damaged. An act that was never recorded is answered with
 ``Unreachable(reason="not in the recording")``, which is what an edited notebook gets to see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,16 @@ from netra_probe.clients.replies import Timeouts
 from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError
 from netra_probe.history import actions
+from netra_probe.history.damage import is_well_formed
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import History
 from netra_probe.investigation import Investigation
-from netra_probe.judging import judge_case, skipped_case
+from netra_probe.judging import ScenarioResult, distrusted, judge_case, skipped_case, undecided_case
 from netra_probe.ledger import Ledger
 from netra_probe.playback import ReplayWire, Tape
 from netra_probe.playbook.tokens import signed
+from netra_probe.requirements import SCENARIOS
 from netra_probe.target import Mode, Target
 from netra_probe.users import User, alias
 from netra_probe.verdict import CleanUp, Verdict
@@ -36,6 +40,8 @@ class Replay(Investigation):
     """An investigation whose acts are answered from a recording."""
 
     def __init__(self, tape: Tape, *, scenario: str) -> None:
+        if not is_well_formed(tape[0]):
+            raise ParameterError(f"{tape.path}: damaged; its first line does not say what it is a history of.")
         opened = tape[0].detail
         if opened["scenario"] != scenario:
             raise ParameterError(
@@ -51,6 +57,7 @@ class Replay(Investigation):
             service_secret=_stand_in("service_secret", opened),
             jwt_secret=_stand_in("jwt_secret", opened),
         )
+        self._tape = tape
         super().__init__(
             scenario=scenario,
             environment=str(opened["environment"]),
@@ -64,7 +71,7 @@ class Replay(Investigation):
         self._markers = {
             str(operation.detail["case"]): operation
             for operation in tape
-            if operation.action in (actions.CHECK, actions.SKIP)
+            if operation.action in (actions.CHECK, actions.SKIP) and is_well_formed(operation)
         }
         self._window = min((int(m.detail.get("start", 0)) for m in self._markers.values()), default=0)
 
@@ -107,22 +114,29 @@ class Replay(Investigation):
         self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = (), steady: bool = True
     ) -> CaseView:
         marker = self._markers.get(case)
-        if marker is None:
+        claim = claim or SCENARIOS[self.scenario].claim(case) or case
+        if marker is None and not (self._tape.truncated or self._tape.damage):
             raise ParameterError(
-                f"the recording ends before {case}; it judged {', '.join(self._markers) or 'nothing'}."
+                f"the recording does not hold {case}; it judged {', '.join(self._markers) or 'nothing'}."
             )
-        if marker.action == actions.SKIP:
+        if marker is None:
+            result = undecided_case(case, claim, f"the recording was cut before {case} was judged")
+        elif marker.action == actions.SKIP:
             result = skipped_case(case, str(marker.detail["claim"]), str(marker.detail["reason"]))
         else:
             result = judge_case(self.history, marker, checkers)
-        self._window = marker.index + 1
+        result = distrusted(result, self._tape.damage)
+        self._window = len(self.history) if marker is None else marker.index + 1
         self._cases.append(result)
         self._banner.update(self._cases, self.cleaned)
         return CaseView(result, self.history)
 
+    def result(self) -> ScenarioResult:
+        return replace(super().result(), truncated=self._tape.truncated, damage=self._tape.damage)
+
     async def close(self) -> CleanUp:
         marker = next((operation for operation in self.history if operation.action == actions.CLEANUP), None)
-        if marker is None:
+        if marker is None or not is_well_formed(marker):
             self.cleaned = CleanUp(verdict=Verdict.INCONCLUSIVE, left=("the recording ends before its clean-up",))
         else:
             self.cleaned = CleanUp(verdict=Verdict(marker.detail["verdict"]), left=tuple(marker.detail["left"]))

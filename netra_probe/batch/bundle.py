@@ -13,6 +13,8 @@ from netra_probe.errors import OutputError, ParameterError
 
 #: The time that all entries bear, so that the same run gives the same bytes; a zip cannot hold an earlier one.
 _TIME = (1980, 1, 1, 0, 0, 0)
+#: What is unpacked for somebody who may not know what they were sent.
+MOST_FILES, MOST_BYTES = 10_000, 4_000_000_000
 _PLAIN_FILE = 0o100644 << 16
 
 
@@ -53,17 +55,40 @@ def contents(run: Path) -> list[Path]:
     )
 
 
+def _check_size(bundle: Path, archive: zipfile.ZipFile) -> None:
+    """What an archive says of its sizes is kept to when it is unpacked: entries are read no further."""
+    entries = archive.infolist()
+    size = sum(entry.file_size for entry in entries)
+    if size > MOST_BYTES or len(entries) > MOST_FILES:
+        raise ParameterError(
+            f"{bundle}: {len(entries)} files of {size / 1e9:.1f} GB, more than a bundle may have "
+            f"({MOST_FILES}, {MOST_BYTES / 1e9:.0f} GB); if it is one, unpack it, and give the directory."
+        )
+
+
 @contextmanager
 def unpacked(bundle: Path) -> Iterator[Path]:
     """The run directory of a bundle, in a temporary folder for the block.
 
-    Raises ParameterError when the file holds none.
+    Raises ParameterError when the file holds none, or cannot be unpacked.
     """
     with scratch("netra-probe-bundle-") as folder:
         try:
             with zipfile.ZipFile(bundle) as archive:
+                _check_size(bundle, archive)
                 archive.extractall(folder)  # never outside of the folder, whatever the names in it say
-        except (OSError, zipfile.BadZipFile, EOFError) as error:
+        except ParameterError:
+            raise
+        except (NotImplementedError, RuntimeError):
+            # Compressed by a method that Python does not know, or encrypted.
+            raise ParameterError(
+                f"{bundle}: encrypted, or compressed in an unknown way; unpack it, and give the directory."
+            ) from None
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise ParameterError(f"{bundle}: cannot be unpacked ({why}); copy it once more.") from None
+        except Exception as error:
+            # Whatever a module for a compression makes of bytes that are none.
             raise ParameterError(f"{bundle}: cannot be unpacked ({type(error).__name__}); copy it once more.") from None
         plans = sorted(folder.glob(f"*/{PLAN}"))
         if len(plans) != 1:

@@ -29,7 +29,7 @@ class Published:
     """What was left, as lines for a terminal, and how many ``secrets`` are in what the run has left.
 
     With any, the run ends in status 1: everything stays where it is, but must not be shown to others as it is. ``None``
-    says that they could not be looked for, which decides nothing: status 3.
+    says that some of it could not be looked through (a damaged recording), which decides nothing: status 3.
     """
 
     lines: tuple[str, ...]
@@ -73,7 +73,9 @@ def publish(
     hits: list[Hit] = []
     searched = attempt("the search for secrets", lambda: _secrets(run, hits, shown))
     attempt("the alert", lambda: send_alerts(run, before, alerts or Alerts(), shown=shown))
-    return Published(lines=tuple(lines), secrets=len(hits) if searched else None)
+    secrets = sum(hit.is_secret for hit in hits)
+    seen_all = searched and secrets == len(hits)
+    return Published(lines=tuple(lines), secrets=secrets if secrets or seen_all else None)
 
 
 def _why(error: Exception) -> str:
@@ -112,11 +114,15 @@ def _dashboard(run: Run, shown: Shown) -> list[str]:
 def _secrets(run: Run, hits: list[Hit], shown: Shown) -> list[str]:
     known = known_secrets(run.plan, *all_parameters(folder("parameters")))
     hits.extend(scan_path(run.path, known))
-    told = [f"SECRET    {str(hit).replace(str(hit.path), shown(hit.path), 1)}" for hit in hits[:MOST_HITS]]
-    if hits:
-        more = f" (and {len(hits) - MOST_HITS} more)" if len(hits) > MOST_HITS else ""
+    secrets = sum(hit.is_secret for hit in hits)
+    told = [
+        f"{'SECRET   ' if hit.is_secret else 'warning  '} {str(hit).replace(str(hit.path), shown(hit.path), 1)}"
+        for hit in sorted(hits, key=lambda hit: not hit.is_secret)[:MOST_HITS]
+    ]
+    if secrets:
+        more = f" (and {secrets - MOST_HITS} more)" if secrets > MOST_HITS else ""
         told.append(
-            f"SECRET    {len(hits)} found{more}: show this run to nobody before they are taken out, and change them; "
+            f"SECRET    {secrets} found{more}: show this run to nobody before they are taken out, and change them; "
             "the results stay, the exit status is 1"
         )
     return told

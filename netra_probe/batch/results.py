@@ -1,16 +1,21 @@
-"""``results.json``: computed from ``run.json`` and the histories of a run directory, and from nothing else."""
+"""``results.json``: computed from what a run directory holds, ``run.json``, histories, notebooks, and nothing else."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
+
+from netra_probe.batch.declared import declared_cases
+from netra_probe.batch.schema import is_plan
 from netra_probe.errors import OutputError, ParameterError
+from netra_probe.history.frames import UNDECODABLE
 from netra_probe.history.store import History, HistoryError
-from netra_probe.judging import ENDED, ScenarioResult, judge_history
+from netra_probe.judging import ENDED, ScenarioResult, damaged, judge_history
 from netra_probe.requirements import SCENARIOS
 from netra_probe.verdict import Confidence, Verdict
 
@@ -19,8 +24,6 @@ RESULTS = "results.json"
 PLAN = "run.json"
 #: What a run directory holds beside these: what its notebooks leave.
 FOLDERS = ("notebooks", "history", "logs")
-#: What ``run.json`` says of each scenario, at least.
-_ENTRY = {"id", "notebook", "status"}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -30,7 +33,7 @@ def write_json(path: Path, value: Any) -> None:
     """
     fresh = path.with_name(path.name + ".partial")
     try:
-        fresh.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        fresh.write_bytes(as_bytes(value))
         fresh.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -41,24 +44,36 @@ def write_json(path: Path, value: Any) -> None:
         ) from None
 
 
+def as_bytes(value: Any) -> bytes:
+    """A value as it is stored."""
+    return f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode()
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """What a file holds that others may have had in hand. Raises ParameterError when it cannot be read.
+
+    What JSON does not allow (NaN, halves of characters, nesting without end) is damage as well.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except OSError as error:
+        raise ParameterError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except UNDECODABLE:
+        raise ParameterError(f"{path}: damaged; {remedy}") from None
+
+
 def read_plan(run: Path) -> dict[str, Any]:
     """What the run set out to do and how each notebook's execution ended.
 
     Raises ParameterError when this is no run directory.
     """
     path = run / PLAN
-    if not path.is_file():
+    if not path.exists():
         raise ParameterError(f"{run}: no {PLAN} in it; give a directory that `netra-probe run` has made.")
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ParameterError(f"{path}: damaged; restore it, or run again.") from None
-    except OSError as error:
-        raise ParameterError(f"{path}: cannot be read ({error.strerror}).") from None
+    plan = read_json(path, "restore it, or run again.")
     if not isinstance(plan, dict) or plan.get("schema") != SCHEMA:
         raise ParameterError(f"{path}: another schema than {SCHEMA}; read it with the netra-probe that wrote it.")
-    scenarios = plan.get("scenarios")
-    if not isinstance(scenarios, list) or not all(isinstance(one, dict) and one.keys() >= _ENTRY for one in scenarios):
+    if not is_plan(plan):
         raise ParameterError(f"{path}: damaged; restore it, or run again.")
     return plan
 
@@ -81,13 +96,16 @@ def compute(
 ) -> dict[str, Any]:
     """The results of a run, judged from its histories; ``keep`` gets the judged scenarios themselves, by id.
 
-    A scenario whose notebook did not end, or whose history was cut, is inconclusive with the reason; its cases that
-    were never judged are listed as such. What is ``already`` judged, by ``judge_scenario``, is not judged again.
+    A scenario whose notebook did not end, or whose history was cut, damaged, or is not that of this run, is
+    inconclusive with the reason; its cases that were never judged are listed as such. What is ``already`` judged, by
+    ``judge_scenario``, is not judged again.
     """
     plan = read_plan(run)
     scenarios, judged = [], []
-    for entry in plan["scenarios"]:
+    for entry in [*plan["scenarios"], *_unlisted(run, plan)]:
         record, result = (already or {}).get(str(entry["id"])) or judge_scenario(run, entry)
+        if result is not None and (differs := _differences(run, plan, entry, result)):
+            record = _distrusted(record, f"the recording does not belong to this run: {damaged(differs)}")
         scenarios.append(record)
         if result is not None:
             judged.append(result)
@@ -130,12 +148,19 @@ def judge_scenario(run: Path, entry: Mapping[str, Any]) -> Judged:
     else:
         try:
             result = judge_history(history)
-        except (HistoryError, OSError) as error:
+        except HistoryError as error:
             reason = reason or str(error)
+        except Exception as error:
+            # Of a sound recording that is a defect of ours, and hidden from nobody.
+            if not (signs := history.damage):
+                raise
+            reason = reason or f"the recording is damaged: {damaged(signs)} ({type(error).__name__})"
     known = SCENARIOS.get(id)
     title = result.title if result else known.title if known else id
     cases: list[dict[str, Any]] = result.as_record()["cases"] if result else []
     seen = {case["id"] for case in cases}
+    if result is not None and result.damage:
+        reason = reason or f"the recording is damaged: {damaged(result.damage)}"
     if reason or result is None or result.truncated:
         reason = reason or "the recording was cut"
         for case, claim in (known.cases if known else {id: title}).items():
@@ -152,7 +177,50 @@ def judge_scenario(run: Path, entry: Mapping[str, Any]) -> Judged:
         "verdict": str(Verdict.worst(verdicts)),
         "seconds": result.seconds if result else 0.0,
         "cases": cases,
+        # What the judgement rests on, to the byte; older recordings have none.
+        **({"digest": history.digest} if result and history and history.digest else {}),
     }, result
+
+
+def _unlisted(run: Path, plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Recordings of which ``run.json`` does not know, as it would list them."""
+    listed = {str(entry["id"]) for entry in plan["scenarios"]}
+    names = {path.name.partition(".jsonl")[0] for path in (run / "history").glob("*.jsonl*")}
+    for id in sorted(names - listed):
+        if find_history(run, id) is not None:
+            yield {"id": id, "notebook": "", "status": "unknown", "reason": f"{PLAN} does not list it"}
+
+
+def _differences(run: Path, plan: Mapping[str, Any], entry: Mapping[str, Any], result: ScenarioResult) -> list[str]:
+    """What its recording says otherwise than ``run.json`` and the executed notebook of a scenario do."""
+    told = []
+    if result.id != entry["id"]:
+        told.append(f"it is one of {result.id}")
+    if "replay" not in ((plan.get("parameters") or {}).get("target") or {}):
+        if result.environment != plan["environment"]:
+            told.append(f"it was made in the environment {result.environment}, not {plan['environment']}")
+        if result.seed != plan["seed"]:
+            told.append(f"its seed is {result.seed}, not {plan['seed']}")
+    declared = declared_cases(run / "notebooks" / str(entry["notebook"])) if entry["notebook"] else {}
+    for case in result.cases:
+        if (wanted := declared.get(case.id)) is None:
+            continue
+        judged_by = {judgement.checker for judgement in case.judgements}
+        if not judged_by and case.verdict is Verdict.NOT_APPLICABLE and not wanted.needs:
+            told.append(f"{case.id} was skipped, and its notebook skips it nowhere")
+        elif judged_by and (missing := wanted.checkers - judged_by):
+            told.append(f"{case.id} was judged without {', '.join(sorted(missing))}, and its notebook asks for it")
+    return told
+
+
+def _distrusted(record: dict[str, Any], reason: str) -> dict[str, Any]:
+    """A scenario of whose recording something is not right: what is seen to fail does; all else is inconclusive."""
+    cases = [
+        case if case["verdict"] == Verdict.FAIL else {**case, "verdict": str(Verdict.INCONCLUSIVE), "reason": reason}
+        for case in record["cases"]
+    ]
+    verdict = Verdict.worst([Verdict.INCONCLUSIVE, *(Verdict(case["verdict"]) for case in cases)])
+    return {**record, "verdict": str(verdict), "cases": cases}
 
 
 def _unjudged(case: str, claim: str, reason: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, read_plan
-from netra_probe.batch.schema import is_plan, is_results
+from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, read_json, read_plan
+from netra_probe.batch.schema import is_results
 from netra_probe.errors import ParameterError
 from netra_probe.verdict import Verdict
 
@@ -48,7 +47,7 @@ class Run:
     @cached_property
     def started(self) -> datetime:
         """When it began: as it says itself, else as its name says, else when its plan was last written."""
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OverflowError):
             return datetime.fromisoformat(str(self.plan.get("started"))).astimezone(UTC)
         with contextlib.suppress(ValueError):
             return datetime.strptime(self.path.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -78,10 +77,7 @@ class Run:
 
 def read_run(path: Path) -> Run:
     """The run in a directory. Raises ParameterError when there is none, or it cannot be read."""
-    plan = read_plan(path)
-    if not is_plan(plan):
-        raise ParameterError(f"{path / PLAN}: damaged; restore it, or run again.")
-    return Run(path=path, plan=plan)
+    return Run(path=path, plan=read_plan(path))
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -91,12 +87,9 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     file = path / RESULTS
     again = f"`netra-probe recheck {path}` makes it from the histories."
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParameterError(f"{file}: missing; {again}") from None
-    except (OSError, ValueError):
-        raise ParameterError(f"{file}: damaged; move it away, then {again}") from None
+    if not file.exists():
+        raise ParameterError(f"{file}: missing; {again}")
+    results = read_json(file, f"move it away, then {again}")
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
         raise ParameterError(f"{file}: another schema than {SCHEMA}; read it with the netra-probe that wrote it.")
     if not is_results(results):

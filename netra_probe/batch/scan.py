@@ -11,6 +11,7 @@ import gzip
 import html
 import io
 import json
+import lzma
 import re
 import zipfile
 import zlib
@@ -60,6 +61,9 @@ _FORMS = [
 ]
 _TEXT = {".json", ".jsonl", ".gz", ".ipynb", ".html", ".xml", ".md", ".log", ".txt", ".yaml", ".yml", ".csv", ".toml"}
 _ARCHIVES = {".zip"}
+#: What the modules for compressed files raise over what is damaged, encrypted, or unknown to them.
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, lzma.LZMAError, RuntimeError)
+_UNSEEN = "cannot be looked through"
 #: Characters of text that are looked at together.
 _BLOCK = 1 << 20
 #: Characters of a part of a secret that are no coincidence.
@@ -74,6 +78,11 @@ class Hit:
     place: str
     kind: str
     inside: str = ""
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether something was found, rather than that one could not look."""
+        return not self.kind.startswith(_UNSEEN)
 
     def __str__(self) -> str:
         return f"{self.path}{f', {self.inside}' if self.inside else ''}, {self.place}: {self.kind}"
@@ -154,7 +163,7 @@ def scan_path(path: Path, known: Known | None = None) -> Iterator[Hit]:
                 for place, kind, inside in _scan(stream, file.name, known or Known()):
                     yield Hit(path=file, place=place, kind=kind, inside=inside)
         except OSError as error:
-            yield Hit(path=file, place="the whole", kind=f"cannot be looked through ({error.strerror})")
+            yield Hit(path=file, place="the whole", kind=f"{_UNSEEN} ({error.strerror})")
 
 
 #: A place, what is there, and in which file of an archive.
@@ -175,9 +184,9 @@ def _scan(stream: IO[bytes], name: str, known: Known) -> Iterator[Found]:
                 yield from _scan_lines(unpacked, known)
         else:
             yield from _scan_lines(stream, known)
-    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile):
+    except _DAMAGED:
         # What cannot be looked through is not clean.
-        yield "the whole", "cannot be looked through (damaged)", ""
+        yield "the whole", f"{_UNSEEN} (damaged)", ""
 
 
 def _scan_archive(stream: IO[bytes], known: Known) -> Iterator[Found]:
@@ -194,7 +203,7 @@ def _scan_notebook(stream: IO[bytes], known: Known) -> Iterator[Found]:
     try:
         notebook = json.loads(data)
         parts = list(_parts(notebook))
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         yield from _scan_lines(io.BytesIO(data), known)
         return
     for place, text in parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
 import msgspec
 
@@ -65,24 +65,48 @@ class Results(TypedDict):
     cleanup: CleanUpRecord
 
 
-class PlannedScenario(TypedDict, total=False):
-    id: str
-    notebook: str
+#: A name that is part of a path below the run directory, and leads nowhere else.
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(?!\.\.?$)[^/\\\x00]*$", max_length=200)]
 
 
-class PlanRecord(TypedDict, total=False):
+class _PlannedScenario(TypedDict):
+    id: Name
+    notebook: Name
+    status: str
+
+
+class PlannedScenario(_PlannedScenario, total=False):
+    reason: str | None
+    seconds: float
+    cpu_seconds: float
+    memory_mb: float
+
+
+class AfterRecord(TypedDict):
+    removed: int
+    left: list[str]
+
+
+class _PlanRecord(TypedDict):
     run: str
     environment: str
-    users: int
-    faults: list[str]
-    versions: dict[str, str]
+    seed: int
     scenarios: list[PlannedScenario]
+
+
+class PlanRecord(_PlanRecord, total=False):
+    users: int
+    faults: list[str] | None
+    versions: dict[str, str]
+    parameters: dict[str, Any]
+    started: str
+    after: AfterRecord
+    resumed: list[dict[str, Any]]
 
 
 def is_plan(value: Any) -> bool:
     """Whether this is what ``run.json`` holds, as far as others rely on it."""
-    required = ("run", "environment", "scenarios")
-    return _fits(value, PlanRecord) and all(name in value for name in required)
+    return _fits(value, PlanRecord)
 
 
 def is_results(value: Any) -> bool:
@@ -93,6 +117,6 @@ def is_results(value: Any) -> bool:
 def _fits(value: Any, shape: Any) -> bool:
     try:
         msgspec.convert(value, shape)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return False
     return True

@@ -19,7 +19,8 @@ def scan(paths: tuple[Path, ...]) -> int:
     """Find secrets in notebooks, histories, reports, logs and archives; without PATH in all that the workbook has.
 
     Whatever has the form of a token, of credentials or of a key, and the values that the parameter files refer to. What
-    is found is addressed by file, and cell or line, and never shown. Exit status: 1 where something was found, else 0.
+    is found is addressed by file, and cell or line, and never shown. Exit status: 1 where something was found, 3 where
+    nothing was, but something could not be looked through, else 0.
     """
     from netra_probe.batch.scan import all_parameters, known_secrets, scan_path
 
@@ -33,8 +34,9 @@ def scan(paths: tuple[Path, ...]) -> int:
     found = [hit for place in places for hit in scan_path(place, known)]
     for hit in found:
         click.echo(str(hit))
-    click.echo(f"{len(found)} secret(s) found")
-    return 1 if found else 0
+    secrets = sum(hit.is_secret for hit in found)
+    click.echo(f"{secrets} secret(s) found")
+    return 1 if secrets else 3 if found else 0
 
 
 @click.command()
@@ -91,8 +93,8 @@ def bundle(run: str, output: Path | None) -> int:
     """Pack a run into one file for a ticket: everything that it takes to read it, judge it again, and replay it.
 
     RUN is a run directory or its URL. It is looked through for secrets first, and not packed when there are any: exit
-    status 1. The same run always gives the same file. `netra-probe recheck FILE.zip` judges it again; unpacked, it is a
-    run directory like any other.
+    status 1, or 3 where something cannot be looked through. The same run always gives the same file. `netra-probe
+    recheck FILE.zip` judges it again; unpacked, it is a run directory like any other.
     """
     from netra_probe.batch.bundle import write_bundle
     from netra_probe.batch.publishing import publish
@@ -108,10 +110,11 @@ def bundle(run: str, output: Path | None) -> int:
             publish(place)
         found = list(scan_path(directory, known_secrets(plan, *all_parameters(folder("parameters")))))
         for hit in found:
-            click.echo(f"SECRET    {hit}")
+            click.echo(f"{'SECRET   ' if hit.is_secret else 'warning  '} {hit}")
         if found:
-            click.echo(f"{len(found)} secret(s) found; nothing was packed.")
-            return 1
+            secrets = sum(hit.is_secret for hit in found)
+            click.echo(f"{secrets} secret(s) found; nothing was packed.")
+            return 1 if secrets else 3
         path = write_bundle(directory, output or Path(f"{directory.resolve().name}.zip"))
     click.echo(f"bundle    {Place(None).shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import structs
 
+from netra_probe.errors import ParameterError
 from netra_probe.history import actions
 from netra_probe.history.damage import CHAIN, MARKERS, Chain, Examination
 from netra_probe.history.frames import UNDECODABLE
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-class HistoryError(Exception):
+class HistoryError(ParameterError):
     """A history cannot be read or written; the message names the file and what to do."""
 
 
