@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from composing import Composed
 from deployments import lab_with, netra_probe, write_parameters
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -18,7 +19,7 @@ from netra_probe.checkers import automaton, canary, delivery, envelope
 from netra_probe.doctor import Amounts, Report, Status, examine, planned
 from netra_probe.doctor.acts import MEASURED, needs_of
 from netra_probe.doctor.notebooks import read_cases
-from netra_probe.lab import Variant, start_lab
+from netra_probe.lab import Variant
 from netra_probe.lab_target import as_target, find_or_start
 from netra_probe.ledger import Ledger
 from netra_probe.parameters import Parameters
@@ -94,39 +95,39 @@ def _speaks(report: Report, shape: str) -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-async def test_other_deployments_are_told_for_what_they_are(name: str) -> None:
+async def test_other_deployments_are_told_for_what_they_are(compose: Composed, name: str) -> None:
     variant, expect = VARIANTS[name]
-    with start_lab(variant=variant) as lab:
-        report = await examine(BLIND, as_target(lab))
+    lab = compose(variant=variant)
+    report = await examine(BLIND, as_target(lab))
     expect(report)
     assert report.left == ()
     assert report.text().splitlines()[0].startswith(("READY", "NOT READY"))
 
 
-async def test_a_service_that_calls_itself_well_around_a_dead_part_is_told_of() -> None:
+async def test_a_service_that_calls_itself_well_around_a_dead_part_is_told_of(compose: Composed) -> None:
     module = Path(__file__).parent / "hygiene" / "faults_of_accounts.py"
-    with start_lab(faults=("Q-CONTRADICTION",), fault_modules=(module,)) as lab:
-        report = await examine(BLIND, as_target(lab))
+    lab = compose(("Q-CONTRADICTION",), (module,))
+    report = await examine(BLIND, as_target(lab))
     status, text = lines(report)["health"]
     assert (status, report.exit_status) == (Status.NOTE, 0)
     assert "health says healthy, and of redis the contrary" in text
     assert report.headline.startswith("READY, but auth service: ")
 
 
-async def test_the_message_that_starts_runs_is_found_out_where_nobody_named_it() -> None:
-    with start_lab(variant=Variant(only_agent_request=True)) as lab:
-        named = as_target(lab).model_copy(update={"generator": "user_message"})
-        report = await examine(BLIND, named)
-        assert report.exit_status == 3
-        assert "`user_message`: acknowledged only; set `generator: agent_request`" in lines(report)["runs"][1]
-        probe = await investigate("C4", users=2, target=as_target(lab), deadline=3)
-        try:
-            assert probe.generator == "agent_request"
-            async with probe.sockets():
-                runs = await probe.together(user.ask("Where do I overspend?") for user in probe.users)
-            case = probe.check("C4.2", canary(), envelope(), delivery(), automaton())
-        finally:
-            cleaned = await probe.close()
+async def test_the_message_that_starts_runs_is_found_out_where_nobody_named_it(compose: Composed) -> None:
+    lab = compose(variant=Variant(only_agent_request=True))
+    named = as_target(lab).model_copy(update={"generator": "user_message"})
+    report = await examine(BLIND, named)
+    assert report.exit_status == 3
+    assert "`user_message`: acknowledged only; set `generator: agent_request`" in lines(report)["runs"][1]
+    probe = await investigate("C4", users=2, target=as_target(lab), deadline=3)
+    try:
+        assert probe.generator == "agent_request"
+        async with probe.sockets():
+            runs = await probe.together(user.ask("Where do I overspend?") for user in probe.users)
+        case = probe.check("C4.2", canary(), envelope(), delivery(), automaton())
+    finally:
+        cleaned = await probe.close()
     assert all(runs)
     assert (case.verdict, cleaned.verdict) == (Verdict.PASS, Verdict.PASS), case.result.reason
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 import yaml
+from composing import Composed
 
-from netra_probe.lab import start_lab
 from netra_probe.parameters import PROJECT, read_parameters
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -39,27 +39,27 @@ def test_each_link_leads_somewhere() -> None:
         assert (PROJECT / target).exists(), target
 
 
-def test_the_example_of_a_fault_does_what_it_says(tmp_path: Path) -> None:
+def test_the_example_of_a_fault_does_what_it_says(compose: Composed, tmp_path: Path) -> None:
     module = tmp_path / "my_fault.py"
     module.write_text(block("example: fault"))
-    with start_lab(faults=("Z1",), fault_modules=(module,)) as lab:
-        titles = {}
-        for name in ("ann", "ben"):
-            account = {
-                "email": f"{name}.{secrets.token_hex(4)}@example.org",
-                "password": secrets.token_urlsafe(12),
-                "name": name,
-            }
-            tokens = httpx.post(f"{lab.parameters['auth_url']}/auth/register", json=account, timeout=10).json()
-            backend = httpx.Client(
-                base_url=lab.parameters["backend_urls"][0],
-                headers={"Authorization": f"Bearer {tokens['access_token']}"},
-                timeout=10,
-            )
-            with backend:
-                backend.post("/api/threads", json={"title": f"plans of {name}"}).raise_for_status()
-                titles[name] = backend.get("/api/threads").text
-        counters = lab.status()["faults"]["Z1"]
+    lab = compose(("Z1",), (module,))
+    titles = {}
+    for name in ("ann", "ben"):
+        account = {
+            "email": f"{name}.{secrets.token_hex(4)}@example.org",
+            "password": secrets.token_urlsafe(12),
+            "name": name,
+        }
+        tokens = httpx.post(f"{lab.parameters['auth_url']}/auth/register", json=account, timeout=10).json()
+        backend = httpx.Client(
+            base_url=lab.parameters["backend_urls"][0],
+            headers={"Authorization": f"Bearer {tokens['access_token']}"},
+            timeout=10,
+        )
+        with backend:
+            backend.post("/api/threads", json={"title": f"plans of {name}"}).raise_for_status()
+            titles[name] = backend.get("/api/threads").text
+    counters = lab.status()["faults"]["Z1"]
     assert "plans of ann" in titles["ann"]
     assert "plans of ann" in titles["ben"]
     assert "plans of ben" not in titles["ben"]

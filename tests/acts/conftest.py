@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from acting import Acting
+from composing import Composed
 
 from netra_probe import investigate
-from netra_probe.lab import Lab, start_lab
+from netra_probe.lab import Lab
 from netra_probe.lab_target import as_target
 
 
@@ -30,18 +31,16 @@ async def healthy() -> AsyncIterator[Acting]:
     await acting.play_back()
 
 
-@pytest.fixture(scope="module")
-def broken_door() -> Iterator[Lab]:
+@pytest.fixture
+def broken_door(compose: Composed) -> Lab:
     """Types ignored, refresh reusable, logins unbound, claims believed, a bypass, sockets for ever, a common cache."""
-    with start_lab(faults=("A4", "A7", "A8", "A9", "F1", "K1", "W11")) as lab:
-        yield lab
+    return compose(("A4", "A7", "A8", "A9", "F1", "K1", "W11"))
 
 
-@pytest.fixture(scope="module")
-def broken_data() -> Iterator[Lab]:
+@pytest.fixture
+def broken_data(compose: Composed) -> Lab:
     """Read, written and looked up by id or pattern alone, spent twice, remembered for the wrong one."""
-    with start_lab(faults=("D1", "D2", "D5", "G3", "G5", "G6", "K2", "X3", "X4")) as lab:
-        yield lab
+    return compose(("D1", "D2", "D5", "G3", "G5", "G6", "K2", "X3", "X4"))
 
 
 @pytest.fixture

@@ -2,16 +2,16 @@
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 import pytest
+from composing import Composed
 from judged import findings, kinds
 
-from netra_probe import Investigation, acts, investigate, lab
+from netra_probe import Investigation, acts, investigate
 from netra_probe.acts.pools import borrow_in_turn
 from netra_probe.history import actions
-from netra_probe.lab import Lab
 from netra_probe.lab_target import as_target
 from netra_probe.target import Mode, Target
 
@@ -125,25 +125,6 @@ async def healthy() -> AsyncIterator[Investigation]:
     await probe.close()
 
 
-@pytest.fixture(scope="module")
-def lab_with() -> Iterator[Callable[[tuple[str, ...]], Lab]]:
-    """Labs with faults, one at a time: asking for the same faults again gives the same lab."""
-    running: list[Lab] = []
-
-    def get(faults: tuple[str, ...]) -> Lab:
-        if not running or running[0].faults != faults:
-            stop()
-            running.append(lab.start_lab(faults=faults))
-        return running[0]
-
-    def stop() -> None:
-        while running:
-            running.pop().stop()
-
-    yield get
-    stop()
-
-
 @pytest.mark.parametrize("act", ACTS)
 async def test_the_healthy_lab_passes_and_the_act_says_the_same_every_time(healthy: Investigation, act: str) -> None:
     do, said = ACTS[act]
@@ -156,11 +137,9 @@ async def test_the_healthy_lab_passes_and_the_act_says_the_same_every_time(healt
 
 
 @pytest.mark.parametrize(("group", "fault"), [(group, fault) for group in FAULTY for fault in FAULTY[group]])
-async def test_the_fault_is_triggered_and_found(
-    lab_with: Callable[[tuple[str, ...]], Lab], group: tuple[str, ...], fault: str
-) -> None:
+async def test_the_fault_is_triggered_and_found(compose: Composed, group: tuple[str, ...], fault: str) -> None:
     act, expected = FAULTY[group][fault]
-    faulty = lab_with(group)
+    faulty = compose(group)
     probe = await investigate("C4", users=3, target=as_target(faulty), deadline=DEADLINE)
     probe.timeouts = replace(probe.timeouts, release=RELEASE)
     try:

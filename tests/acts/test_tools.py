@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from acting import Acting
+from composing import Composed
 from conftest import acting_on
 
 from netra_probe import acts
 from netra_probe.clients.component import Component
-from netra_probe.lab import Lab, start_lab
+from netra_probe.lab import Lab
 
 
 class SharedDispatcher:
@@ -33,11 +34,10 @@ class SharedDispatcher:
         """Keeps what it has."""
 
 
-@pytest.fixture(scope="module")
-def broken_tools() -> Iterator[Lab]:
+@pytest.fixture
+def broken_tools(compose: Composed) -> Lab:
     """Results swapped between calls, logouts not passed on."""
-    with start_lab(faults=("G2", "A6")) as lab:
-        yield lab
+    return compose(("G2", "A6"))
 
 
 @pytest.fixture

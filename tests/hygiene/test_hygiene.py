@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from composing import Composed
 from looking import MODULES, everything, found, judged
 
 from netra_probe import Investigation, acts, investigate
 from netra_probe.checkers import from_options, hygiene
 from netra_probe.checkers.hygiene import RULES, TOPICS
 from netra_probe.display.views import HYGIENE
-from netra_probe.lab import Lab, Variant, start_lab
+from netra_probe.lab import Lab, Variant
 from netra_probe.lab_target import as_target
 
 #: Kind → what is said of it on the careless lab.
@@ -105,17 +106,17 @@ def test_the_other_side_of_a_rule_is_objected_to_as_well(otherwise: Lab) -> None
 
 
 @pytest.mark.parametrize("faults", [("Q-HEALTH",), ()], ids=["constant health", "honest health"])
-def test_health_that_is_well_over_a_dead_store_is_objected_to(faults: tuple[str, ...]) -> None:
-    with start_lab(faults=faults, fault_modules=MODULES) as lab:
+def test_health_that_is_well_over_a_dead_store_is_objected_to(compose: Composed, faults: tuple[str, ...]) -> None:
+    lab = compose(faults, MODULES)
 
-        async def without_redis(probe: Investigation) -> None:
-            lab.kill_service("redis")
-            try:
-                await acts.ask_health(probe, probe.users[0])
-            finally:
-                lab.start_service("redis")
+    async def without_redis(probe: Investigation) -> None:
+        lab.kill_service("redis")
+        try:
+            await acts.ask_health(probe, probe.users[0])
+        finally:
+            lab.start_service("redis")
 
-        said = found(judged(lab, without_redis))
+    said = found(judged(lab, without_redis))
     if faults:
         told = said["healthy with a dead dependency"]
         assert "health says healthy while GET /api/threads cannot be served: GET /health" in told
@@ -164,13 +165,15 @@ def test_a_case_that_saw_nothing_of_its_topic_is_in_doubt() -> None:
     [(Variant(handshake="http-403", welcome="none"), False), (Variant(zombie="lingering"), True)],
     ids=str,
 )
-def test_other_ways_of_refusing_are_no_objection_and_a_dead_socket_is_a_doubt(variant: Variant, doubtful: bool) -> None:
+def test_other_ways_of_refusing_are_no_objection_and_a_dead_socket_is_a_doubt(
+    compose: Composed, variant: Variant, doubtful: bool
+) -> None:
     async def sockets(probe: Investigation) -> None:
         await acts.try_handshakes(probe, probe.users[0])
         await acts.try_sizes(probe, probe.users[0])
 
-    with start_lab(variant=variant) as lab:
-        judgement = judged(lab, sockets, "sockets")
+    lab = compose(variant=variant)
+    judgement = judged(lab, sockets, "sockets")
     assert judgement.findings == ()
     assert bool(judgement.doubts) is doubtful
     assert ("sockets: no own sockets that answered" in judgement.doubts) is doubtful

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from backend_client import LAST, ORDER, RUN_EVENTS, Socket, register_in, rest
+from composing import Composed
 from people import Person, Register
 
-from netra_probe.lab import Lab, start_lab
+from netra_probe.lab import Lab
 
 
 async def test_a_run_has_the_promised_events_in_order_without_gaps(lab: Lab, register: Register) -> None:
@@ -214,43 +215,43 @@ async def test_a_logged_in_user_is_told_of_a_finished_oauth_login(
         assert (await socket.until_type("oauth_completed"))["payload"]["user_id"] == alice.id
 
 
-async def test_an_unreachable_model_is_announced_and_so_is_its_return() -> None:
-    with start_lab() as lab:
-        alice = await register_in(lab)
-        async with Socket(lab, alice) as socket:
-            await asyncio.to_thread(lab.kill_service, "llm")
-            degraded = None
-            while degraded is None:
-                await socket.say("chat", content="Anybody there?")
-                events = await socket.until_ended()
-                assert events[-1]["type"] == "agent_error"
-                degraded = next(
-                    (f for f in socket.frames if f.get("data", {}).get("event") == "service_degraded"), None
-                )
-            await asyncio.to_thread(lab.start_service, "llm")
-            while True:
-                await socket.say("chat", content="And now?")
-                if (await socket.until_ended())[-1]["type"] == "final_report":
-                    break
-            await socket.quiet()
-        assert any(frame.get("data", {}).get("event") == "service_recovered" for frame in socket.frames)
+async def test_an_unreachable_model_is_announced_and_so_is_its_return(compose: Composed) -> None:
+    lab = compose()
+    alice = await register_in(lab)
+    async with Socket(lab, alice) as socket:
+        await asyncio.to_thread(lab.kill_service, "llm")
+        degraded = None
+        while degraded is None:
+            await socket.say("chat", content="Anybody there?")
+            events = await socket.until_ended()
+            assert events[-1]["type"] == "agent_error"
+            degraded = next((f for f in socket.frames if f.get("data", {}).get("event") == "service_degraded"), None)
+        await asyncio.to_thread(lab.start_service, "llm")
+        while True:
+            await socket.say("chat", content="And now?")
+            if (await socket.until_ended())[-1]["type"] == "final_report":
+                break
+        await socket.quiet()
+    assert any(frame.get("data", {}).get("event") == "service_recovered" for frame in socket.frames)
 
 
 @pytest.mark.parametrize("end", ["kill_service", "restart_service"])
-async def test_a_run_that_its_backend_did_not_survive_ends_with_an_error_for_its_user(end: str) -> None:
-    with start_lab() as lab:
-        alice = await register_in(lab)
-        async with Socket(lab, alice, 1) as socket:
-            async with rest(lab, alice, 0) as client:
-                body = {"message": "#model-stall# and die"}
-                run_id = (await client.post("/api/agents/execute", json=body)).json()["run_id"]
-            await socket.until(lambda frame: frame["type"] == "agent_thinking" and frame["payload"]["step_number"] == 3)
-            await asyncio.to_thread(getattr(lab, end), "backend-1")
-            if end == "kill_service":
-                await asyncio.to_thread(lab.start_service, "backend-1")
-            await socket.until_ended()
-        events = [frame for frame in socket.frames if frame["type"] in RUN_EVENTS]
-        assert events[-1]["payload"]["error_code"] == "RUN_INTERRUPTED"
-        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-        async with rest(lab, alice, 1) as client:
-            assert (await client.get(f"/api/runs/{run_id}")).json()["status"] == "failed"
+async def test_a_run_that_its_backend_did_not_survive_ends_with_an_error_for_its_user(
+    compose: Composed, end: str
+) -> None:
+    lab = compose()
+    alice = await register_in(lab)
+    async with Socket(lab, alice, 1) as socket:
+        async with rest(lab, alice, 0) as client:
+            body = {"message": "#model-stall# and die"}
+            run_id = (await client.post("/api/agents/execute", json=body)).json()["run_id"]
+        await socket.until(lambda frame: frame["type"] == "agent_thinking" and frame["payload"]["step_number"] == 3)
+        await asyncio.to_thread(getattr(lab, end), "backend-1")
+        if end == "kill_service":
+            await asyncio.to_thread(lab.start_service, "backend-1")
+        await socket.until_ended()
+    events = [frame for frame in socket.frames if frame["type"] in RUN_EVENTS]
+    assert events[-1]["payload"]["error_code"] == "RUN_INTERRUPTED"
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    async with rest(lab, alice, 1) as client:
+        assert (await client.get(f"/api/runs/{run_id}")).json()["status"] == "failed"

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from backend_client import Socket, register_in, rest
+from composing import Composed
 
-from netra_probe.lab import Lab, start_lab
+from netra_probe.lab import Lab
 from netra_probe.lab.backend.database_breaker import DatabaseBreaker
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.errors import DependencyDown
@@ -73,21 +74,23 @@ async def test_a_busy_pool_opens_no_circuit(lab: Lab) -> None:
     assert (breaker.misses, breaker.told) == (0, [])
 
 
-async def test_an_outage_is_announced_and_over_with_the_first_request_that_finds_the_database_again() -> None:
-    with start_lab(without=("oidc",)) as lab:
-        alice = await register_in(lab)
-        async with rest(lab, alice) as client, Socket(lab, alice) as listening:
-            assert (await client.post("/api/threads")).status_code == 200
-            await asyncio.to_thread(lab.kill_service, "postgres")
-            told: list[dict[str, Any]] = []
-            while not told:
-                # without PostgreSQL nobody can sign in either; health, which needs no user, finds it gone
-                await client.get("/health")
-                told = [frame["data"] for frame in await listening.quiet() if frame["type"] == "system_message"]
-            assert told == [{"event": "service_degraded", "service": "database"}]
-            assert (await client.get("/health")).status_code == 503
-            await asyncio.to_thread(lab.start_service, "postgres")
-            answers = await asyncio.gather(*(client.get("/api/threads/count") for _ in range(10)))
-            assert [answer.json() for answer in answers] == [{"count": 1}] * 10
-            recovered = await listening.until(lambda frame: frame.get("data", {}).get("event") == "service_recovered")
-            assert recovered["data"]["service"] == "database"
+async def test_an_outage_is_announced_and_over_with_the_first_request_that_finds_the_database_again(
+    compose: Composed,
+) -> None:
+    lab = compose()
+    alice = await register_in(lab)
+    async with rest(lab, alice) as client, Socket(lab, alice) as listening:
+        assert (await client.post("/api/threads")).status_code == 200
+        await asyncio.to_thread(lab.kill_service, "postgres")
+        told: list[dict[str, Any]] = []
+        while not told:
+            # without PostgreSQL nobody can sign in either; health, which needs no user, finds it gone
+            await client.get("/health")
+            told = [frame["data"] for frame in await listening.quiet() if frame["type"] == "system_message"]
+        assert told == [{"event": "service_degraded", "service": "database"}]
+        assert (await client.get("/health")).status_code == 503
+        await asyncio.to_thread(lab.start_service, "postgres")
+        answers = await asyncio.gather(*(client.get("/api/threads/count") for _ in range(10)))
+        assert [answer.json() for answer in answers] == [{"count": 1}] * 10
+        recovered = await listening.until(lambda frame: frame.get("data", {}).get("event") == "service_recovered")
+        assert recovered["data"]["service"] == "database"

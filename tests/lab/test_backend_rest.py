@@ -10,10 +10,11 @@ import asyncpg
 import httpx
 import pytest
 from backend_client import Socket, register_in, rest
+from composing import Composed
 from people import Person, Register
 from redis.asyncio import Redis
 
-from netra_probe.lab import Lab, start_lab
+from netra_probe.lab import Lab
 
 
 async def objects_of(lab: Lab, person: Person) -> dict[str, str]:
@@ -239,18 +240,18 @@ async def test_the_published_interface_names_every_route_of_a_user(lab: Lab) -> 
     assert not [path for path in paths if path.startswith(("/lab", "/internal"))]
 
 
-async def test_health_is_honest_about_dead_stores() -> None:
-    with start_lab() as lab:
-        alice = await register_in(lab)
-        async with rest(lab, alice) as client:
-            assert (await client.get("/health")).json()["status"] == "healthy"
-            for store, name in (("redis", "redis"), ("postgres", "postgresql")):
-                await asyncio.to_thread(lab.kill_service, store)
-                answer = await client.get("/health/ready")
-                assert answer.status_code == 503
-                assert answer.json()["dependencies"][name]["status"] == "unhealthy"
-                assert (await client.post("/api/threads")).status_code in (401, 503)
-                await asyncio.to_thread(lab.start_service, store)
-                while (await client.get("/health/ready")).status_code != 200:
-                    pass
-            assert (await client.get("/health/live")).status_code == 200
+async def test_health_is_honest_about_dead_stores(compose: Composed) -> None:
+    lab = compose()
+    alice = await register_in(lab)
+    async with rest(lab, alice) as client:
+        assert (await client.get("/health")).json()["status"] == "healthy"
+        for store, name in (("redis", "redis"), ("postgres", "postgresql")):
+            await asyncio.to_thread(lab.kill_service, store)
+            answer = await client.get("/health/ready")
+            assert answer.status_code == 503
+            assert answer.json()["dependencies"][name]["status"] == "unhealthy"
+            assert (await client.post("/api/threads")).status_code in (401, 503)
+            await asyncio.to_thread(lab.start_service, store)
+            while (await client.get("/health/ready")).status_code != 200:
+                pass
+        assert (await client.get("/health/live")).status_code == 200

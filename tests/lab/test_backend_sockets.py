@@ -11,11 +11,12 @@ from typing import Any
 import jwt
 import pytest
 from backend_client import LAST, ORDER, PATIENCE, RUN_EVENTS, Socket, backend_url, register_in, rest
+from composing import Composed
 from people import Register
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from netra_probe.lab import Lab, start_lab
+from netra_probe.lab import Lab
 
 FORGED = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9."
 
@@ -185,17 +186,17 @@ async def test_a_socket_ends_when_its_token_expires(lab: Lab, register: Register
         assert socket.frames[-1]["error_code"] == "TOKEN_EXPIRED"
 
 
-async def test_sockets_outlive_a_restart_of_the_stores() -> None:
-    with start_lab() as lab:
-        alice = await register_in(lab)
-        async with Socket(lab, alice, 0) as one, Socket(lab, alice, 1) as other:
-            await one.say("chat", content="Before")
-            await asyncio.gather(one.until_ended(), other.until_ended())
-            for store in ("redis", "postgres"):
-                await asyncio.to_thread(lab.restart_service, store)
-                await one.say("chat", content=f"After {store}")
-                events = await asyncio.gather(one.until_ended(), other.until_ended())
-                assert [[event["type"] for event in seen] for seen in events] == [ORDER, ORDER]
+async def test_sockets_outlive_a_restart_of_the_stores(compose: Composed) -> None:
+    lab = compose()
+    alice = await register_in(lab)
+    async with Socket(lab, alice, 0) as one, Socket(lab, alice, 1) as other:
+        await one.say("chat", content="Before")
+        await asyncio.gather(one.until_ended(), other.until_ended())
+        for store in ("redis", "postgres"):
+            await asyncio.to_thread(lab.restart_service, store)
+            await one.say("chat", content=f"After {store}")
+            events = await asyncio.gather(one.until_ended(), other.until_ended())
+            assert [[event["type"] for event in seen] for seen in events] == [ORDER, ORDER]
 
 
 async def test_a_refreshed_token_keeps_the_socket_and_somebody_elses_does_not(
@@ -225,23 +226,23 @@ async def test_too_many_messages_are_refused_without_harm_to_others(lab: Lab, re
         assert (await other.until_ended())[-1]["type"] in LAST - {"agent_error"}
 
 
-async def test_closed_sockets_leave_no_session_task_or_registration() -> None:
-    with start_lab() as lab:
-        people = [await register_in(lab) for _ in range(5)]
+async def test_closed_sockets_leave_no_session_task_or_registration(compose: Composed) -> None:
+    lab = compose()
+    people = [await register_in(lab) for _ in range(5)]
 
-        async def visit(number: int) -> None:
-            async with Socket(lab, people[number % 5], number % 2) as socket:
-                if number % 3 == 0:
-                    await socket.say("chat", content="Leaving early")
+    async def visit(number: int) -> None:
+        async with Socket(lab, people[number % 5], number % 2) as socket:
+            if number % 3 == 0:
+                await socket.say("chat", content="Leaving early")
 
-        def busy() -> list[int]:
-            services = lab.status()["services"]
-            backends = [services["backend-1"], services["backend-2"]]
-            return [backend[key] for backend in backends for key in ("connections", "sessions")] + [
-                backend["agents"]["runs"] for backend in backends
-            ]
+    def busy() -> list[int]:
+        services = lab.status()["services"]
+        backends = [services["backend-1"], services["backend-2"]]
+        return [backend[key] for backend in backends for key in ("connections", "sessions")] + [
+            backend["agents"]["runs"] for backend in backends
+        ]
 
-        await asyncio.gather(*(visit(number) for number in range(40)))
-        async with asyncio.timeout(PATIENCE):
-            while any(await asyncio.to_thread(busy)):
-                pass
+    await asyncio.gather(*(visit(number) for number in range(40)))
+    async with asyncio.timeout(PATIENCE):
+        while any(await asyncio.to_thread(busy)):
+            pass

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from backend_client import Socket, backend_url, register_in, rest
+from composing import Composed
 from people import Person
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from netra_probe.history.frames import CRITICAL_EVENTS, read_frame
-from netra_probe.lab import Lab, Variant, start_lab
+from netra_probe.lab import Lab, Variant
 
 PARTS = ("oidc",)
 """What these labs do without."""
@@ -44,8 +44,8 @@ async def refusal(lab: Lab, who: Person | None) -> ConnectionClosed:
     return closed.value
 
 
-@pytest.fixture(scope="module")
-def stern() -> Iterator[Lab]:
+@pytest.fixture
+def stern(compose: Composed) -> Lab:
     """Events of agent requests only, HTTP 403 for strangers, a plain welcome, no view of the stores; and W1."""
     variant = Variant(
         dialect="agent-request",
@@ -55,8 +55,7 @@ def stern() -> Iterator[Lab]:
         database=False,
         cache=False,
     )
-    with start_lab(faults=("W1:0.5",), variant=variant, without=PARTS) as lab:
-        yield lab
+    return compose(("W1:0.5",), variant=variant)
 
 
 async def test_strangers_get_403_and_foreign_pages_too(stern: Lab) -> None:
@@ -107,12 +106,11 @@ def test_parameters_leave_out_what_cannot_be_seen(stern: Lab) -> None:
     assert stern.variant.differences()["dialect"] == "agent-request"
 
 
-@pytest.fixture(scope="module")
-def zombies() -> Iterator[Lab]:
+@pytest.fixture
+def zombies(compose: Composed) -> Lab:
     """Sockets that live for a second, and are refused with 1011."""
     variant = Variant(zombie="lingering", handshake="1011", welcome="connect", dialect="server")
-    with start_lab(variant=variant, without=PARTS) as lab:
-        yield lab
+    return compose(variant=variant)
 
 
 async def test_a_refusal_can_be_an_internal_error_without_a_word(zombies: Lab) -> None:
@@ -139,12 +137,11 @@ async def test_a_zombie_answers_at_first_then_neither_speaks_nor_closes(zombies:
     assert all(service["healthy"] for service in zombies.status()["services"].values())
 
 
-@pytest.fixture(scope="module")
-def demonstration() -> Iterator[Lab]:
+@pytest.fixture
+def demonstration(compose: Composed) -> Lab:
     """All sockets of one demonstration user, welcomed after a ping, in the connection manager's words."""
     variant = Variant(identity="demo-user", dialect="manager-context", welcome="after-ping")
-    with start_lab(variant=variant, without=PARTS) as lab:
-        yield lab
+    return compose(variant=variant)
 
 
 async def test_all_sockets_belong_to_one_user_and_everybody_sees_everything(demonstration: Lab) -> None:

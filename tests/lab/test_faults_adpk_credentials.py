@@ -8,12 +8,12 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import jwt
 import pytest
 from backend_client import register_in, rest
+from composing import Composed
 from cryptography.hazmat.primitives.asymmetric import ec
 from faulty_labs import Drive, FaultyLabs, check
 from people import Person
@@ -145,12 +145,10 @@ DRIVES: dict[str, Drive] = {
 GROUPS = (("A1", "A7", "A8"), ("A2", "A6", "F1"), ("A3", "A9"), ("A4",), ("A5",))
 
 
-@pytest.fixture(scope="module")
-def labs() -> Iterator[FaultyLabs]:
+@pytest.fixture
+def labs(compose: Composed) -> FaultyLabs:
     """Labs with a few faults each."""
-    running = FaultyLabs(GROUPS)
-    yield running
-    running.stop()
+    return FaultyLabs(compose, GROUPS)
 
 
 @pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis.asyncio
 from backend_client import Socket, register_in, rest
+from composing import Composed
 from faulty_labs import Drive, FaultyLabs, check
 from wire_acts import enrol, hang_up, text_of, thread_of
 
@@ -156,12 +156,10 @@ DRIVES: dict[str, Drive] = {
 GROUPS = (("D1", "P1", "P4", "K2"), ("D2", "P3"), ("D3", "D5"), ("K1", "P2"), ("K3",))
 
 
-@pytest.fixture(scope="module")
-def labs() -> Iterator[FaultyLabs]:
+@pytest.fixture
+def labs(compose: Composed) -> FaultyLabs:
     """Labs with a few faults each."""
-    running = FaultyLabs(GROUPS)
-    yield running
-    running.stop()
+    return FaultyLabs(compose, GROUPS)
 
 
 @pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])

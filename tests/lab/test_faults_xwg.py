@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from backend_client import Socket, backend_url, register_in, rest
+from composing import Composed
 from faulty_labs import Drive, FaultyLabs, check
 from people import Person
 
@@ -197,11 +197,9 @@ DRIVES: dict[str, Drive] = {
 }
 
 
-@pytest.fixture(scope="module")
-def labs() -> Iterator[FaultyLabs]:
-    labs = FaultyLabs(GROUPS)
-    yield labs
-    labs.stop()
+@pytest.fixture
+def labs(compose: Composed) -> FaultyLabs:
+    return FaultyLabs(compose, GROUPS)
 
 
 @pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])

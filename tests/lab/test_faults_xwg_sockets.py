@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator
 
 import httpx
 import pytest
 from backend_client import LAST, ORDER, PATIENCE, RUN_EVENTS, Frame, Socket, register_in, rest
+from composing import Composed
 from faulty_labs import Drive, FaultyLabs, check
 from people import Person
 
@@ -289,11 +289,9 @@ DRIVES: dict[str, Drive] = {
 }
 
 
-@pytest.fixture(scope="module")
-def labs() -> Iterator[FaultyLabs]:
-    labs = FaultyLabs(GROUPS)
-    yield labs
-    labs.stop()
+@pytest.fixture
+def labs(compose: Composed) -> FaultyLabs:
+    return FaultyLabs(compose, GROUPS)
 
 
 @pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])

@@ -14,9 +14,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import asyncpg
+import httpx
+import jwt
 import pytest
+from backend_client import register_in
+from composing import Composed
 
-from netra_probe.lab import Lab, LabError, attach, running_labs, start_lab
+from netra_probe.lab import Lab, LabError, Variant, attach, running_labs, start_lab
 from netra_probe.lab.infrastructure.directories import labs_directory
 from netra_probe.parameters import PROJECT
 
@@ -296,8 +300,6 @@ def test_faults_from_a_file_are_installed_and_counted(tmp_path: Path) -> None:
         "        parts['GET /health/live'] = alive\n"
     )
     with start_lab(("Z9",), (module,), without=("backend-1", "backend-2", "llm", "oidc")) as lab:
-        import httpx
-
         httpx.get(f"{lab.parameters['auth_url']}/health/live").raise_for_status()
         assert lab.status()["faults"] == {"Z9": {"reached": 1, "triggered": 1}}
 
@@ -336,11 +338,38 @@ def test_stopping_one_part_leaves_the_lab_running() -> None:
 
 
 def test_the_operator_view_is_hidden_from_everybody_else(lab: Lab) -> None:
-    import httpx
-
     url = f"{lab.parameters['auth_url']}/lab/state"
     unknown = httpx.get(f"{lab.parameters['auth_url']}/no/such/route")
     for headers in ({}, {"X-Lab-Operator": "guess"}):
         answer = httpx.get(url, headers=headers)
         assert (answer.status_code, answer.json()) == (404, unknown.json())
     assert "/lab/state" not in json.dumps(httpx.get(f"{lab.parameters['auth_url']}/openapi.json").json())
+
+
+async def test_a_recomposed_lab_is_another_one_at_the_same_addresses(compose: Composed) -> None:
+    lab = compose(("W1",), anew=True)
+    alice = await register_in(lab)
+    before, kept = lab.parameters, {name: lab.state["services"][name]["pid"] for name in ("postgres", "redis", "oidc")}
+    lab.configure({"ACCESS_TOKEN_SECONDS": 9})
+    lab.stop_service("redis")
+    compose(("X1:0.5",), variant=Variant(dialect="bridge", cache=False))
+    assert lab.faults == ("X1:0.5",) and lab.variant.dialect == "bridge"
+    assert lab.status()["faults"] == {"X1": {"reached": 0, "triggered": 0}}
+    assert lab.parameters == {name: value for name, value in before.items() if name != "redis_url"}
+    services = lab.status()["services"]
+    assert all(service["healthy"] for service in services.values())
+    assert {name for name, pid in kept.items() if services[name]["pid"] != pid} == {"redis"}
+    auth = lab.parameters["auth_url"]
+    login = httpx.post(f"{auth}/auth/login", json={"email": alice.email, "password": alice.password})
+    assert login.status_code == 401
+    ben = await register_in(lab)
+    claims = jwt.decode(ben.access_token, options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == 300
+
+
+def test_a_fault_that_there_is_not_leaves_a_lab_as_it_is(compose: Composed) -> None:
+    lab = compose(("W1",))
+    with pytest.raises(LabError, match="there is no fault 'W1x'"):
+        lab.recompose(("W1x",))
+    assert lab.status()["faults"].keys() == {"W1"}
+    assert all(service["healthy"] for service in lab.status()["services"].values())

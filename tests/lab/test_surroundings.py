@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from netra_probe import Investigation, investigate, lab
+from composing import Composed
+
+from netra_probe import Investigation, investigate
 from netra_probe.acts.tabs import everybody_asks, tabs
 from netra_probe.batch.disturbing import RESTARTED, disturbed
 from netra_probe.checkers import automaton, canary, delivery, envelope, store
@@ -40,51 +42,51 @@ async def ask_on_both(probe: Investigation) -> Sequence[Run]:
     return [run for runs in await asyncio.gather(at(0), at(1)) for run in runs]
 
 
-async def test_a_backend_that_restarts_in_the_middle_of_runs(tmp_path: Path) -> None:
-    with lab.start_lab() as running:
-        before = running.status()["services"][RESTARTED]["pid"]
-        probe = await investigate("C4", users=3, target=as_target(running), deadline=3.0)
-        try:
-            with disturbed("restarts", running, tmp_path) as told:
-                while not told.done and not told.trouble:
-                    await ask_on_both(probe)
+async def test_a_backend_that_restarts_in_the_middle_of_runs(compose: Composed, tmp_path: Path) -> None:
+    running = compose()
+    before = running.status()["services"][RESTARTED]["pid"]
+    probe = await investigate("C4", users=3, target=as_target(running), deadline=3.0)
+    try:
+        with disturbed("restarts", running, tmp_path) as told:
+            while not told.done and not told.trouble:
+                await ask_on_both(probe)
+            runs = await ask_on_both(probe)
+        await probe.look()
+        assert any(runs)
+        assert summaries(probe) == []
+    finally:
+        await probe.close()
+    assert told.trouble == ""
+    assert running.status()["services"][RESTARTED]["pid"] != before
+
+
+async def test_events_that_are_late_each_by_another_time(compose: Composed) -> None:
+    running = compose(("JITTER",))
+    probe = await investigate("C4", users=3, target=as_target(running))
+    try:
+        runs = [run for _ in range(3) for run in await ask_on_both(probe)]
+        await probe.look()
+        assert all(runs)
+        assert summaries(probe) == []
+        assert changes_of_turn(probe) > len(runs)
+    finally:
+        await probe.close()
+    assert running.status()["faults"]["JITTER"]["triggered"] > 0
+
+
+async def test_neighbours_who_die_hang_up_and_read_slowly(compose: Composed, tmp_path: Path) -> None:
+    running = compose()
+    probe = await investigate("C4", users=3, target=as_target(running))
+    try:
+        with disturbed("neighbours", running, tmp_path) as told:
+            while not told.done and not told.trouble:
                 runs = await ask_on_both(probe)
-            await probe.look()
-            assert any(runs)
-            assert summaries(probe) == []
-        finally:
-            await probe.close()
-        assert told.trouble == ""
-        assert running.status()["services"][RESTARTED]["pid"] != before
-
-
-async def test_events_that_are_late_each_by_another_time() -> None:
-    with lab.start_lab(faults=("JITTER",)) as running:
-        probe = await investigate("C4", users=3, target=as_target(running))
-        try:
-            runs = [run for _ in range(3) for run in await ask_on_both(probe)]
-            await probe.look()
-            assert all(runs)
-            assert summaries(probe) == []
-            assert changes_of_turn(probe) > len(runs)
-        finally:
-            await probe.close()
-        assert running.status()["faults"]["JITTER"]["triggered"] > 0
-
-
-async def test_neighbours_who_die_hang_up_and_read_slowly(tmp_path: Path) -> None:
-    with lab.start_lab() as running:
-        probe = await investigate("C4", users=3, target=as_target(running))
-        try:
-            with disturbed("neighbours", running, tmp_path) as told:
-                while not told.done and not told.trouble:
-                    runs = await ask_on_both(probe)
-            await probe.look()
-            assert all(runs)
-            assert summaries(probe) == []
-        finally:
-            await probe.close()
-        assert told.trouble == "" and told.done
+        await probe.look()
+        assert all(runs)
+        assert summaries(probe) == []
+    finally:
+        await probe.close()
+    assert told.trouble == "" and told.done
 
 
 def changes_of_turn(probe: Investigation) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,11 @@ class ConfigurationDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(mode=0o700, exist_ok=True)
+
+    def clear(self) -> None:
+        """Forget everything: layers, rotated secrets, and what services have kept as their last good configuration."""
+        shutil.rmtree(self.path)
+        self.path.mkdir(mode=0o700)
 
     def write(self, layer: str, values: Mapping[str, str]) -> None:
         """Replace a layer's file in one step."""

@@ -23,7 +23,8 @@ async def serve(lab: Launch, path: Path, told_to_end: asyncio.Future[str]) -> as
     """Answer one JSON line per connection.
 
     ``{"do": "stop"}`` ends the lab; ``{"do": …, "service": name}`` disturbs one part; ``{"do": "configure",
-    "settings": {…}}`` and ``{"do": "rotate", "secret": name}`` change what services are told.
+    "settings": {…}}`` and ``{"do": "rotate", "secret": name}`` change what services are told; ``{"do": "recompose",
+    "plan": {…}}`` starts them again after another plan.
     """
     order = asyncio.Lock()
 
@@ -56,6 +57,8 @@ async def _carry_out(lab: Launch, request: dict[str, Any]) -> Any:
             return await configure(lab, request["settings"])
         case "rotate":
             return await rotate(lab, str(request["secret"]))
+        case "recompose":
+            return await lab.recompose(lab.plan.changed(request["plan"]))
         case act:
             return await _disturb(lab, str(act), str(request.get("service")))
 

@@ -163,6 +163,24 @@ class Lab:
         self.parameters = self.state["parameters"]
         return done
 
+    def recompose(
+        self,
+        faults: Sequence[str] = (),
+        fault_modules: Sequence[str | Path] = (),
+        *,
+        variant: Variant | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Lab:
+        """Start its services again with other faults, over emptied stores, and return it when they answer.
+
+        The arguments are those of `start_lab`, and so is what comes of it, for a fraction of the time: PostgreSQL,
+        Redis and the identity provider stay up, and addresses and secrets stay what they were.
+        """
+        self._ask({"do": "recompose", "plan": composition(faults, fault_modules, variant, settings)})
+        self.state = json.loads(self.state_file.read_text(encoding="utf-8"))
+        self.parameters = self.state["parameters"]
+        return self
+
     # The end
 
     def stop(self) -> None:
@@ -228,12 +246,9 @@ def start_lab(
     leaves parts out. LabError, with nothing left running, when it cannot start within `timeout` seconds.
     """
     plan = Plan(
-        faults=tuple(faults),
-        fault_modules=tuple(str(Path(path).expanduser().resolve()) for path in fault_modules),
+        **composition(faults, fault_modules, variant, settings),
         ports=ports,
-        variant=(variant or Variant()).differences(),
         seed_data=seed_data,
-        settings=dict(settings or {}),
         without=tuple(without),
         detached=detached,
         parent=None if detached else os.getpid(),
@@ -250,6 +265,21 @@ def start_lab(
         abandon(process)
         raise
     return lab
+
+
+def composition(
+    faults: Sequence[str],
+    fault_modules: Sequence[str | Path],
+    variant: Variant | None,
+    settings: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """What a plan says of the services."""
+    return {
+        "faults": tuple(faults),
+        "fault_modules": tuple(str(Path(path).expanduser().resolve()) for path in fault_modules),
+        "variant": (variant or Variant()).differences(),
+        "settings": dict(settings or {}),
+    }
 
 
 def attach(state_file: str | Path) -> Lab:

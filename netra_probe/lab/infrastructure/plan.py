@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Ports = Literal["ephemeral", "usual"]
@@ -38,8 +38,10 @@ class Plan:
     @classmethod
     def from_json(cls, text: str) -> Plan:
         """The plan that the supervisor was given."""
-        values: dict[str, Any] = json.loads(text)
-        for name, value in values.items():
-            if isinstance(value, list):
-                values[name] = tuple(value)
-        return cls(**values)
+        return cls().changed(json.loads(text))
+
+    def changed(self, values: Mapping[str, Any]) -> Plan:
+        """This plan with some values replaced, as JSON has them."""
+        return replace(
+            self, **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.ports import HOST
 from netra_probe.lab.infrastructure.postgres_programs import environment
-from netra_probe.lab.infrastructure.postgres_template import DATABASE, SUPERUSER, Cluster
+from netra_probe.lab.infrastructure.postgres_template import DATABASE, SCHEMAS, SUPERUSER, Cluster
 from netra_probe.lab.infrastructure.processes import Child, Command
 
 READY_SECONDS = 60.0
@@ -70,6 +70,20 @@ async def set_up(cluster: Cluster, child: Child, port: int, passwords: Mapping[s
         await connection.execute(
             ";".join(f"ALTER ROLE {role} PASSWORD '{password}'" for role, password in passwords.items())
         )
+    finally:
+        await connection.close()
+
+
+async def empty(port: int, admin_password: str) -> None:
+    """Drop everything that the services have made. Whoever is still connected would be in the way, and is cut off."""
+    import asyncpg
+
+    connection = await asyncpg.connect(
+        host=HOST, port=port, user=SUPERUSER, password=admin_password, database=DATABASE, ssl=False
+    )
+    try:
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        await connection.execute("; ".join(SCHEMAS))
     finally:
         await connection.close()
 

@@ -39,13 +39,18 @@ _DATABASES = (
     "UPDATE pg_database SET datistemplate = false WHERE datname = 'template0'",
     "DROP DATABASE template0",
 )
+SCHEMAS = (
+    "DROP SCHEMA IF EXISTS public CASCADE",
+    "CREATE SCHEMA public AUTHORIZATION netra_backend",
+    "DROP SCHEMA IF EXISTS auth_service CASCADE",
+    "CREATE SCHEMA auth_service AUTHORIZATION netra_auth",
+)
+"""Empty schemas, each of the one service that may use it; the services make their tables when they start."""
 _OWNERSHIP = (
     *(f"CREATE ROLE {role} LOGIN" for role in ROLES),
     f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
     f"GRANT CONNECT ON DATABASE {DATABASE} TO {', '.join(ROLES)}",
-    "ALTER SCHEMA public OWNER TO netra_backend",
-    "REVOKE ALL ON SCHEMA public FROM PUBLIC",
-    "CREATE SCHEMA auth_service AUTHORIZATION netra_auth",
+    *SCHEMAS,
     "ALTER ROLE netra_auth SET search_path = auth_service",
     "ALTER ROLE netra_backend SET search_path = public",
     # the probe reads everything, past row-level security, and writes nothing

@@ -60,18 +60,31 @@ async def wait_until_ready(child: Child, port: int, password: str) -> None:
     async with asyncio.timeout(READY_SECONDS):
         while True:
             try:
-                reader, writer = await asyncio.open_connection(HOST, port)
+                answer = await _ask("PING", port, password)
             except OSError:
                 await asyncio.wait([child.ended], timeout=0.01)
                 if child.ended.done():
                     raise LabError(f"Redis ended during its start:\n{child.last_words()}") from None
                 continue
-            writer.write(f"AUTH {password}\r\nPING\r\n".encode())
-            answers = [await reader.readline(), await reader.readline()]
-            writer.close()
-            if answers == [b"+OK\r\n", b"+PONG\r\n"]:
+            if answer == "+PONG":
                 return
             raise LabError(f"Port {port} answers, but not as the lab's Redis: another server took it; start again.")
+
+
+async def empty(port: int, password: str) -> None:
+    """Remove all keys of all databases."""
+    async with asyncio.timeout(READY_SECONDS):
+        if await _ask("FLUSHALL", port, password) != "+OK":
+            raise LabError("Redis did not remove its keys; start another lab.")
+
+
+async def _ask(command: str, port: int, password: str) -> str:
+    """What an authenticated connection answers to a command without arguments."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(f"AUTH {password}\r\n{command}\r\n".encode())
+    answers = [await reader.readline(), await reader.readline()]
+    writer.close()
+    return answers[1].decode("utf-8", "replace").strip() if answers[0] == b"+OK\r\n" else ""
 
 
 def _candidates() -> list[Path]:
