@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 Ports = Literal["ephemeral", "usual"]
@@ -42,6 +42,5 @@ class Plan:
 
     def changed(self, values: Mapping[str, Any]) -> Plan:
         """This plan with some values replaced, as JSON has them."""
-        return replace(
-            self, **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        )
+        new = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return Plan(**{**{one.name: getattr(self, one.name) for one in fields(self)}, **new})
