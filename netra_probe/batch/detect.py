@@ -162,7 +162,6 @@ def trial_of(order: TrialOrder) -> Trial:
         triggered=counted["triggered"],
         seen=tuple(sorted(seen, key=lambda one: one.seconds)),
         groups=groups,
-        like=_like(order),
         disturbances=sum(around.done.values()) + sum(counters[name]["triggered"] for name in variant.conditions),
         inconclusive=tuple(
             case["id"]
@@ -173,12 +172,6 @@ def trial_of(order: TrialOrder) -> Trial:
         trouble=around.trouble or (f"{idle[0]} never came about" if idle else "") or _unfinished(read_plan(directory)),
         seconds=round(time.monotonic() - begin, 1),
     )
-
-
-def _like(order: TrialOrder) -> str:
-    """The published fault that the trial's fault is a case of, or the fault itself."""
-    known = lab.known_faults([str(module) for module in order.modules], kinds=("defect", "real"))
-    return known[order.fault].like if order.fault in known else ""
 
 
 def _unfinished(plan: dict[str, Any]) -> str:

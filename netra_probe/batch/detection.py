@@ -33,7 +33,6 @@ class Trial:
         seen: what was found, in order of time.
         groups: attribution of the first red case: groups of fault ids, likeliest first.
         inconclusive: cases without a verdict.
-        like: the published fault that this one is a case of, or "".
         disturbances: how often something was done to a healthy lab from outside, or in it, that is nobody's fault.
         trouble: why the trial could not be finished, or "".
     """
@@ -46,7 +45,6 @@ class Trial:
     seen: tuple[Seen, ...] = ()
     groups: tuple[tuple[str, ...], ...] = ()
     inconclusive: tuple[str, ...] = ()
-    like: str = ""
     disturbances: int = 0
     trouble: str = ""
     seconds: float = 0.0
@@ -59,7 +57,7 @@ class Trial:
     def rank(self) -> int | None:
         """Position of the group that names the fault, from 1; ``None`` when none does."""
         for position, group in enumerate(self.groups, start=1):
-            if self.fault in group or self.like in group:
+            if self.fault in group:
                 return position
         return None
 

@@ -30,9 +30,6 @@ HEADINGS = ("fault", "reached", "triggered", "detected", "by", "case", "after", 
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="probability that a fault fires")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="trials of each fault")
 @click.option("--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="further faults")
-@click.option(
-    "--real", is_flag=True, help="also real defects of real libraries, R1 and R2, which are not among the published"
-)
 @click.option("--healthy/--no-healthy", default=True, help="also run the healthy variants")
 @click.option(
     "--variant",
@@ -53,7 +50,6 @@ def detect(
     rate: float,
     repeat: int,
     modules: tuple[Path, ...],
-    real: bool,
     healthy: bool,
     variants: tuple[str, ...],
     by_case: bool,
@@ -63,13 +59,11 @@ def detect(
 ) -> int:
     """Run scenarios on labs with faults: what is reached, triggered, detected and named.
 
-    All published faults when none is named. R1 (redis-py 4.5.1, out of step after a cancelled command) and R2 (uvicorn
-    on the plain asyncio loop, keeping a request's context for the next) run when they are named, or with --real; R1
-    installs that version, with pip, into a directory of its own. `detect healthy` runs healthy labs alone.
+    All published faults when none is named. `detect healthy` runs healthy labs alone.
     """
     from netra_probe.batch.detect import orders, run_trials
 
-    chosen = _chosen(faults, modules, real=real)
+    chosen = _chosen(faults, modules)
     notebooks = select([id for id in scenarios.split(",") if id])
     claims = {case: said for case, said in PROOF.items() if case.partition(".")[0] in {one.id for one in notebooks}}
     if claimed:
@@ -114,18 +108,14 @@ def detect(
     return 3 if any(one["trouble"] for one in record["healthy"]) else 0
 
 
-def _chosen(faults: tuple[str, ...], modules: tuple[Path, ...], *, real: bool) -> list[str]:
-    """The faults to run, with what they need installed.
-
-    Raises ParameterError for one that does not exist, or whose libraries cannot be installed.
-    """
+def _chosen(faults: tuple[str, ...], modules: tuple[Path, ...]) -> list[str]:
+    """The faults to run. Raises ParameterError for one that does not exist."""
     check_faults((), modules)
     named = [id for id in faults if id != HEALTHY]
-    paths = [str(module.resolve()) for module in modules]
-    known, others = lab.known_faults(paths), lab.known_faults(kinds=("real",))
+    known = lab.known_faults([str(module.resolve()) for module in modules])
     if conditions := [id for id in named if id in lab.known_faults(kinds=("condition",))]:
         raise ParameterError(f"{conditions[0]} is no fault but a condition of healthy labs; leave it out.")
-    chosen = list(dict.fromkeys((*(named if faults else known), *(others if real else ()))))
+    chosen = list(dict.fromkeys(named if faults else known))
     check_faults(tuple(chosen), modules)
     return chosen
 

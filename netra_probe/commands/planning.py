@@ -133,11 +133,9 @@ def check_faults(faults: tuple[str, ...], modules: tuple[Path, ...]) -> None:
         if not module.is_file():
             raise ParameterError(f"--fault-module {module}: no such file; give a Python file with fault classes.")
     try:
-        lab.install_libraries(lab.check_selection(",".join(faults), [str(module) for module in modules]))
+        lab.check_selection(",".join(faults), [str(module) for module in modules])
     except lab.FaultProblem as error:
         raise ParameterError(f"--fault: {error}; `netra-probe lab faults` lists them.") from None
-    except lab.LabError as error:
-        raise ParameterError(f"--fault: {error}") from None
 
 
 def _overrides(pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:

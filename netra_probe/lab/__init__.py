@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netra_probe.lab.dialects.variant import Variant, VariantProblem
     from netra_probe.lab.infrastructure.errors import LabError
-    from netra_probe.lab.infrastructure.fault_needs import install_libraries
     from netra_probe.lab.infrastructure.handle import Lab, attach, running_labs, start_lab
     from netra_probe.lab.shared.faults import FaultProblem, check_selection, known_faults
 
@@ -29,7 +28,6 @@ __all__ = [
     "VariantProblem",
     "attach",
     "check_selection",
-    "install_libraries",
     "known_faults",
     "running_labs",
     "start_lab",
@@ -45,7 +43,6 @@ _HOME = {
     "VariantProblem": "dialects.variant",
     "attach": "infrastructure.handle",
     "check_selection": "shared.faults",
-    "install_libraries": "infrastructure.fault_needs",
     "known_faults": "shared.faults",
     "running_labs": "infrastructure.handle",
     "start_lab": "infrastructure.handle",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.lab.dialects import Variant
-from netra_probe.lab.infrastructure import fault_needs, forking, postgres, postgres_template, redis_server, services
+from netra_probe.lab.infrastructure import forking, postgres, postgres_template, redis_server, services
 from netra_probe.lab.infrastructure.configuration_directory import ConfigurationDirectory
 from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
 from netra_probe.lab.infrastructure.errors import LabError
@@ -20,7 +20,7 @@ from netra_probe.lab.infrastructure.plan import Plan
 from netra_probe.lab.infrastructure.ports import HOST, SERVICES, USUAL, hold, in_use, port_of
 from netra_probe.lab.infrastructure.processes import Child, Children
 from netra_probe.lab.infrastructure.requests import status_of
-from netra_probe.lab.shared.faults import Fault, FaultProblem, check_selection
+from netra_probe.lab.shared.faults import FaultProblem, check_selection
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 1.4
@@ -43,7 +43,6 @@ class Launch:
         self._broken = asyncio.Event()
         self._started = time.time()
         self._seeds: dict[str, Any] = {}
-        self._faults: list[type[Fault]] = []
         self._names = tuple(name for name in SERVICES if name not in plan.without)
 
     # Up
@@ -64,7 +63,7 @@ class Launch:
             await asyncio.gather(broken, starting, return_exceptions=True)
 
     async def _start(self) -> None:
-        await self._prepare_faults()
+        self._check_faults(self.plan)
         for name in SERVICES:  # services that are left out have an address too, where nobody answers
             port = USUAL.get(name, 0) if self.plan.ports == "usual" else 0
             self._held[name] = hold(name, port, holder=holder_of)
@@ -111,7 +110,7 @@ class Launch:
 
         PostgreSQL, Redis and the identity provider stay up: this takes a fraction of what another lab would take.
         """
-        faults = self._selected(plan)
+        self._check_faults(plan)
         names = [name for name in services.MODULES if name in self._names and name != "oidc"]
         await self.children.stop(names, STOP_SECONDS)
         for name in names:
@@ -119,7 +118,7 @@ class Launch:
         for name in ("postgres", "redis"):
             if name in self._names and self.children.by_name[name].ended.done():
                 await self.start_again(name)
-        self.plan, self._faults, self._seeds = plan, faults, {}
+        self.plan, self._seeds = plan, {}
         self.configuration.clear()
         self._write_configuration()
         if "redis" in self._names:
@@ -193,15 +192,11 @@ class Launch:
         for layer, values in services.layers(self.at).items():
             self.configuration.write(layer, values)
 
-    def _selected(self, plan: Plan) -> list[type[Fault]]:
+    def _check_faults(self, plan: Plan) -> None:
         try:
-            return check_selection(",".join(plan.faults), plan.fault_modules)
+            check_selection(",".join(plan.faults), plan.fault_modules)
         except FaultProblem as problem:
             raise LabError(f"The lab cannot start: {problem}.") from None
-
-    async def _prepare_faults(self) -> None:
-        self._faults = self._selected(self.plan)
-        await asyncio.to_thread(fault_needs.install_libraries, self._faults)
 
     def _start_service(self, name: str, gate: int | None) -> Child:
         listener = self._held.pop(name)
@@ -217,11 +212,7 @@ class Launch:
                 self.children.start(
                     services.command(
                         name,
-                        fault_needs.added_to(
-                            services.environment_of(name, self.plan, self.at, self.configuration.path),
-                            name,
-                            self._faults,
-                        ),
+                        services.environment_of(name, self.plan, self.at, self.configuration.path),
                         listener=listener.fileno(),
                         gate=gate,
                         directory=self.directory.path,

@@ -48,11 +48,11 @@ from netra_probe.lab.shared.isolated_environment import get_env
 
 PUBLISHED = "netra_probe.lab.faults"
 """The package whose import registers the published faults."""
-OTHERS = ("netra_probe.lab.real_libraries", "netra_probe.lab.conditions")
-"""Packages with what is installed by name only."""
+CONDITIONS = "netra_probe.lab.conditions"
+"""The package with what is installed by name only."""
 
-Kind = Literal["defect", "real", "condition"]
-"""A defect as it is published or written by somebody, a real one in a real library, or what a healthy lab may meet."""
+Kind = Literal["defect", "condition"]
+"""A defect as it is published or written by somebody, or what a healthy lab may meet."""
 
 
 class FaultProblem(ValueError):
@@ -102,12 +102,6 @@ class Fault:
     service: ClassVar[str] = "backend"
     """Which service it is installed in: ``backend`` (both processes), ``auth_service`` or ``llm_service``."""
     kind: ClassVar[Kind] = "defect"
-    like: ClassVar[str] = ""
-    """The published fault that this is a case of, if it is one."""
-    settings: ClassVar[Mapping[str, str]] = {}
-    """What the processes of its service are started with besides."""
-    libraries: ClassVar[tuple[str, ...]] = ()
-    """Versions that these processes import instead of what is installed, as ``redis==4.5.1 --hash=sha256:…``."""
 
     def __init__(self, *, rate: float = 1.0, seed: str = "") -> None:
         self.rate = rate
@@ -205,7 +199,7 @@ def known_faults(
     modules: list[str] | tuple[str, ...] = (), *, kinds: Sequence[Kind] = ("defect",)
 ) -> dict[str, type[Fault]]:
     """Selectable faults by id: the published ones and those of `modules`; others where their kind is asked for."""
-    for package in (PUBLISHED, *(OTHERS if set(kinds) - {"defect"} else ())):
+    for package in (PUBLISHED, *((CONDITIONS,) if "condition" in kinds else ())):
         if importlib.util.find_spec(package) is not None:
             importlib.import_module(package)
     load_fault_modules(modules)

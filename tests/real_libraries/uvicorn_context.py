@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any
 
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from netra_probe.lab.shared.faults import Fault, Parts, register
+
+SETTINGS = {"LAB_SERVER_LOOP": "asyncio", "LAB_SERVER_RESETS_CONTEXT": "0"}
+"""What the services are started with: the loop, and no new context for each request."""
 
 
 @register
@@ -40,9 +42,6 @@ class UvicornKeepsContext(Fault):
     )
     symptom = "the next request on the connection is answered for the previous user"
     checkers = ("C1", "C8")
-    kind = "real"
-    like = "X2"
-    settings: ClassVar[Mapping[str, str]] = {"LAB_SERVER_LOOP": "asyncio", "LAB_SERVER_RESETS_CONTEXT": "0"}
 
     def install(self, parts: Parts) -> None:
         """Keep the current user where many applications do."""
