@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from waiting import wait_until
+
+from netra_probe.commands.group import COMMANDS, app
 
 PASSWORD = "p@ss:w/ord%25x#y-and-more"
 URL = f"redis://user:{PASSWORD}@cache:6379/0"
@@ -160,3 +163,18 @@ def show():
     )
     assert all(Path(shown).is_relative_to(place) for shown in ended.stdout.split()), ended.stdout
     assert place.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_of_each_what_it_says_of_itself(name: str) -> None:
+    found = app.get_command(click.Context(app), name)
+    assert found is not None and found.name == name
+    assert " ".join((found.help or "").split()).startswith(COMMANDS[name][1].rstrip("."))
+
+
+def test_help_imports_next_to_nothing() -> None:
+    before = "import atexit\natexit.register(lambda: print(sorted(sys.modules)))\nimport sys"
+    status, said, _ = command("--help", before=before)
+    assert status == 0 and "scenarios" in said
+    heavy = ("httpx", "networkx", "pandas", "papermill", "pydantic", "rich", "yaml")
+    assert [name for name in heavy if f"'{name}'" in said] == []

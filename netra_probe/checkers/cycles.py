@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from netra_probe.checkers.versions import Key, Transaction, Version, shown
+
+if TYPE_CHECKING:
+    import networkx as nx  # imported where it is needed: it takes half a second, and few commands look for cycles
 
 #: From the strictest dependency to the loosest.
 KINDS = ("ww", "wr", "rw")
@@ -74,6 +75,8 @@ def find_cycles(edges: Iterator[Edge]) -> Iterator[tuple[str, Sequence[Edge]]]:
     Linear where there is none; within a strongly connected component a breadth-first search for at most ``TRIED`` edges
     of each class.
     """
+    import networkx as nx
+
     whole: nx.DiGraph[int] = nx.DiGraph()
     for edge in edges:
         if edge.source == edge.target:
@@ -103,6 +106,8 @@ def _cycles_within(part: nx.DiGraph[int]) -> Iterator[tuple[str, Sequence[Edge]]
 
 
 def _layer(part: nx.DiGraph[int], kinds: Sequence[str]) -> nx.DiGraph[int]:
+    import networkx as nx
+
     layer: nx.DiGraph[int] = nx.DiGraph()
     layer.add_nodes_from(part)
     layer.add_edges_from(
@@ -114,6 +119,8 @@ def _layer(part: nx.DiGraph[int], kinds: Sequence[str]) -> nx.DiGraph[int]:
 
 
 def _close(layer: nx.DiGraph[int], edge: Edge, depth: int) -> list[Edge] | None:
+    import networkx as nx
+
     try:
         path: list[int] = nx.shortest_path(layer, edge.target, edge.source)
     except nx.NetworkXNoPath:

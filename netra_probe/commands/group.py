@@ -1,13 +1,53 @@
-"""All commands, put together."""
+"""All commands. Each is imported when it is called: some take a second of processor time to import."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import click
 
-from netra_probe.commands import detecting, doctor, keeping, lab, notebooks, rechecking, reporting, running
+#: Name → module and attribute, and what `--help` says of it: the first sentence of the command's own help.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "bundle": ("keeping:bundle", "Pack a run into one file for a ticket."),
+    "compare": ("reporting:compare_runs", "What has changed from run A to run B, case by case."),
+    "detect": (
+        "detecting:detect",
+        "Run scenarios on labs with faults: what is reached, triggered, detected.",
+    ),
+    "doctor": ("doctor:doctor", "What is reachable and alive, what it speaks, what a run would do to it."),
+    "init": ("notebooks:init", "Lay out the notebooks and parameter files in a folder of one's own [this one]."),
+    "lab": ("lab:app", "Run the lab manually."),
+    "open": ("notebooks:open_lab", "JupyterLab on the start notebook, with a lab that ends when JupyterLab does."),
+    "prune": ("keeping:prune", "Remove old runs, and say which."),
+    "recheck": ("rechecking:recheck", "Judge a run again from its stored histories alone."),
+    "refresh": ("notebooks:refresh", "Re-execute the committed notebooks on a lab and normalise them."),
+    "report": ("reporting:report", "Write report.html, junit.xml and the notebooks as pages into a run directory."),
+    "run": ("running:run", "Execute notebooks through papermill and judge what they recorded."),
+    "scan": ("keeping:scan", "Find secrets in notebooks, histories, reports, logs and archives."),
+    "scenarios": ("notebooks:scenarios", "Which scenarios exist, what each claims, and their last verdict."),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """A group that knows the names of its commands before it has imported any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            module, _, name = COMMANDS[cmd_name][0].partition(":")
+            found: Any = getattr(import_module(f"netra_probe.commands.{module}"), name)
+            self.add_command(found, cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="netra-probe")
 def app() -> None:
     """Investigate user isolation on Netra deployments.
@@ -15,22 +55,3 @@ def app() -> None:
     Exit status: 0 pass, 1 a finding, 2 wrong use or parameters, 3 inconclusive or interrupted, 70 a defect of
     netra-probe.
     """
-
-
-for command in (
-    running.run,
-    rechecking.recheck,
-    reporting.report,
-    reporting.compare_runs,
-    doctor.doctor,
-    detecting.detect,
-    notebooks.scenarios,
-    notebooks.init,
-    notebooks.open_lab,
-    notebooks.refresh,
-    keeping.scan,
-    keeping.prune,
-    keeping.bundle,
-    lab.app,
-):
-    app.add_command(command)

@@ -36,8 +36,9 @@ def test_each_call_is_of_a_command_and_options_that_there_are(path: Path) -> Non
         command: click.Command = app
         while isinstance(command, click.Group):
             name, *words = words
-            assert name in command.commands, name
-            command = command.commands[name]
+            called = command.get_command(click.Context(command), name)
+            assert called is not None, name
+            command = called
         options = {option for parameter in command.params for option in parameter.opts}
         assert {word.partition("=")[0] for word in words if word.startswith("-")} <= options, (command.name, words)
 
