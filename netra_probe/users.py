@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -29,6 +32,9 @@ _NAMES = (
 
 #: The status of a request that came too early, and the seconds that one may be kept waiting for an account in all.
 TOO_MANY, LONGEST_QUEUE = 429, 60.0
+
+#: A session is renewed when less than this share of its access token's life is left.
+RENEW_BELOW = 0.5
 
 #: Questions whose runs a new one does not take for its own.
 KEPT_QUESTIONS = 50
@@ -78,7 +84,16 @@ class User:
         self.backend_number = backend % len(target.backend_urls)
         self._sessions = itertools.count(1)
         self.auth = self._session()
+        self.auth.http.keeper = self
+        self._renewing = asyncio.Lock()
+        #: Tokens of the main session that were renewed: whoever still holds one means the session.
+        self._former: set[str] = set()
+        #: Socket → the time of our clock at which the token that it was opened with expires.
+        self._good_until: dict[str, float] = {}
+        #: Socket → questions that are open on it.
+        self._asking: dict[str, int] = {}
         self.rest = BackendClient(probe.wire.http(self.backend_url, surface="rest", user=name, backend=self.backend))
+        self.rest.http.keeper = self
         self._epochs: dict[str, itertools.count[int]] = {}
         self._connections = itertools.count(1)
         self._questions = itertools.count(1)
@@ -135,6 +150,40 @@ class User:
             self._adopt()
         return reply
 
+    async def token_for(self, held: Secret | None) -> Secret | None:
+        """The token to send now by a client that holds this one: the main session's, renewed before it expires.
+
+        Another session's token stays what it is, and so does that of a session that was ended on purpose.
+        """
+        if held is None or not self._is_main(held):
+            return held
+        await self.renew()
+        return self.auth.access
+
+    def _is_main(self, token: Secret) -> bool:
+        access = self.auth.access
+        return access is not None and (token.reveal() == access.reveal() or token.reveal() in self._former)
+
+    async def renew(self) -> None:
+        """Log in again if less than half of the access token's life is left, so that no case outlives its token."""
+        auth = self.auth
+        if auth.left >= RENEW_BELOW or auth.ended or not self._probe.wire.live:
+            return
+        async with self._renewing:
+            if auth.left >= RENEW_BELOW or auth.access is None:
+                return
+            before = auth.access.reveal()
+            if await self.login() or (auth.refreshing is not None and await auth.refresh()):
+                self._adopt()
+                self._former.add(before)
+
+    def refused(self, action: str, status: int) -> None:
+        """Note where an ordinary request was refused for a reason that is the probe's own."""
+        if status == TOO_MANY:
+            self._probe.notes.limit(f"the target asked {self.name} to slow down (429): {action} was not served")
+        elif self.auth.seconds_left <= 0:
+            self._probe.notes.limit(f"{self.name}'s token had expired: {action} was refused")
+
     async def _in_time(self, ask: Callable[[], Awaitable[Reply]]) -> Reply:
         """The reply; where the target says that it is too early (429) the time that it names is waited for."""
         waited = 0.0
@@ -183,6 +232,8 @@ class User:
 
         ``query`` is what the URL says besides, such as where to resume.
         """
+        if token is None:
+            await self.renew()
         opened = await self._probe.wire.socket(
             name=self.connection_name(),
             user=self.name,
@@ -194,6 +245,8 @@ class User:
         )
         if isinstance(opened, Socket):
             self.socket = opened
+            if token is None:
+                self._good_until[opened.name] = time.monotonic() + self.auth.seconds_left
         self.opened = opened
         return opened
 
@@ -218,7 +271,7 @@ class User:
             claims: what the message says besides, such as somebody else's ids.
             attempt: marks a question that must not reach what it claims.
         """
-        socket = socket or self.socket
+        socket = socket or await self._lasting_socket()
         if socket is None:
             if self.opened is None and self._probe.target.mode is Mode.OBSERVE and self._probe.wire.live:
                 self._probe.notes.withhold("mode observe: asking an agent needs mode probe")
@@ -228,7 +281,8 @@ class User:
             if new_thread or not self._thread:
                 self._thread = await self.new_thread()
             thread = self._thread
-        return await ask(
+        self._asking[socket.name] = self._asking.get(socket.name, 0) + 1
+        run = await ask(
             self._probe.history,
             socket,
             f"{question} [{canary}]",
@@ -240,6 +294,31 @@ class User:
             claims=claims,
             attempt=attempt,
         )
+        self._asking[socket.name] -= 1
+        if isinstance(run.outcome, Closed) and self._expired(socket):
+            self._probe.notes.limit(f"{self.name}'s token had expired: {socket.name} was closed in the middle of a run")
+        return run
+
+    def _expired(self, socket: Socket) -> bool:
+        """Whether the token that a socket was opened with has expired."""
+        return time.monotonic() >= self._good_until.get(socket.name, math.inf)
+
+    async def _lasting_socket(self) -> Socket | None:
+        """The user's socket; another one in its place where its token has expired, or will before a run is over."""
+        socket = self.socket
+        if socket is None or self._asking.get(socket.name) or not self._probe.wire.live:
+            return socket
+        soon = time.monotonic() + min(self._probe.timeouts.run, self.auth.lifetime * RENEW_BELOW)
+        if soon < self._good_until.get(socket.name, math.inf):
+            return socket
+        if socket.closed is not None and not self._expired(socket):
+            return socket  # it was closed for another reason, which is what one wants to see
+        number = int((socket.backend or "backend-1").rpartition("-")[2]) - 1
+        opened = await self.connect(backend=number)
+        if isinstance(opened, Socket):
+            await socket.close()
+            return opened
+        return socket
 
     async def until_event(self, name: str) -> Received | Silent | Closed:
         """Wait until the user's socket has received such an event."""

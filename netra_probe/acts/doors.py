@@ -66,6 +66,9 @@ class Door(ABC):
     async def show(self, user: User, forgery: Forgery, detail: Mapping[str, Any]) -> Seen:
         """Show a credential, over a connection of ``user``."""
 
+    async def ask_nobody(self) -> None:  # noqa: B027 - a handshake has its own control
+        """Ask the same without any credential: whether one is needed at all."""
+
     async def close(self) -> None:  # noqa: B027 - most have nothing to hang up
         """Hang up."""
 
@@ -124,6 +127,12 @@ class HttpDoor(Door):
         if isinstance(reply, Refused):
             return Seen(outcome="fail", status=reply.status)
         return Seen(outcome="info", status=getattr(reply, "status", None))
+
+    async def ask_nobody(self) -> None:
+        if not self._in_body:
+            http = self._probe.wire.http(self._base_url, surface=self.surface, backend=self.backend)
+            await http.request(self._method, self._route, anonymous=True)
+            await http.close()
 
     async def close(self) -> None:
         for http in self._clients.values():

@@ -41,6 +41,7 @@ async def ask_health(probe: Investigation, user: User) -> Outcome:
         nobody = probe.wire.http(url, surface=surface, backend=backend)
         http = probe.wire.http(url, surface=surface, user=user.name, backend=backend)
         http.token = user.auth.access
+        http.keeper = user
         try:
             answers += await _how_are_you(nobody, found, surface)
             uses += await _use(http, surface)
@@ -77,6 +78,7 @@ async def use_up_quota(probe: Investigation, user: User) -> Outcome:
     permit(probe, Mode.ATTACK, "using up a quota")
     http = probe.wire.http(user.backend_url, surface="rest", user=user.name, backend=user.backend)
     http.token = user.auth.access
+    http.keeper = user
     route = "/api/threads"
     try:
         limit = _announced(probe, await http.request("GET", route))

@@ -21,6 +21,7 @@ from netra_probe.checkers.hygiene.marks import (
     CROSS_ORIGIN,
     MALFORMED,
     MARK,
+    PLAIN,
     QUERY_TOKEN,
     REUSED,
 )
@@ -47,6 +48,7 @@ NONSENSE = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 _ODD_BODIES: Mapping[str, Any] = {"a list": [], "a wrong type": {"email": {"a": 1}, "title": {"a": 1}}, "a number": 7}
 #: Ids that no object has.
 _ODD_IDS: Mapping[str, str] = {"a quote in its id": "'", "an endless id": "9" * 300, "a zero byte in its id": "\x00"}
+_PLAIN_ID = "nobodys-object"
 #: Routes that take a body and may be called with a wrong one: nothing can come of it but a refusal.
 _TAKE_BODIES = (
     ("auth", "/auth/login"),
@@ -188,6 +190,7 @@ async def provoke_refusals(probe: Investigation, user: User) -> Outcome:
     }
     for http in clients.values():
         http.token = user.auth.access
+        http.keeper = user
     counts = {"malformed": 0, "bad tokens": 0, "from other origins": 0}
     try:
         for service, path in _TAKE_BODIES:
@@ -198,6 +201,10 @@ async def provoke_refusals(probe: Investigation, user: User) -> Outcome:
                     counts["malformed"] += 1
         for route in found.routes:
             if route.reads and len(route.braces) == 1:
+                # The control: what comes of a text that is no id and has nothing odd in it.
+                await clients[route.service].request(
+                    "GET", route.path, path={route.braces[0]: _PLAIN_ID}, attempt={MARK: PLAIN}
+                )
                 for what, id in _ODD_IDS.items():
                     mark = {MARK: MALFORMED, "what": what}
                     await clients[route.service].request("GET", route.path, path={route.braces[0]: id}, attempt=mark)
@@ -229,6 +236,7 @@ async def _other_origins(probe: Investigation, found: Survey, user: User) -> int
     sent = 0
     for http, route in _who_am_i(probe, found, user):
         http.token = user.auth.access
+        http.keeper = user
         try:
             for origin in (ELSEWHERE, "null"):
                 mark = {MARK: CROSS_ORIGIN, "origin": origin}

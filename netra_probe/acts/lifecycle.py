@@ -167,6 +167,8 @@ async def afterwards(
         seen = await door.show(user, Forgery(bearer=held.token), mark)
         held.used += 1
         held.refused += not seen.who
+        if seen.outcome == "ok":
+            await door.ask_nobody()
         await door.close()
     if events:
         # Something of the user's happens, which open sockets of the user are told.

@@ -31,5 +31,6 @@ def backend_client(probe: Investigation, user: User, backend: int) -> BackendCli
     number = backend % len(urls)
     http = probe.wire.http(urls[number], surface="rest", user=user.name, backend=f"backend-{number + 1}")
     http.token = user.rest.http.token
+    http.keeper = user
     http.detour = user.detour
     return BackendClient(http)

@@ -151,6 +151,9 @@ async def outlive_sessions(
                 arguments = walk.answered[user.name, route.name][0]
                 reply = await walk.send(user.name, route, arguments, mark=mark, token=token)
                 used, refused = used + 1, refused + isinstance(reply, Refused)
+                if reply:
+                    # The control: whether one needs a credential for this at all.
+                    await walk.send(None, route, arguments)
     finally:
         await walk.close()
     counts = {"sessions": len(ended), "uses afterwards": used, "refused": refused}

@@ -258,6 +258,13 @@ async def tools_after_logout(probe: Investigation, user: User, *, backend: int =
         await probe.wire.pause(GRACE)
         late = {"attempt": "after logout", "expect": "refused", **session.mark}
         after = [await bench.call(tool, token=session.access, mark=late) for tool in bench.tools]
+        if any(after):
+            # The control: whether one needs a credential for this at all.
+            http = probe.wire.http(bench.client.http.base_url, surface="rest", backend=bench.client.http.backend)
+            await probe.together(
+                http.request("POST", EXECUTE, json=request(tool, bench.thread), anonymous=True) for tool in bench.tools
+            )
+            await http.close()
         own = [await bench.call(tool) for tool in bench.tools]
     finally:
         await leave(working)

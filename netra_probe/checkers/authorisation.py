@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.bodies import values
 from netra_probe.checkers.readings import Readings
 from netra_probe.checkers.roster import Roster, times, witness
+from netra_probe.checkers.shares import Shares
 from netra_probe.checkers.trials import Outcome, Reading, Trial, weigh
 from netra_probe.history import actions
 from netra_probe.history.canary import Canary, CanarySearch
@@ -76,6 +78,7 @@ class _AuthorisationPass(Pass):
         self._trials: list[Trial] = []
         self._running: dict[int, Trial] = {}
         self._readings = Readings(start)
+        self._shares = Shares()
         #: connection → object → trial; object → first frame by which its owner was granted the same.
         self._sockets: dict[str, dict[str, Trial]] = defaultdict(dict)
         self._granted: dict[str, int] = {}
@@ -98,8 +101,10 @@ class _AuthorisationPass(Pass):
             if operation.action == actions.MINT and isinstance(token, str) and operation.user is not None:
                 self._search.add(Canary(token=token, user=operation.user, field="", surface=""))
         elif operation.type == "invoke":
+            self._shares.feed(operation)
             self._invoked(operation)
         elif operation.call is not None:
+            self._shares.feed(operation)
             trial = self._running.pop(operation.call, None)
             if trial is not None:
                 self._tried(trial, operation)
@@ -147,10 +152,26 @@ class _AuthorisationPass(Pass):
                     refused = frame.name in _NO_GRANT or frame.body.get("success") is False
                     # What an agent does with a question repeats what stood in it.
                     repeated = target not in ids and frame.name in RUN_EVENTS
-                    if not refused and not repeated and not trial.after:
+                    tells = frame.name in RUN_EVENTS or self._tells(operation, trial)
+                    if tells and not refused and not repeated and not trial.after:
                         trial.after["frame"] = Reading(call=operation, done=operation)
             return
         self._grant(operation)
+
+    def _tells(self, operation: Operation, trial: Trial) -> bool:
+        """Whether a frame holds more of the owner's than the sender has just named: an acknowledgement does not."""
+        sent, owner = trial.call.payload, trial.owner
+        secrets = (
+            found.whole and found.canary is not None and found.canary.user == owner and found.canary.token not in sent
+            for found in self._search.find(operation.payload)
+        )
+        if any(secrets):
+            return True
+        objects = self._roster.objects
+        return any(
+            value in objects and objects[value][1] == owner and value not in sent and value != trial.target
+            for _, value in values(operation.payload)
+        )
 
     def _grant(self, operation: Operation) -> None:
         """Note what a user was shown to have of their own."""
@@ -202,19 +223,34 @@ class _AuthorisationPass(Pass):
                 shows = witness(trial.call.index, trial.after["frame"].done.index, self._granted.get(trial.target))
                 return Outcome(kind="foreign stream", why="frames about the object come to somebody else", shows=shows)
             return Outcome() if trial.done.type != "info" else Outcome(doubt="went unanswered or broke")
+        if self._shares.opens(trial.call):
+            return Outcome()  # it was made for others to read
         owner, user = trial.owner or "", trial.call.user or ""
+        own = self._readings.own(trial.call.action, user)
+        served = trial.call.detail.get("expect") not in (None, "refused")
+        # What one's own ordinary request shows as well has not come of the attempt.
+        usual = own.done.payload if own is not None and served else ""
         sent = f"{trial.call.payload} {trial.call.detail.get('path', '')} {trial.call.detail.get('query', '')}"
         secrets = any(
             sighting.whole and sighting.canary is not None and sighting.canary.user == owner and owner != user
-            and sighting.canary.token not in sent
+            and sighting.canary.token not in sent and sighting.canary.token not in usual
             for sighting in self._search.find(trial.done.payload)
         )  # fmt: skip
         return weigh(
             trial,
             control=self._readings.answer(trial.call.action, owner, trial.target),
-            own=self._readings.own(trial.call.action, user),
+            own=own,
             secrets=secrets,
             owner_id=self._roster.user_id_of.get(owner),
+            open_list=trial.kind == "list" and self._shows_to(trial, user),
+        )
+
+    def _shows_to(self, trial: Trial, user: str) -> bool:
+        """Whether the owner was shown something of the user's before the attempt: the list is everybody's."""
+        return any(
+            sighting.canary is not None and sighting.canary.user == user
+            for reading in trial.before.values()
+            for sighting in self._search.find(reading.done.payload)
         )
 
     def _controlled(self, trial: Trial) -> bool:

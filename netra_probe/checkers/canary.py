@@ -7,6 +7,7 @@ from netra_probe.checkers.groups import Groups
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.recipients import ANONYMOUS, Recipients
 from netra_probe.checkers.roster import witness
+from netra_probe.checkers.shares import Shares
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch, Sighting
 from netra_probe.history.frames import Frame
@@ -74,6 +75,9 @@ class CanaryPass(Pass):
         self._own: dict[str, int] = {}
         self._own_count = 0
         self._recipients = Recipients()
+        #: Requests that read what was shared on purpose.
+        self._shares = Shares()
+        self._by_link: set[int] = set()
         self._observers: set[str] = set()
         self._deliveries = 0
         self._frames = 0
@@ -101,6 +105,10 @@ class CanaryPass(Pass):
         elif operation.type == "invoke":
             if action == actions.SEND:
                 self._life.feed(operation)
+            else:
+                self._shares.feed(operation)
+                if self._shares.opens(operation):
+                    self._by_link.add(operation.index)
             self._request(operation)
         elif action in (actions.CONNECT, actions.CLOSED):
             self._life.feed(operation)
@@ -156,12 +164,15 @@ class CanaryPass(Pass):
 
     def _observe(self, operation: Operation) -> None:
         index = operation.index
+        self._shares.feed(operation)
         recipient = self._recipients.of(operation)
         if index < self._start:
             return
         if operation.type != "info" or operation.payload:
             self._deliveries += 1
             self._observers.add(recipient)
+        if operation.call in self._by_link:
+            return
         for sighting in self._search.find(operation.payload):
             self._sighted(operation, recipient, sighting)
 

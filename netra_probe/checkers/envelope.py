@@ -13,7 +13,9 @@ from netra_probe.checkers.life import Life
 from netra_probe.checkers.recipients import Recipients
 from netra_probe.checkers.roster import witness
 from netra_probe.checkers.runs import KEPT_IDS, KEPT_RUN_IDS, Recent
+from netra_probe.checkers.shares import Shares
 from netra_probe.history import actions
+from netra_probe.history.canary import PREFIX
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.verdict import Judgement
@@ -23,6 +25,8 @@ _NESTED = re.compile(r'id": ?"([^"\\]{4,})"')
 _DASHES_OF_A_TIME = 3
 _UUID = re.compile(r"-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-")
 _STORES = frozenset({"database", "cache"})
+#: Texts of requests that may come back as ids.
+_ID_LENGTHS = range(4, 80)
 
 
 class EnvelopeChecker(Checker):
@@ -82,6 +86,14 @@ class EnvelopePass(Pass):
         #: id → user → first operation that showed it, for ids that nobody is known to own yet.
         self._waiting = Recent[dict[str, tuple[int, str]]](KEPT_RUN_IDS)
         self._quoted: set[tuple[str, str]] = set()
+        #: "user text" for what users have sent, known as an id or not: an echo of it says nothing.
+        self._sent = Recent[None](KEPT_IDS)
+        #: User → how many of their questions are open; connections that were opened with a credential under trial.
+        self._asking: dict[str, int] = {}
+        self._tried: set[str | None] = set()
+        #: Requests that read what was shared on purpose.
+        self._shares = Shares()
+        self._by_link: set[int] = set()
         self._own: dict[str, int] = {}
         #: connection → the ids of its last frame, if all of them were its user's.
         self._last_own: dict[str | None, dict[str, str]] = {}
@@ -107,6 +119,13 @@ class EnvelopePass(Pass):
         elif operation.type == "invoke":
             if action == actions.SEND:
                 self._life.feed(operation)
+            elif action == actions.CONNECT:
+                if "attempt" in operation.detail and not operation.detail.get("control"):
+                    self._tried.add(operation.connection)
+            elif action != actions.ASK:
+                self._shares.feed(operation)
+                if self._shares.opens(operation):
+                    self._by_link.add(operation.index)
             self._request(operation)
         elif action == actions.ASK:
             self._asked(operation)
@@ -141,26 +160,39 @@ class EnvelopePass(Pass):
             return
         owned = self._owned
         for id in operation.ids.values():
+            self._say(user, id)
             if id in owned:
                 self._quote(user, id)
         if operation.action == actions.ASK:
+            self._asking[user] = self._asking.get(user, 0) + 1
             return  # The question itself is in the frame that sends it.
         detail = operation.detail
         if "path" in detail:
             for id in str(detail["path"]).split("/"):
+                self._say(user, id)
                 if id in owned:
                     self._quote(user, id)
         for mentioned in (detail.get("object"), detail.get("query")) if detail else ():
             for id in mentioned.values() if isinstance(mentioned, dict) else ():
+                self._say(user, str(id))
                 self._quote(user, str(id))
         text = operation.payload
         if text:
             for id in text.split('"'):
+                self._say(user, id)
                 if id in owned:
                     self._quote(user, id)
             if text.count("-") > _DASHES_OF_A_TIME:
                 for id in _accounts(text):
                     self._quote(user, id)
+
+    def _say(self, user: str, text: str) -> None:
+        if len(text) in _ID_LENGTHS:
+            self._sent.keep(f"{user} {text}", None)
+
+    def _named_by(self, user: str, id: str) -> bool:
+        """Whether the user had named the id themselves, so that to be sent it is an echo."""
+        return (user, id) in self._quoted or f"{user} {id}" in self._sent
 
     def _quote(self, user: str, id: str) -> None:
         owned = self._owned.get(id)
@@ -172,6 +204,7 @@ class EnvelopePass(Pass):
         user = operation.user
         if user is None:
             return
+        self._asking[user] = self._asking.get(user, 0) - 1
         for name in ("run_id", "thread_id"):
             id = operation.ids.get(name)
             if id is None:
@@ -179,14 +212,16 @@ class EnvelopePass(Pass):
             owned = self._owned.get(id)
             if owned is None:
                 self._learn(id, Owned(user, name.removesuffix("_id"), operation.index))
-            elif owned.user != user and operation.index >= self._start and (user, id) not in self._quoted:
+            elif owned.user != user and operation.index >= self._start and not self._named_by(user, id):
                 self._mismatch(operation, user, owned)
 
     def _learn(self, id: str, owned: Owned) -> None:
+        if PREFIX in id.upper():
+            return  # a secret that the probe put where an id belongs: whose it is, is a question for C1
         known = self._owned.get(id)
         if known is not None and known.user != owned.user and owned.kind != "user":
             # Two users were given one id: the first keeps it, the second was sent it.
-            if owned.index >= self._start and (owned.user, id) not in self._quoted:
+            if owned.index >= self._start and not self._named_by(owned.user, id):
                 self._record(known, owned.user, "rest", owned.index, None)
             return
         if known is None and owned.kind != "user":
@@ -199,7 +234,7 @@ class EnvelopePass(Pass):
             if user == owned.user:
                 self._compared += 1
                 self._own.setdefault(user, index)
-            elif (user, id) not in self._quoted:
+            elif not self._named_by(user, id):
                 self._record(owned, user, surface, index, None)
 
     def frame(self, operation: Operation, frame: Frame) -> None:
@@ -208,6 +243,8 @@ class EnvelopePass(Pass):
             return
         self._frames += 1
         self._shapeless += frame.shape == "unknown"
+        if frame.name == "connection_established" and operation.connection in self._tried:
+            return  # whom a credential under trial makes one is for C6 to say
         ids = frame.ids
         # Nearly every frame names what the one before it on the same connection named.
         if ids == self._last_own.get(operation.connection):
@@ -235,10 +272,14 @@ class EnvelopePass(Pass):
             self._welcome(operation, user, frame)
 
     def _unknown(self, operation: Operation, user: str, name: str, frame: Frame) -> None:
-        """An id seen for the first time: its thread says whose it is, or it waits until somebody does."""
+        """An id seen for the first time: its thread says whose it is, or it waits until somebody does.
+
+        Where the user has a question open the run may be the answer, whoever the thread belongs to: then the end of the
+        question says whose it is.
+        """
         id, thread = frame.ids[name], frame.ids.get("thread_id", "")
         owner = self._owned.get(thread)
-        if owner is None or (user, thread) in self._quoted:
+        if owner is None or self._asking.get(user, 0) > 0 or self._named_by(user, thread):
             self._wait(id, user, operation.index, operation.surface)
         else:
             owned = Owned(owner.user, "run", operation.index)
@@ -246,13 +287,15 @@ class EnvelopePass(Pass):
             self._compare(operation, user, id, owned)
 
     def _response(self, operation: Operation) -> None:
+        self._shares.feed(operation)
         if operation.index < self._start:
             return
         recipient = self._recipients.of(operation)
         if operation.payload:
             self._deliveries += 1
             self._observers.add(recipient)
-            self._scan(operation, recipient, {})
+            if operation.call not in self._by_link:
+                self._scan(operation, recipient, {})
 
     def _scan(self, operation: Operation, recipient: str, known: dict[str, str]) -> None:
         """Look at every id anywhere in the raw text: many shapes carry theirs in a corner."""
@@ -269,7 +312,7 @@ class EnvelopePass(Pass):
         if owned.user == recipient:
             self._compared += 1
             self._own.setdefault(recipient, operation.index)
-        elif (recipient, id) not in self._quoted:
+        elif not self._named_by(recipient, id):
             self._mismatch(operation, recipient, owned)
 
     def _wait(self, id: str, user: str, index: int, surface: str) -> None:

@@ -52,8 +52,8 @@ class LifecycleChecker(Checker):
     source = "OWASP WSTG-SESS-06 and WSTG-SESS-07; OWASP ASVS 5.0 7.4.1 and 7.4.2; CWE-613"
     complexity = "time O(n), memory O(sockets + ends + open requests)"
     inconclusive_when = (
-        "no credential was ended, it was not shown to work before, it was not used after the grace, or a socket of it "
-        "was neither closed nor gave any sign afterwards"
+        "no credential was ended, it was not shown to work before, it was not used after the grace where one is "
+        "needed, or a socket of it was neither closed nor gave any sign afterwards"
     )
 
     def __init__(self, *, grace: float = 2.0) -> None:
@@ -84,12 +84,21 @@ class _End:
     refused: int = 0
     answered: int = 0
 
+    def means(self, call: Operation) -> bool:
+        """Whether an attempt uses the credential that was ended, and not a forgery or another session's."""
+        given = call.detail.get("credential")
+        if self.credential is not None:
+            return given == self.credential
+        return given is not None or str(call.detail.get("attempt", "")).startswith("after ")
+
 
 @dataclass
 class _Socket:
     user: str
     credential: str | None
     opened: int
+    #: Whether it was opened with a credential that must be refused: what lives on it is for C6 to say.
+    tried: bool = False
 
 
 class _LifecyclePass(Pass):
@@ -103,6 +112,10 @@ class _LifecyclePass(Pass):
         self._ends: dict[str, list[_End]] = {}
         self._groups: dict[tuple[str, ...], list[Any]] = {}
         self._closed = 0
+        #: Requests that are answered without any credential, too: their answers say nothing of one.
+        self._public: set[str] = set()
+        #: Uses of a credential after its end that were answered: they count once it is known what needs a credential.
+        self._used_late: list[tuple[_End, Operation, Operation]] = []
         #: User → the sockets that the target has closed, the last one last, with when it did.
         self._dismissed: dict[str, list[tuple[str, _Socket, Operation]]] = {}
 
@@ -113,6 +126,7 @@ class _LifecyclePass(Pass):
 
     def feed(self, operation: Operation) -> None:
         if operation.user is None:
+            self._anonymous(operation)
             return
         action = operation.action
         if action == actions.RECEIVE:
@@ -133,6 +147,19 @@ class _LifecyclePass(Pass):
             if call is not None and call.surface != "websocket":
                 self._answered(call, operation, operation.user)
 
+    def _anonymous(self, operation: Operation) -> None:
+        """Note which requests need no credential; one with a forged one shows nothing of that."""
+        if operation.surface not in ("auth", "rest"):
+            return
+        if operation.type == "invoke":
+            name = operation.detail.get("attempt")
+            if name is None or str(name).startswith("no token"):
+                self._open[operation.index] = operation
+        elif operation.call is not None:
+            call = self._open.pop(operation.call, None)
+            if call is not None and operation.type == "ok" and not _says_no(operation):
+                self._public.add(_what(call))
+
     # -- credentials ----------------------------------------------------------------------------------------------
 
     def _ended(
@@ -152,7 +179,7 @@ class _LifecyclePass(Pass):
             sockets={
                 socket_name: None
                 for socket_name, socket in self._sockets.items()
-                if socket.user == user and (name is None or socket.credential in (None, name))
+                if socket.user == user and not socket.tried and name in (None, socket.credential)
             },
         )
         # A quick target closes them before it has answered the request that ends the credential.
@@ -177,11 +204,10 @@ class _LifecyclePass(Pass):
         if expected != "refused" or "owner" in call.detail:
             return
         for end in self._ends.get(user, ()):
-            if end.credential not in (None, name) or call.time < end.time + self._grace or not end.in_window:
+            if not end.means(call) or call.time < end.time + self._grace or not end.in_window:
                 continue
             if done.type == "ok" and not _says_no(done):
-                end.answered += 1
-                self._group(("credential works after its end", call.action, user, end.how), end, call, done)
+                self._used_late.append((end, call, done))
             elif done.type != "info":
                 end.refused += 1
 
@@ -197,13 +223,14 @@ class _LifecyclePass(Pass):
         expected = (call or operation).detail.get("expect")
         if operation.type == "ok":
             credential = str(given) if given is not None else None
-            self._sockets[name] = _Socket(user=user, credential=credential, opened=operation.index)
+            tried = expected == "refused"
+            self._sockets[name] = _Socket(user=user, credential=credential, opened=operation.index, tried=tried)
             if expected is None:
                 self._worked[(user, credential)] = operation.index
                 self._worked[(user, None)] = operation.index
         if expected == "refused" and call is not None:
             for end in self._ends.get(user, ()):
-                late = call.time >= end.time + self._grace and end.in_window
+                late = call.time >= end.time + self._grace and end.in_window and end.means(call)
                 if late and operation.type == "fail":
                     end.refused += 1
                 elif late and operation.type == "ok":
@@ -247,6 +274,10 @@ class _LifecyclePass(Pass):
             known[0] += 1
 
     def finish(self) -> Judgement:
+        for end, call, done in self._used_late:
+            if _what(call) not in self._public:
+                end.answered += 1
+                self._group(("credential works after its end", call.action, end.user, end.how), end, call, done)
         ends = [end for user_ends in self._ends.values() for end in user_ends if end.in_window]
         # A socket that carries events is alive, too: that is said once.
         carrying = {place[1:] for place in self._groups if place[0] == _OUTLIVES}
@@ -275,6 +306,11 @@ class _LifecyclePass(Pass):
                 "sockets closed after the end": self._closed,
             },
         )
+
+
+def _what(call: Operation) -> str:
+    """A request as one tells it from others: by method and path."""
+    return f"{call.action.partition(' ')[0]} {call.detail.get('path', call.action)}"
 
 
 def _says_no(done: Operation) -> bool:

@@ -71,7 +71,13 @@ class Outcome:
 
 
 def weigh(
-    trial: Trial, *, control: Reading | None, own: Reading | None, secrets: bool, owner_id: str | None
+    trial: Trial,
+    *,
+    control: Reading | None,
+    own: Reading | None,
+    secrets: bool,
+    owner_id: str | None,
+    open_list: bool = False,
 ) -> Outcome:
     """Judge one trial whose completion is known.
 
@@ -80,10 +86,11 @@ def weigh(
         own: the same operation by the one who tried, on an object of their own: what is common to everybody.
         secrets: whether the response holds a canary of the owner that the request did not.
         owner_id: the owner's user id.
+        open_list: whether the owner is shown there what others write anyway, so that to find it there says nothing.
     """
     done = trial.done
     assert done is not None
-    effect = _effect(trial, owner_id)
+    effect = None if open_list else _effect(trial, owner_id)
     if effect is not None:
         kind = "foreign write" if done.type != "fail" and not says_no(done.payload) else "refused write took effect"
         return Outcome(kind=kind, why=effect[1], shows=_shows(trial, *effect[0]))
@@ -115,16 +122,24 @@ def _answered(
     if served and own is None:
         shared = set()  # an answer was due, and nothing shows what in it is the same for everybody
     named = owner_id is not None and owner_id in done.payload and owner_id not in sent
+    if own is not None and owner_id is not None and owner_id in own.done.payload:
+        named = False  # authors and members are named to everybody here: one's own request shows it
+    elif served and own is None:
+        named = False
     if trial.owner is not None and trial.owner != trial.call.user and (secrets or shared or named):
         what = f"{len(shared)} values of the owner's" if shared else "the owner's id"
         why = f"the answer to {trial.actor} holds {'a secret of the owner' if secrets else what}"
         return Outcome(kind="foreign read", why=why, shows=_shows(trial, control))
     if served:
         return Outcome()
-    if trial.call.user is None or trial.name.startswith(("no token", "no credentials", "anonymous")):
+    bare = trial.name.startswith(("no token", "no credentials", "anonymous"))
+    if trial.call.user is None or bare:
         if empty(done.payload):
             why = "nobody in particular was answered, with nothing in it"
             return Outcome(kind="not refused", severity="hygiene", why=why, shows=_shows(trial, control))
+        if not bare and trial.call.detail.get("attempt"):
+            why = f'it is answered to somebody who showed nothing valid ("{trial.name}")'
+            return Outcome(kind="invalid credential answered", why=why, shows=_shows(trial, control))
         why = "it is answered to somebody who showed no credentials"
         return Outcome(kind="answered without credentials", why=why, shows=_shows(trial, control))
     if trial.owner is not None and trial.owner == trial.call.user:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Reply
 from netra_probe.history.secret import Secret
+from netra_probe.playbook.tokens import claims_of
 
 
 class AuthClient:
@@ -24,6 +27,10 @@ class AuthClient:
         self.access: Secret | None = None
         self.refreshing: Secret | None = None
         self.user_id: str | None = None
+        #: When the access token was given out, by our own clock, and how many seconds it lives, where it says so.
+        self._since, self.lifetime = 0.0, 0.0
+        #: Whether the session was ended on purpose: then nobody renews it.
+        self.ended = False
 
     async def register(self, *, email: str, password: Secret, name: str) -> Reply:
         """Create an account; on success the client is logged in."""
@@ -42,7 +49,19 @@ class AuthClient:
 
     async def logout(self) -> Reply:
         """End the session; the tokens are kept, so that a case can show that they no longer work."""
-        return await self.http.request("POST", "/auth/logout", attempt=self.mark)
+        reply = await self.http.request("POST", "/auth/logout", attempt=self.mark)
+        self.ended = self.ended or bool(reply)
+        return reply
+
+    @property
+    def left(self) -> float:
+        """The share of the access token's life that is left: 1.0 where it does not say how long it lives."""
+        return 1.0 - (time.monotonic() - self._since) / self.lifetime if self.lifetime > 0 else 1.0
+
+    @property
+    def seconds_left(self) -> float:
+        """The seconds for which the access token is good; endless where it does not say."""
+        return self.lifetime * self.left if self.lifetime > 0 else math.inf
 
     async def me(self, *, token: Secret | None = None) -> Reply:
         """Who the service says one is."""
@@ -67,6 +86,8 @@ class AuthClient:
             if isinstance(body.get("access_token"), str):
                 self.access = self._secret(body["access_token"], "access-token")
                 self.http.token = self.access
+                self._since, self.lifetime = time.monotonic(), _lifetime(self.access, body.get("expires_in"))
+                self.ended = False
             if isinstance(body.get("refresh_token"), str):
                 self.refreshing = self._secret(body["refresh_token"], "refresh-token")
             user = body.get("user")
@@ -78,3 +99,12 @@ class AuthClient:
         if len(value) >= 6 and not value.startswith("eyJ"):
             self.http.history.redactor.know(value, kind)
         return Secret(value)
+
+
+def _lifetime(token: Secret, stated: Any) -> float:
+    """How many seconds a token lives: by its own claims, else by what was said of it; 0.0 where nothing tells."""
+    try:
+        claims = claims_of(token)
+        return float(claims["exp"]) - float(claims["iat"])
+    except (ValueError, KeyError, TypeError):
+        return float(stated) if isinstance(stated, int | float) else 0.0

@@ -36,6 +36,8 @@ NONCE_HEADER = "X-Request-ID"
 #: An idle connection is not used again after this time: servers close theirs after about five seconds, and a request
 #: that crosses the close on its way is cut without a reply.
 KEEP_ALIVE_SECONDS = 2.0
+#: Statuses that say something of the session or of the moment, and not of what was asked for.
+REFUSED_FOR_NOW = (401, 429)
 #: Bodies beyond this many characters are kept shortened; nothing beyond is searched.
 LONGEST_BODY = 1_000_000
 #: Why a request has no response that the probe itself hung up on.
@@ -50,6 +52,16 @@ KEPT_HEADERS = (
 
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+class Keeper(Protocol):
+    """Keeps a user's session alive for the clients that act with its token."""
+
+    async def token_for(self, held: Secret | None) -> Secret | None:
+        """The token to send now instead of the one that a client holds: a fresh one where that is about to expire."""
+
+    def refused(self, action: str, status: int) -> None:
+        """An ordinary request with the session's token was refused."""
 
 
 class Http:
@@ -92,6 +104,8 @@ class Http:
         self.connection = pinned or f"{user or 'nobody'}/{surface}"
         self.token: Secret | None = None
         self.detour: Detour | None = None
+        #: Renews the token before it expires; not asked about requests that are to show what a token is worth.
+        self.keeper: Keeper | None = None
         self.base_url = base_url
         self._gate = gate
         #: Our end of the TCP connection of the last response, where all are to share one.
@@ -142,6 +156,9 @@ class Http:
         Returns ``Answered``, ``Refused``, ``Broken``, ``Silent`` or ``Unreachable``; what the target does never
         raises.
         """
+        kept = self.keeper if token is None and not anonymous and "expect" not in (attempt or {}) else None
+        if kept is not None:
+            self.token = await kept.token_for(self.token)
         bearer = None if anonymous else (token or self.token)
         if self._gate is not None and (
             reason := await self._gate.request(method, route, anonymous=anonymous or (bearer or self.user) is None)
@@ -185,6 +202,8 @@ class Http:
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             # What a target has told can be such that it makes no request: a path, a header, a number.
             return self._unreachable(call, error, sent=False)
+        if kept is not None and response.status_code in REFUSED_FOR_NOW:
+            kept.refused(call.action, response.status_code)
         return self._record(call, response)
 
     async def abandon(self, method: str, route: str, *, after: float = 0.0, **request: Any) -> Reply:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
-from netra_probe.checkers.hygiene.marks import BAD_TOKEN, MALFORMED
+from netra_probe.checkers.hygiene.marks import BAD_TOKEN, MALFORMED, PLAIN
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation
 
@@ -54,7 +54,7 @@ class RefusalAsFailure(Rule):
     def exchange(self, exchange: Exchange) -> Iterator[Objection]:
         if 400 <= exchange.status < 600:
             self.seen["refusals read"] += 1
-        if exchange.status == 500 and _REFUSED.search(exchange.done.payload):
+        if exchange.status == 500 and _refuses(exchange):
             yield exchange.objection("a refusal comes as status 500")
 
 
@@ -66,13 +66,28 @@ class FailureOnInput(Rule):
     clause = "OWASP ASVS 5.0 2.2.1 and 16.5.3; WSTG-ERRH-01"
     demand = "what cannot be understood is refused with a 4xx"
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: Requests that break on what they are sent, and those that break without anything odd in them.
+        self._broken: list[Exchange] = []
+        self._broken_anyway: dict[str, Exchange] = {}
+
     def exchange(self, exchange: Exchange) -> Iterator[Objection]:
-        if exchange.trial not in (MALFORMED, BAD_TOKEN):
-            return
-        self.seen["malformed requests"] += exchange.trial == MALFORMED
-        if exchange.status == 500 and not _REFUSED.search(exchange.done.payload):
-            what = _malformation(exchange)
-            yield exchange.objection(f"a request with {what} is answered with status {exchange.status}")
+        if exchange.trial in (MALFORMED, BAD_TOKEN):
+            self.seen["malformed requests"] += exchange.trial == MALFORMED
+            if exchange.status == 500 and not _refuses(exchange):
+                self._broken.append(exchange)
+        elif exchange.trial == PLAIN and exchange.status == 500 and not _refuses(exchange):
+            self._broken_anyway[exchange.place] = exchange
+        return iter(())
+
+    def finish(self) -> Iterator[Objection]:
+        for exchange in self._broken:
+            if exchange.place not in self._broken_anyway:
+                what = _malformation(exchange)
+                yield exchange.objection(f"a request with {what} is answered with status {exchange.status}")
+        for exchange in self._broken_anyway.values():
+            yield exchange.objection(f"a request with any unknown id is answered with status {exchange.status}")
 
 
 class Insides(Rule):
@@ -144,6 +159,12 @@ class StoredPassword(Rule):
         found = _STORED.search(exchange.done.payload)
         if found is not None:
             yield exchange.objection(f"an answer holds {found[1]}")
+
+
+def _refuses(exchange: Exchange) -> bool:
+    """Whether an answer says that it is a refusal, in words that the request did not bring along."""
+    sent = f"{exchange.call.payload} {exchange.call.detail.get('path', '')}"
+    return any(found[0] not in sent for found in _REFUSED.finditer(exchange.done.payload))
 
 
 def _malformation(exchange: Exchange) -> str:

@@ -19,6 +19,7 @@ AFTER_SIZES = "after the sizes"
 # Requests
 CROSS_ORIGIN = "request from another origin"
 MALFORMED = "malformed"
+PLAIN = "plain text where the malformed comes"
 BAD_TOKEN = "bad token"
 QUOTA = "within the announced quota"
 OVER_QUOTA = "over the announced quota"
