@@ -27,7 +27,7 @@ from netra_probe.generators import GENERATORS
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import Recorder
-from netra_probe.judging import ScenarioResult, judge_case, scenario_result, skipped_case
+from netra_probe.judging import ScenarioResult, judge_case, referred, scenario_result, skipped_case
 from netra_probe.ledger import Ledger
 from netra_probe.pace import Pace, shared_file
 from netra_probe.permission import Gate, Notes, NotPermitted
@@ -259,7 +259,7 @@ class Investigation:
                 | ({"withheld": self.notes.withheld} if self.notes.withheld else {})
                 | ({"limits": self.notes.limits} if self.notes.limits else {}),
             )
-            result = judge_case(self.history, marker, checkers)
+            result = referred(judge_case(self.history, marker, checkers), self._cases, self.history)
         self.turn.step_aside()
         self._gauges.forget()
         self._window = len(self.history)

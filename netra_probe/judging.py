@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -128,6 +128,35 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
     return _bounded(result, marker.detail)
 
 
+def referred(result: CaseResult, earlier: Iterable[CaseResult], history: Iterable[Operation]) -> CaseResult:
+    """The result, with a reference to the first earlier case that shows all of its findings' cause.
+
+    One list that is everybody's turns case after case red, each time in the words of another checker: where all that
+    a case found came through requests by which an earlier case had found the same owners' data, it is said once.
+    """
+    red = [case for case in earlier if case.verdict is Verdict.FAIL]
+    if result.verdict is not Verdict.FAIL or not red:
+        return result
+    shown = {index for case in (result, *red) for found in case.findings for index in found.witness}
+    operations = {operation.index: operation for operation in history if operation.index in shown}
+    ways = _ways(result, operations)
+    same = next((case for case in red if ways and ways <= _ways(case, operations)), None)
+    return replace(result, reason=f"as in {same.id}: {result.reason}") if same is not None else result
+
+
+def _ways(result: CaseResult, operations: Mapping[int, Operation]) -> set[str]:
+    """The requests through which what a case found had come; none where part of it came over another way."""
+    ways = set()
+    for found in result.findings:
+        if found.is_leak:
+            seen = [operations[index] for index in found.witness if index in operations]
+            answers = [one for one in seen if one.call is not None and one.user in (*found.recipients, None)]
+            if not answers or " " not in answers[-1].action:
+                return set()
+            ways.add(f"{answers[-1].surface} {answers[-1].action}")
+    return ways
+
+
 def _bounded(result: CaseResult, detail: dict[str, Any]) -> CaseResult:
     """What was not allowed, or begun and not finished, bounds what a case can say; a defect that was seen stays one.
 
@@ -171,9 +200,7 @@ def _evidence(evidence: dict[str, int], disturbances: int, *, steady: bool) -> s
     return " · ".join([*(f"{name} {count}" for name, count in shown.items()), *(n for n in told if n not in shown)])
 
 
-def _case(
-    id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: int, *, steady: bool
-) -> CaseResult:
+def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: int, *, steady: bool) -> CaseResult:
     judgements = tuple(replace(judgement, findings=condensed(judgement.findings)) for judgement in judgements)
     verdict = Verdict.worst(judgement.verdict for judgement in judgements)
     result = CaseResult(
@@ -252,11 +279,11 @@ def judge_history(history: Iterable[Operation]) -> ScenarioResult:
     if not is_well_formed(markers[0]):
         raise HistoryError("the first line of this history does not say scenario, environment and seed; restore it")
     stored = history if isinstance(history, History) else None
-    cases = []
+    cases: list[CaseResult] = []
     for marker in filter(is_well_formed, markers):
         detail = marker.detail
         if marker.action == actions.CHECK:
-            cases.append(_judged_again(history, marker))
+            cases.append(referred(_judged_again(history, marker), cases, history))
         elif marker.action == actions.SKIP:
             cases.append(skipped_case(detail["case"], detail["claim"], detail["reason"]))
     damage = stored.damage if stored else ()

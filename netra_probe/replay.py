@@ -26,7 +26,7 @@ from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import History
 from netra_probe.investigation import Investigation
-from netra_probe.judging import ScenarioResult, distrusted, judge_case, skipped_case, undecided_case
+from netra_probe.judging import ScenarioResult, distrusted, judge_case, referred, skipped_case, undecided_case
 from netra_probe.ledger import Ledger
 from netra_probe.playback import ReplayWire, Tape
 from netra_probe.playbook.tokens import signed
@@ -124,7 +124,7 @@ class Replay(Investigation):
         elif marker.action == actions.SKIP:
             result = skipped_case(case, str(marker.detail["claim"]), str(marker.detail["reason"]))
         else:
-            result = judge_case(self.history, marker, checkers)
+            result = referred(judge_case(self.history, marker, checkers), self._cases, self.history)
         result = distrusted(result, self._tape.damage)
         self._window = len(self.history) if marker is None else marker.index + 1
         self._cases.append(result)

@@ -11,6 +11,8 @@ import pytest
 from netra_probe.checkers import authorisation, canary, envelope, hygiene, lifecycle
 from netra_probe.checkers.base import Checker, judge
 from netra_probe.checkers.base import Window as Whole
+from netra_probe.judging import judge_case, referred
+from netra_probe.verdict import CaseResult, Verdict
 
 from .story import Story, encode, user_id
 
@@ -275,3 +277,22 @@ def test_words_of_a_refusal_that_the_request_brought_along_are_no_refusal() -> N
         body = {"title": sent}
         story.request("alice", "POST", "/api/threads", {"error": "insert of 'my thread was not found'"}, 500, sent=body)
         assert [kind for kind in found(story, hygiene()) if kind == "refusal as server error"] == kinds
+
+
+# One cause, several cases
+
+
+def test_a_cause_that_several_cases_show_is_told_once_and_referred_to() -> None:
+    story = two()
+    cases: list[CaseResult] = []
+    for number, path in enumerate(("/api/posts", "/api/posts", "/api/notes"), 1):
+        start = len(story.operations)
+        token = story.mint("alice", f"text of case {number}")
+        story.get("alice", path, {"texts": [token]})
+        story.get("bob", path, {"texts": [token]})
+        detail = {"case": f"C4.{number}", "claim": "what is one's own", "start": start}
+        marker = story.write("ok", "check", surface="probe", detail=detail)
+        result = judge_case(story.operations, marker, [canary(), envelope()])
+        cases.append(referred(result, cases, story.operations))
+    assert [case.verdict for case in cases] == [Verdict.FAIL] * 3
+    assert [case.reason.partition("bob")[0] for case in cases] == ["", "as in C4.1: ", ""]
