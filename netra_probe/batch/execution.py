@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.batch.quick import spare_the_grammar
+from netra_probe.batch.scan import redactor_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,8 @@ def execute(order: Order) -> Execution:
     return Execution(
         id=order.id,
         status=status,
-        reason=reason,
+        # What a cell raised may be a library's text, which quotes what it was given; kernels know the same secrets.
+        reason=redactor_of(order.parameters).clean(reason) if reason else "",
         seconds=round(time.monotonic() - begin, 1),
         cpu_seconds=round(_cpu_seconds() - before, 1),
         memory_mb=memory,

@@ -23,7 +23,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from netra_probe.errors import ParameterError
-from netra_probe.history.redaction import SHORTEST, parts_of
+from netra_probe.history.redaction import SHORTEST, Redactor, parts_of
 from netra_probe.parameters import ParameterFile
 from netra_probe.references import is_reference, look_up
 
@@ -128,6 +128,14 @@ def known_secrets(*given: Any) -> Known:
         if len(value) >= SHORTEST:
             values[reference] = value
     return Known(values=values)
+
+
+def redactor_of(*given: Any) -> Redactor:
+    """A redactor for texts that somebody else wrote, such as exceptions: it knows what is behind these references."""
+    redactor = Redactor()
+    for value in known_secrets(*given).values.values():
+        redactor.know_parts(value, "secret")
+    return redactor
 
 
 def all_parameters(folder: Path) -> Iterator[Any]:

@@ -197,7 +197,8 @@ class Http:
         except httpx.TimeoutException:
             done = self.history.complete(call, "info", detail={"silent": self.timeouts.reply})
             return Silent(seconds=self.timeouts.reply, operation=done.index)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
+            # An alert that TLS sends after the handshake, such as for a certificate, comes through as it is.
             return self._unreachable(call, error, sent=True)
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             # What a target has told can be such that it makes no request: a path, a header, a number.

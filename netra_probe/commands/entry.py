@@ -66,15 +66,10 @@ def crash(error: BaseException) -> str:
 
 def _redacted(text: str) -> str:
     """A traceback quotes what libraries say, and they quote what they were given."""
-    from netra_probe.batch.scan import all_parameters, known_secrets
-    from netra_probe.history.redaction import Redactor
+    from netra_probe.batch.scan import all_parameters, redactor_of
     from netra_probe.parameters import folder
 
-    redactor = Redactor()
-    known = known_secrets(*all_parameters(folder("parameters")), *_named_files())
-    for value in known.values.values():
-        redactor.know_parts(value, "secret")
-    return redactor.clean(text)
+    return redactor_of(*all_parameters(folder("parameters")), *_named_files()).clean(text)
 
 
 def _named_files() -> list[object]:

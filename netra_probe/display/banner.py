@@ -9,6 +9,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
+from netra_probe.display.controls import visible
 from netra_probe.display.tables import badge
 from netra_probe.requirements import SCENARIOS
 from netra_probe.verdict import CaseResult, CleanUp, Verdict
@@ -36,6 +37,9 @@ class Banner:
             self._handle.update(self._bundle(cases, cleaned), raw=True)  # type: ignore[no-untyped-call]
 
     def _bundle(self, cases: Sequence[CaseResult], cleaned: CleanUp | None) -> dict[str, Any]:
+        return {kind: visible(shown) for kind, shown in self._texts(cases, cleaned).items()}
+
+    def _texts(self, cases: Sequence[CaseResult], cleaned: CleanUp | None) -> dict[str, str]:
         title = SCENARIOS[self._scenario].title
         place = f"on {self._environment}, with {self._cast}"
         if not cases:

@@ -1,11 +1,14 @@
-"""Control characters in recorded text, written out: they would steer a terminal or turn a line around."""
+"""Control characters in recorded text, written out: they steer terminals, turn lines around and damage XML."""
 
 from __future__ import annotations
 
 import re
 
-#: C0 (but for tabs and line ends), DEL, C1, separators that break lines, and what changes the direction of writing.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+#: C0 (but for tabs and line ends), DEL, C1, separators that break lines, what changes the direction of writing, and
+#: what is no character: halves of surrogate pairs, and what no XML may hold.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def visible(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from netra_probe.display.controls import visible
 from netra_probe.display.views import View
 from netra_probe.history import actions
 from netra_probe.history.canary import Canary, CanarySearch
@@ -129,4 +130,4 @@ class Timeline(View):
         return f'<img alt="{text}" src="data:image/png;base64,{data}"><pre style="font-size:12px">{text}</pre>'
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"text/plain": self.text(), "image/png": base64.b64encode(self.png()).decode()}
+        return {"text/plain": visible(self.text()), "image/png": base64.b64encode(self.png()).decode()}

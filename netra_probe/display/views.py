@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from netra_probe.display.controls import visible
 from netra_probe.display.tables import Table, badge
 from netra_probe.history.operation import Operation
 from netra_probe.judging import ScenarioResult
@@ -30,10 +31,11 @@ class View:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return self.text()
+        return visible(self.text())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"text/plain": self.text(), "text/html": self.html()}
+        # JupyterLab and terminals obey escape sequences in plain text, and browsers what turns a line around.
+        return {"text/plain": visible(self.text()), "text/html": visible(self.html())}
 
 
 class CaseView(View):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ from netra_probe.batch.places import Place
 from netra_probe.batch.publishing import publish
 from netra_probe.batch.report.dashboard import dashboard_page
 from netra_probe.batch.report.notebooks import sanitised
+from netra_probe.batch.results import judge_scenario
 from netra_probe.batch.runs import earlier, read_run
 from netra_probe.cli import app
+from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError
+from netra_probe.history.store import History
 
 HOSTILE = """</title></script><script>document.title = 'taken'</script><svg onload="document.title='taken'"></svg>
 {{ 7 * 191 }} \x00\x1b[31m \u202e <img src=x onerror="document.title='taken'">"""
@@ -154,6 +158,23 @@ def test_junit_has_a_suite_for_a_scenario_and_tells_what_is_not_green(outputs: P
 def test_junit_of_hostile_text_is_valid_xml(outputs: Path) -> None:
     document = JUnitXml.fromfile(str(sorted((outputs / "lab").iterdir())[2] / "junit.xml"))
     assert document.failures == 1
+
+
+def test_nothing_that_was_recorded_steers_a_terminal_a_browser_or_a_notebook(outputs: Path) -> None:
+    run = sorted((outputs / "lab").iterdir())[2]
+    history = History.open(next((run / "history").iterdir()))
+    _, result = judge_scenario(run, read_run(run).plan["scenarios"][0])
+    assert result is not None
+    named = CaseView(replace(result.cases[0], reason=f"the server calls itself {HOSTILE}"), history)
+    shown = {
+        "report.html": (run / "report.html").read_text(),
+        "junit.xml": (run / "junit.xml").read_text(),
+        "repr": repr(named),
+        **named._repr_mimebundle_(),
+    }
+    for name, text in shown.items():
+        assert not set("\x00\x1b\u202e") & set(text), name
+    assert r"\x1b[31m" in shown["text/plain"]
 
 
 def test_what_a_scenario_leaves_behind_is_red_in_junit_too(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from netra_probe.batch.report.pages import printable
 from netra_probe.batch.runs import Run
+from netra_probe.display.controls import visible
 from netra_probe.verdict import Verdict
 
 JUNIT = "junit.xml"
@@ -32,10 +32,10 @@ def junit_of(run: Run) -> JUnitXml:
     """The results of a run as JUnit XML."""
     document = JUnitXml(f"netra-probe {run.environment}")
     for scenario in run.results["scenarios"]:
-        suite = TestSuite(printable(f"{scenario['id']} {scenario['title']}"))
+        suite = TestSuite(visible(f"{scenario['id']} {scenario['title']}"))
         suite.timestamp = run.started.strftime("%Y-%m-%dT%H:%M:%S")
         suite.add_property("environment", run.environment)
-        suite.add_property("run", printable(run.name))
+        suite.add_property("run", visible(run.name))
         suite.add_property("seed", str(run.results["seed"]))
         for position, case in enumerate(scenario["cases"]):
             # A case is not timed by itself; the scenario's seconds stand with its first.
@@ -49,8 +49,8 @@ def junit_of(run: Run) -> JUnitXml:
 
 
 def _case(run: Run, scenario: dict[str, Any], case: dict[str, Any], seconds: float) -> TestCase:
-    told = TestCase(printable(f"{case['id']} {case['title']}"), f"{run.environment}.{scenario['id']}", seconds)
-    verdict, reason = Verdict(case["verdict"]), printable(case["reason"])
+    told = TestCase(visible(f"{case['id']} {case['title']}"), f"{run.environment}.{scenario['id']}", seconds)
+    verdict, reason = Verdict(case["verdict"]), visible(case["reason"])
     serious = [finding for finding in case["findings"] if finding["severity"] != "hygiene"]
     beside = [finding for finding in case["findings"] if finding["severity"] == "hygiene"]
     if verdict is Verdict.FAIL:
@@ -60,7 +60,7 @@ def _case(run: Run, scenario: dict[str, Any], case: dict[str, Any], seconds: flo
     elif verdict is Verdict.NOT_APPLICABLE:
         told.result = [Skipped(reason, "not applicable")]
     if beside:
-        told.system_out = printable("Hygiene, beside the verdict:\n\n" + "\n\n".join(map(_finding, beside)))
+        told.system_out = visible("Hygiene, beside the verdict:\n\n" + "\n\n".join(map(_finding, beside)))
     return told
 
 
@@ -68,7 +68,7 @@ def _ending(run: Run, scenario: dict[str, Any]) -> TestCase:
     told = TestCase(f"{scenario['id']} ends as it should", f"{run.environment}.{scenario['id']}", 0.0)
     left = [item for item in run.results["cleanup"]["left"] if item.startswith(f"{scenario['id']}: ")]
     why = "; ".join(left) or "the scenario as a whole was not decided"
-    told.result = [Error(printable(why), str(scenario["verdict"]))]
+    told.result = [Error(visible(why), str(scenario["verdict"]))]
     return told
 
 
@@ -76,7 +76,7 @@ def _finding(finding: dict[str, Any]) -> str:
     lines = [f"{finding['checker']} {finding['kind']}: {finding['summary']}", finding["explanation"]]
     lines += [f"  {step['text'] or '#' + str(step['operation'])}" for step in finding["witness"]]
     lines += [f"looks like: {', '.join(finding['attribution'])}"] * bool(finding["attribution"])
-    return printable("\n".join(line for line in lines if line))
+    return visible("\n".join(line for line in lines if line))
 
 
 def _with_text(result: Failure, text: str) -> Failure:

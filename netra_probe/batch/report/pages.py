@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from netra_probe.display.controls import visible
 from netra_probe.verdict import Verdict
 
 #: What cells of a few characters say, beside their colour.
@@ -19,13 +19,11 @@ SHORT = {
     Verdict.INCONCLUSIVE: "?",
     Verdict.NOT_APPLICABLE: "n/a",
 }
-#: Characters that no text needs and no XML may hold; a payload can contain any.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 def render(template: str, **values: Any) -> str:
     """A page, from a template of this package."""
-    return _environment().get_template(template).render(**values)
+    return visible(_environment().get_template(template).render(**values))
 
 
 def write_page(path: Path, text: str) -> None:
@@ -37,11 +35,6 @@ def write_page(path: Path, text: str) -> None:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
-
-
-def printable(text: str) -> str:
-    """The text with a visible mark for each character that cannot be shown."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def style(verdict: object) -> str:
