@@ -233,7 +233,7 @@ class Investigation:
         Arguments:
             case: its id, such as ``C4.2``.
             checkers: what to look for.
-            claim: what the case claims; taken from the requirements when left out.
+            claim: the case's title; that of the notebook's metadata when left out.
             needs: surfaces without which the case is not applicable (``database``, ``cache``, ``operator``).
             steady: false where the moment decides how much was seen (who hung up when, what a poll met): the evidence
                 then names what it rests on, and counts only what the probe did itself.
@@ -244,7 +244,7 @@ class Investigation:
             )
         if any(done.id == case for done in self._cases):
             raise ParameterError(f'case "{case}" was checked already; every case is judged once.')
-        claim = claim or SCENARIOS[self.scenario].claim(case) or case
+        claim = claim or SCENARIOS[self.scenario].cases.get(case, case)
         missing = sorted(set(needs) - self.target.surfaces)
         if missing:
             reason = f"the target has no {' and no '.join(missing)} surface"

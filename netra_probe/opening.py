@@ -81,6 +81,7 @@ async def investigate(
             "schema": SCHEMA,
             "scenario": scenario,
             "title": SCENARIOS[scenario].title,
+            "cases": SCENARIOS[scenario].cases,
             "environment": environment,
             "seed": seed,
             "users": users,

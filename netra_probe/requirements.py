@@ -1,102 +1,146 @@
-"""What is owed to the user of the workbook: scenarios, their components and what each case claims.
+"""What each scenario is, read from the metadata of its notebook: title, components, cases, claims, known faults.
 
-Ids never change: notebooks, results, reports and the coverage table use them.
+The notebook is the only place that says it, so that adding a scenario touches one file. Ids never change: notebooks,
+results, reports and the coverage table use them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
 
-#: What the five cases of every interplay notebook (A to D) claim.
-INTERPLAY_CASES = (
-    "the interplay works for one user",
-    "concurrent users stay apart",
-    "the failure boundary holds",
-    "resources are released",
-    "it holds under load",
-)
+import msgspec
+
+from netra_probe.errors import ParameterError
+from netra_probe.parameters import folder
+
+#: Names a folder of notebooks to use instead of the project's: a worker on another machine has one notebook only.
+NOTEBOOKS_VARIABLE = "NETRA_PROBE_NOTEBOOKS"
+_FILE = re.compile(r"^(?P<id>[A-Z]\d+)-[\w-]+\.ipynb$")
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """One row of the requirements: an id, what is investigated, and what each case claims.
+class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One case of a scenario.
+
+    Arguments:
+        title: the heading of its section.
+        claim: what a pass claims, in words that the same case of other scenarios may share.
+        faults: published faults of the lab that have turned it red, the most telling first. A case that no fault
+            turns red proves nothing; ``netra-probe detect --claimed`` checks these.
+    """
+
+    id: _Text
+    title: _Text
+    claim: _Text
+    faults: tuple[str, ...] = ()
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One row of the requirements, as the metadata of its notebook says it.
 
     Arguments:
         id: such as ``C4``.
-        title: the interplay, component or flow.
-        cases: case id → claim.
+        title: of the notebook.
+        components: what it investigates.
+        tags: further words that select it.
+        needs: what a target must offer.
+        declared: its cases; ``cases`` in the metadata.
     """
 
-    id: str
-    title: str
-    cases: dict[str, str]
+    id: _Text
+    title: _Text
+    components: tuple[_Text, ...]
+    difficulty: _Text
+    declared: Annotated[tuple[Case, ...], msgspec.Meta(min_length=1)] = msgspec.field(name="cases")
+    tags: tuple[_Text, ...] = ()
+    needs: tuple[_Text, ...] = ()
+
+    @property
+    def cases(self) -> dict[str, str]:
+        """Case id → title."""
+        return {case.id: case.title for case in self.declared}
 
     def claim(self, case: str) -> str:
-        """What the case claims; "" for one that the requirements do not list."""
-        return self.cases.get(case, "")
+        """What a pass of the case claims; "" for a case that the notebook does not declare."""
+        return next((one.claim for one in self.declared if one.id == case), "")
 
 
-def _interplay(id: str, title: str) -> Scenario:
-    cases = {f"{id}.{number}": claim for number, claim in enumerate(INTERPLAY_CASES, start=1)}
-    return Scenario(id=id, title=title, cases=cases)
+class Scenarios(Mapping[str, Scenario]):
+    """Id → scenario, one for each notebook of a folder; a notebook is read when it is asked for, and kept.
+
+    Arguments:
+        place: the folder; that of the project when left out, which depends on the current directory.
+    """
+
+    def __init__(self, place: Path | None = None) -> None:
+        self._place = place
+
+    def files(self) -> dict[str, Path]:
+        """Id → notebook, in order of id. Raises ParameterError when two notebooks have the same id."""
+        place = self._place or Path(os.environ.get(NOTEBOOKS_VARIABLE) or folder("notebooks"))
+        found: dict[str, Path] = {}
+        for path in sorted(place.glob("*.ipynb")):
+            if match := _FILE.match(path.name):
+                other = found.setdefault(match["id"], path)
+                if other is not path:
+                    raise ParameterError(f"{other.name} and {path.name} both claim scenario {match['id']}; rename one.")
+        return found
+
+    def __getitem__(self, id: str) -> Scenario:
+        path = self.files()[id]
+        state = path.stat()
+        return _read(path, state.st_mtime_ns, state.st_size)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self.files()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files())
+
+    def __len__(self) -> int:
+        return len(self.files())
 
 
-_INTERPLAYS = {
-    "A1": "UnifiedAuthenticationService + UserExecutionContext",
-    "A2": "UnifiedWebSocketAuth + UserExecutionContext",
-    "A3": "UnifiedAuthenticationService + WebSocketEventRouter",
-    "A4": "Authentication flow with AgentInstanceFactory",
-    "A5": "Context validation across auth boundaries",
-    "B1": "AgentInstanceFactory + UnifiedToolDispatcher",
-    "B2": "UnifiedToolDispatcher + ToolExecutionEngine",
-    "B3": "LLMManager + UserExecutionContext isolation",
-    "B4": "Agent execution with WebSocket events",
-    "B5": "Tool permissions across user contexts",
-    "C1": "UserWebSocketEmitter + WebSocketEventRouter",
-    "C2": "UnifiedWebSocketAuth + AgentInstanceFactory",
-    "C3": "WebSocket events during tool execution",
-    "C4": "Multi-user WebSocket isolation",
-    "C5": "Event routing with authentication",
-    "D1": "DataAccessFactory + UserExecutionContext",
-    "D2": "DataAccessFactory + UnifiedAuthenticationService",
-    "D3": "Cross-user data isolation verification",
-    "D4": "Database session management",
-    "D5": "Resource clean-up verification",
-}
+#: The scenarios of the project.
+SCENARIOS = Scenarios()
 
-#: The sweep is no requirement of its own: it is the net under all of them.
-_SWEEP = (
-    "users who act at once stay apart",
-    "users who act in turn stay apart",
-    "nobody reaches what belongs to somebody else",
-    "coming and going loses and repeats nothing",
-    "bad peers harm nobody else",
-    "shared connections carry nothing from one user to the next",
-    "coming and going leaves nothing behind",
-    "credentials make nobody somebody else, and end when they end",
-    "each amount is spent once",
-    "rows and keys hold what belongs to their owner",
-)
 
-#: Neither is hygiene: what a reviewer would object to, apart from leaks.
-_HYGIENE = (
-    "tokens and sessions are what they say they are",
-    "refusals are plain and tell nothing",
-    "sockets open for their users only, and keep to their limits",
-    "health and limits are honest",
-    "registering and logging in withstand the careless and the curious",
-)
+def cases_by_id(scenarios: Mapping[str, Scenario]) -> dict[str, Case]:
+    """Every case of these scenarios, by id."""
+    return {case.id: case for scenario in scenarios.values() for case in scenario.declared}
 
-SCENARIOS: dict[str, Scenario] = {
-    **{id: _interplay(id, title) for id, title in _INTERPLAYS.items()},
-    "S1": Scenario(
-        id="S1",
-        title="Sweep over every surface",
-        cases={f"S1.{number}": claim for number, claim in enumerate(_SWEEP, start=1)},
-    ),
-    "S2": Scenario(
-        id="S2",
-        title="What a reviewer would object to",
-        cases={f"S2.{number}": claim for number, claim in enumerate(_HYGIENE, start=1)},
-    ),
-}
+
+class _Metadata(msgspec.Struct):
+    netra_probe: Scenario
+
+
+class _Notebook(msgspec.Struct):
+    """What is decoded of a notebook; its cells and outputs are skipped."""
+
+    metadata: _Metadata
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, changed: int, size: int) -> Scenario:
+    """The scenario that a notebook declares, read again when the file has changed. Raises ParameterError."""
+    try:
+        scenario = msgspec.json.decode(path.read_bytes(), type=_Notebook).metadata.netra_probe
+    except (OSError, msgspec.DecodeError) as error:
+        raise ParameterError(
+            f"{path}: not a notebook with a scenario in its metadata ({error}); restore it, or add the metadata "
+            '"netra_probe" as in another notebook.'
+        ) from None
+    if not path.name.startswith(f"{scenario.id}-"):
+        raise ParameterError(f'{path}: its metadata is that of scenario "{scenario.id}"; rename the file or mend it.')
+    known: set[str] = set()
+    for case in scenario.declared:
+        if not re.fullmatch(rf"{scenario.id}[a-z]?\.\d+", case.id) or case.id in known:
+            why = "declared twice" if case.id in known else f"no case of {scenario.id}"
+            raise ParameterError(f'{path}: metadata netra_probe.cases: "{case.id}" is {why}.')
+        known.add(case.id)
+    return scenario

@@ -46,7 +46,7 @@ def test_a_healthy_run_ends_with_a_table_its_paths_and_status_0(
     run, ended = healthy
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
-    for line in ("C4.2  concurrent users stay apart", "clean-up: pass", str(run / "results.json")):
+    for line in ("C4.2  Everyone asks at once", "clean-up: pass", str(run / "results.json")):
         assert line in ended.stdout
     results = json.loads((run / "results.json").read_text())
     assert (results["schema"], results["environment"], results["verdict"]) == (1, "lab", "pass")

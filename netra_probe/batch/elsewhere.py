@@ -17,6 +17,7 @@ from netra_probe.batch.results import FOLDERS
 from netra_probe.batch.sharing import turns_variables
 from netra_probe.environ import scratch
 from netra_probe.pace import RUN_VARIABLE, SHARE_VARIABLE, Share
+from netra_probe.requirements import NOTEBOOKS_VARIABLE
 from netra_probe.turns import TURNS_VARIABLE
 
 #: Variables that name places of this machine.
@@ -67,7 +68,7 @@ def execute_elsewhere(parcel: Parcel) -> Execution:
             source=source,
             output=run / "notebooks" / parcel.name,
             parameters=parcel.parameters,
-            variables={**parcel.variables, RUN_VARIABLE: str(run), **turns},
+            variables={**parcel.variables, RUN_VARIABLE: str(run), NOTEBOOKS_VARIABLE: str(source.parent), **turns},
             timeout=parcel.timeout,
             log=run / "logs" / f"{parcel.id}.log",
             sockets=place,

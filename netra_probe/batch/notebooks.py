@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from netra_probe.batch.quick import spare_the_grammar
 from netra_probe.errors import ParameterError
-from netra_probe.parameters import folder
+from netra_probe.requirements import SCENARIOS
 
 if TYPE_CHECKING:
     import nbformat
 
-_NAME = re.compile(r"^(?P<id>[A-Z]\d+)-[\w-]+\.ipynb$")
 _ASSIGNMENT = re.compile(r"^\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*=(?!=)", re.MULTILINE)
 
 
@@ -28,16 +27,6 @@ class Notebook:
     def read(self) -> nbformat.NotebookNode:
         """The notebook, validated. Raises ParameterError when it is not one."""
         return _read(self.path)
-
-    @property
-    def title(self) -> str:
-        """The one ``#`` heading."""
-        for cell in self.read().cells:
-            if cell.cell_type == "markdown":
-                for line in cell.source.splitlines():
-                    if line.startswith("# "):
-                        return str(line[2:]).strip()
-        return self.id
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -72,13 +61,4 @@ def all_notebooks() -> list[Notebook]:
 
     Raises ParameterError when two claim the same id.
     """
-    found: dict[str, Notebook] = {}
-    for path in sorted(folder("notebooks").glob("*.ipynb")):
-        match = _NAME.match(path.name)
-        if match is None:
-            continue
-        id = match["id"]
-        if id in found:
-            raise ParameterError(f"{found[id].path.name} and {path.name} both claim scenario {id}; rename one.")
-        found[id] = Notebook(id=id, path=path)
-    return list(found.values())
+    return [Notebook(id=id, path=path) for id, path in SCENARIOS.files().items()]

@@ -15,6 +15,7 @@ from netra_probe.batch.origin import origin
 from netra_probe.batch.plan import Plan, noted
 from netra_probe.batch.results import PLAN, SCHEMA, write_json
 from netra_probe.errors import OutputError, ParameterError
+from netra_probe.requirements import SCENARIOS
 
 
 @dataclass(kw_only=True)
@@ -42,13 +43,13 @@ class Record:
 
     def entry(self, id: str, notebook: str, *, ended: bool = False) -> dict[str, Any]:
         """One notebook, as ``run.json`` lists it."""
-        execution = self.executions.get(id)
+        execution, scenario = self.executions.get(id), SCENARIOS[id]
+        declared = {"id": id, "notebook": notebook, "title": scenario.title, "cases": scenario.cases}
         if execution is None:
             status, reason = ("interrupted", "the run was interrupted") if ended else ("planned", "the run is not over")
-            return {"id": id, "notebook": notebook, "status": status, "reason": reason}
+            return {**declared, "status": status, "reason": reason}
         return {
-            "id": id,
-            "notebook": notebook,
+            **declared,
             "status": execution.status,
             "reason": execution.reason,
             "seconds": execution.seconds,

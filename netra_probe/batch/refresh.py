@@ -17,6 +17,7 @@ from netra_probe.environ import in_environment
 from netra_probe.errors import TargetError
 from netra_probe.lab_target import LAB_VARIABLE
 
+#: Metadata of every notebook; what it says of its scenario stays as it is.
 _METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -73,7 +74,8 @@ def _execute(path: Path) -> nbformat.NotebookNode:
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Drop everything that depends on when and where a notebook was executed; number cells in order."""
-    notebook.metadata = nbformat.from_dict(_METADATA)  # type: ignore[no-untyped-call]
+    scenario = {name: value for name, value in notebook.metadata.items() if name == "netra_probe"}
+    notebook.metadata = nbformat.from_dict(_METADATA | scenario)  # type: ignore[no-untyped-call]
     count = 0
     for number, cell in enumerate(notebook.cells, start=1):
         cell["id"] = f"cell-{number}"

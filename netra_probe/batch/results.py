@@ -155,15 +155,15 @@ def judge_scenario(run: Path, entry: Mapping[str, Any]) -> Judged:
             if not (signs := history.damage):
                 raise
             reason = reason or f"the recording is damaged: {damaged(signs)} ({type(error).__name__})"
-    known = SCENARIOS.get(id)
-    title = result.title if result else known.title if known else id
+    title, declared = _declared(entry)
+    title = result.title if result else title
     cases: list[dict[str, Any]] = result.as_record()["cases"] if result else []
     seen = {case["id"] for case in cases}
     if result is not None and result.damage:
         reason = reason or f"the recording is damaged: {damaged(result.damage)}"
     if reason or result is None or result.truncated:
         reason = reason or "the recording was cut"
-        for case, claim in (known.cases if known else {id: title}).items():
+        for case, claim in declared.items():
             if case not in seen:
                 cases.append(_unjudged(case, claim, f"not reached: {reason}"))
     verdicts = [Verdict(case["verdict"]) for case in cases]
@@ -221,6 +221,18 @@ def _distrusted(record: dict[str, Any], reason: str) -> dict[str, Any]:
     ]
     verdict = Verdict.worst([Verdict.INCONCLUSIVE, *(Verdict(case["verdict"]) for case in cases)])
     return {**record, "verdict": str(verdict), "cases": cases}
+
+
+def _declared(entry: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Title and cases of a scenario, from ``run.json``: the notebooks may be others where a run is judged again.
+
+    An older run does not say them; the notebooks beside us may.
+    """
+    id = str(entry["id"])
+    if isinstance(entry.get("title"), str) and isinstance(entry.get("cases"), dict):
+        return entry["title"], {str(case): str(title) for case, title in entry["cases"].items()}
+    known = SCENARIOS.get(id)
+    return (known.title, known.cases) if known else (id, {id: id})
 
 
 def _unjudged(case: str, claim: str, reason: str) -> dict[str, Any]:

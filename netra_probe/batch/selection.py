@@ -1,4 +1,4 @@
-"""Which notebooks are meant: by id, pattern, component, requirement, symptom, or by what has changed."""
+"""Which notebooks are meant: by id, pattern, component, tag, requirement, symptom, or by what has changed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from netra_probe.requirements import SCENARIOS
 START = "00-start-here.ipynb"
 #: Looks like the id of a scenario, an area or a case, so that it is none of the words of a symptom.
 _ID = re.compile(r"(?P<scenario>[A-Z]\d+)(?P<rest>[a-j]?(\.\d+)?)", re.IGNORECASE)
-_COMPONENTS = re.compile(r"\*Components:\*\s*(.+?)(?=\s\*[A-Z][a-z]+:\*|\n|$)")
 _LINK = re.compile(r"\]\((?P<file>[^)]+\.ipynb)\)")
-_NAME = re.compile(r"\b[A-Z][a-z]*[A-Z]\w+\b")
 _WORD = re.compile(r"[\w’']+")
 
 
@@ -31,7 +29,7 @@ def select(selectors: Sequence[str] = (), *, since: str = "") -> list[Notebook]:
     >>> select(["A*", "UnifiedToolDispatcher", "C4.2", "another user's report"], since="main")   # doctest: +SKIP
 
     Arguments:
-        selectors: ids, patterns, names of components, ids of requirements, or words of a symptom of the start notebook.
+        selectors: ids, patterns, components, tags, ids of requirements, or words of a symptom of the start notebook.
         since: a git revision; only notebooks that have changed since are taken, which may be none.
 
     Raises ParameterError that names the selector and the nearest known one, or those that it could mean.
@@ -55,37 +53,25 @@ def _meant(selector: str, known: dict[str, Notebook]) -> list[str]:
         return found
     if match := _ID.fullmatch(selector):
         return [_of_requirement(selector, match["scenario"].upper(), match["rest"].lower(), known)]
-    components = {name.casefold(): name for name in _component_names(known.values())}
-    if name := components.get(selector.casefold()):
-        return [one.id for one in known.values() if name in components_of(one)]
-    return _of_symptom(selector, known, components.values())
+    words = {id: _words_of(id) for id in known}
+    if found := [id for id in known if selector.casefold() in (word.casefold() for word in words[id])]:
+        return found
+    return _of_symptom(selector, known, sorted(set().union(*words.values())))
 
 
 def _of_requirement(selector: str, id: str, rest: str, known: dict[str, Notebook]) -> str:
     """The notebook that answers for an id such as ``C4``, ``E1a`` or ``C4.2``."""
     if id not in known:
-        if id in SCENARIOS:
-            raise ParameterError(f'there is no notebook for "{selector}" yet; known: {", ".join(known)}.')
         raise ParameterError(f'unknown scenario "{selector}"; {did_you_mean(selector, known)}')
-    cases = SCENARIOS[id].cases if id in SCENARIOS else {}
+    cases = SCENARIOS[id].cases
     if rest and not any(case == id + rest or case.startswith(f"{id}{rest}.") for case in cases):
         raise ParameterError(f'unknown requirement "{selector}"; {did_you_mean(selector, [*cases, id])}')
     return id
 
 
-# Components
-
-
-def components_of(notebook: Notebook) -> frozenset[str]:
-    """The components that a notebook says it is about; the sweep, which is about all, names none."""
-    text = " ".join(found[1] for found in _COMPONENTS.finditer(markdown_of(notebook.path)))
-    listed = re.sub(r"\([^)]*\)", "", text)
-    parts = {part.strip(" .") for part in re.split(r"[,;]", listed)}
-    return frozenset({*_NAME.findall(text), *(part for part in parts if part[:1].isupper())})
-
-
-def _component_names(notebooks: Iterable[Notebook]) -> set[str]:
-    return {name for notebook in notebooks for name in components_of(notebook)}
+def _words_of(id: str) -> frozenset[str]:
+    """The components and tags that select a scenario."""
+    return frozenset((*SCENARIOS[id].components, *SCENARIOS[id].tags))
 
 
 # Symptoms
@@ -110,7 +96,7 @@ def symptoms() -> list[Symptom]:
     return rows
 
 
-def _of_symptom(words: str, known: dict[str, Notebook], components: Iterable[str]) -> list[str]:
+def _of_symptom(words: str, known: dict[str, Notebook], others: Iterable[str]) -> list[str]:
     """The notebooks for the one symptom that these words fit best.
 
     A row fits best that has the words as they stand; else one that has a word beginning with each of them.
@@ -135,7 +121,7 @@ def _of_symptom(words: str, known: dict[str, Notebook], components: Iterable[str
         raise ParameterError(f'"{words}" fits no symptom of {START}; it lists: {listed}.')
     if name := {name.casefold(): name for name in COMPONENTS}.get(words.casefold()):
         raise ParameterError(f"no notebook is about {name} by name yet; the sweep, S1, reaches every component.")
-    raise ParameterError(f'unknown scenario or component "{words}"; {did_you_mean(words, [*known, *components])}')
+    raise ParameterError(f'unknown scenario or component "{words}"; {did_you_mean(words, [*known, *others])}')
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 
 from netra_probe import lab
 from netra_probe.batch.detection import HEALTHY, Report, Trial, rows
+from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.results import write_json
 from netra_probe.batch.selection import select
 from netra_probe.batch.variants import VARIANTS
@@ -19,7 +21,7 @@ from netra_probe.commands.planning import check_faults
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
 from netra_probe.parameters import environment_file, folder, read_parameters
-from netra_probe.proof import PROOF
+from netra_probe.requirements import SCENARIOS
 
 HEADINGS = ("fault", "reached", "triggered", "detected", "by", "case", "after", "k of n", "rank: attribution")
 
@@ -65,7 +67,7 @@ def detect(
 
     chosen = _chosen(faults, modules)
     notebooks = select([id for id in scenarios.split(",") if id])
-    claims = {case: said for case, said in PROOF.items() if case.partition(".")[0] in {one.id for one in notebooks}}
+    claims = claims_of(notebooks)
     if claimed:
         chosen = [fault for fault in chosen if any(fault in said for said in claims.values())]
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -100,12 +102,17 @@ def detect(
     click.echo("\n\n".join(["", *(table.text() for table in tables), summary(record)]))
     click.echo(f"\ndetection {directory / 'detection.json'}")
     if claimed and (unseen := _unseen(claims, chosen, record["by_case"])):
-        click.echo(f"claimed in netra_probe/proof.py, and not seen: {', '.join(unseen)}")
+        click.echo(f"claimed in the metadata of the notebooks, but not seen: {', '.join(unseen)}")
         return 1
     complete = record["detection_rate"]["hits"] == record["detection_rate"]["of"]
     if not complete or record["false_findings"]:
         return 1
     return 3 if any(one["trouble"] for one in record["healthy"]) else 0
+
+
+def claims_of(notebooks: Sequence[Notebook]) -> dict[str, tuple[str, ...]]:
+    """Case → faults that its notebook says have turned it red."""
+    return {case.id: case.faults for one in notebooks for case in SCENARIOS[one.id].declared}
 
 
 def _chosen(faults: tuple[str, ...], modules: tuple[Path, ...]) -> list[str]:

@@ -22,7 +22,7 @@ from netra_probe.requirements import SCENARIOS
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="machine-readable")
 def scenarios(as_json: bool) -> None:
-    """Which scenarios exist, what each claims, and their last verdict."""
+    """List the scenarios: title, cases and last verdict."""
     from netra_probe.batch.trend import last_verdicts
 
     verdicts = last_verdicts(folder("outputs"))
@@ -31,9 +31,9 @@ def scenarios(as_json: bool) -> None:
         records = [
             {
                 "id": id,
-                "title": SCENARIOS[id].title if id in SCENARIOS else notebook.title,
+                "title": SCENARIOS[id].title,
                 "notebook": notebook.path.name,
-                "requirements": [id, *(SCENARIOS[id].cases if id in SCENARIOS else ())],
+                "requirements": [id, *SCENARIOS[id].cases],
                 "last": verdicts.get(id, {}),
             }
             for id, notebook in notebooks.items()
@@ -41,11 +41,10 @@ def scenarios(as_json: bool) -> None:
         click.echo(json.dumps(records, indent=2))
         return
     rows = []
-    for id, notebook in notebooks.items():
+    for id in notebooks:
         seen = ", ".join(f"{environment}: {verdict}" for environment, verdict in sorted(verdicts.get(id, {}).items()))
-        cases = ", ".join(SCENARIOS[id].cases) if id in SCENARIOS else ""
-        rows.append([id, notebook.title, cases, seen or "never run"])
-    click.echo(Table(caption="Scenarios", headings=("id", "title", "covers", "last verdict"), rows=rows).text())
+        rows.append([id, SCENARIOS[id].title, ", ".join(SCENARIOS[id].cases), seen or "never run"])
+    click.echo(Table(caption="Scenarios", headings=("id", "title", "cases", "last verdict"), rows=rows).text())
 
 
 @click.command(name="open")

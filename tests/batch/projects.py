@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,13 +36,26 @@ PASSES = (OPEN, ASK, CLOSE)
 def notebook(
     path: Path, cells: tuple[str, ...], *, id: str, components: str = "", parameters: str = PARAMETERS
 ) -> Path:
-    """Write a notebook with these code cells after its parameters cell, which "" leaves out."""
-    prose = f"# {id} — small\n\n*Components:* {components}. *Difficulty:* easy."
-    made = [nbformat.v4.new_markdown_cell(prose)]  # type: ignore[no-untyped-call]
+    """Write a notebook with these code cells after its parameters cell, which "" leaves out.
+
+    Its metadata declares the cases that the cells check.
+    """
+    made = [nbformat.v4.new_markdown_cell(f"# {id} — Small")]  # type: ignore[no-untyped-call]
     if parameters:
         made.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))  # type: ignore[no-untyped-call]
     made += [nbformat.v4.new_code_cell(cell.replace("{id}", id)) for cell in cells]  # type: ignore[no-untyped-call]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    checked = dict.fromkeys(re.findall(r'check\("\{id\}\.(\d+)"', "".join(cells))) or {"1": None}
+    cases = [{"id": f"{id}.{number}", "title": f"Case {number}", "claim": "stays isolated"} for number in checked]
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "netra_probe": {
+            "id": id,
+            "title": "Small",
+            "components": [components] if components else [],
+            "difficulty": "easy",
+            "cases": cases,
+        },
+    }
     nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=metadata), path)  # type: ignore[no-untyped-call]
     return path
 

@@ -7,6 +7,7 @@ from projects import Ended
 
 from netra_probe.batch.execution import explained
 from netra_probe.batch.results import RESULTS, compute
+from netra_probe.requirements import SCENARIOS
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_each_notebook_says_what_it_took(ended: Ended) -> None:
 def test_the_current_case_can_be_read_from_outside(ended: Ended) -> None:
     seen = ended.watcher.cases["A3"]
     assert seen[0] == "starting"
-    assert seen[-1] == "A3.2 concurrent users stay apart"
+    assert seen[-1] == f"A3.2 {SCENARIOS['A3'].cases['A3.2']}"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from netra_probe.batch.estimate import Estimate, packed
 from netra_probe.batch.execution import Execution
 from netra_probe.batch.watching import Follower, Patient
 from netra_probe.commands.progress import Bars, Lines, expectation, spoken, verdict_line
+from netra_probe.requirements import SCENARIOS
 
 
 def test_a_follower_reads_the_current_case_behind_the_kernel_that_writes(ended: Ended, tmp_path: Path) -> None:
@@ -30,7 +31,8 @@ def test_a_follower_reads_the_current_case_behind_the_kernel_that_writes(ended: 
                 history.write(part)
                 if (case := follower.case()) != seen[-1]:
                     seen.append(case)
-    assert seen == ["starting", "A1.1 the interplay works for one user", "A1.2 concurrent users stay apart"]
+    titles = SCENARIOS["A1"].cases
+    assert seen == ["starting", f"A1.1 {titles['A1.1']}", f"A1.2 {titles['A1.2']}"]
 
 
 def test_an_estimate_is_the_median_of_runs_that_were_alike(
@@ -128,7 +130,7 @@ def test_a_terminal_shows_what_is_running_and_its_case(ended: Ended) -> None:
     watcher.end()
     shown = screen.getvalue()
     assert "0 of 2 done, about 10 min left" in shown
-    assert "A2 A2.2 concurrent users stay apart" in shown
+    assert f"A2 A2.2 {SCENARIOS['A2'].cases['A2.2']}" in shown
     assert "A2  died: its kernel died" in shown
 
 

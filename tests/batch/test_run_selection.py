@@ -8,9 +8,10 @@ from projects import PASSES, notebook, workbook
 
 from netra_probe.batch.notebooks import all_notebooks
 from netra_probe.batch.plan import Plan, parameters_of_each
-from netra_probe.batch.selection import components_of, select, symptoms
+from netra_probe.batch.selection import select, symptoms
 from netra_probe.errors import ParameterError
 from netra_probe.parameters import environment_file, read_parameters
+from netra_probe.requirements import SCENARIOS
 
 
 def ids(*selectors: str, since: str = "") -> list[str]:
@@ -24,9 +25,10 @@ def test_an_id_a_pattern_a_requirement_and_a_component_each_name_notebooks() -> 
     assert ids("B*") == [id for id in everything if id.startswith("B")]
     assert ids("[AD]1", "S?") == ["A1", "D1", "S1", "S2"]
     for one in all_notebooks():
-        assert (one.id in ids("unifiedtooldispatcher")) == ("UnifiedToolDispatcher" in components_of(one))
+        assert (one.id in ids("unifiedtooldispatcher")) == ("UnifiedToolDispatcher" in SCENARIOS[one.id].components)
     assert {"B1", "B2", "B5"} <= set(ids("unifiedtooldispatcher"))
-    assert "WebSocket core" in components_of(select(["C4"])[0])
+    assert {"C4", "D5"} <= set(ids("websocket core"))
+    assert ids("hygiene") == ["S2"]
 
 
 def test_a_notebook_that_is_meant_twice_is_run_once_in_the_usual_order() -> None:
