@@ -14,7 +14,7 @@ from netra_probe import lab
 from netra_probe.batch.alerts import Alerts
 from netra_probe.batch.detect import orders
 from netra_probe.batch.refresh import normalise
-from netra_probe.batch.selection import select
+from netra_probe.batch.selection import START, select
 from netra_probe.commands.detecting import claims_of
 from netra_probe.commands.notebooks import scenarios
 from netra_probe.commands.planning import Options, plans_of
@@ -70,6 +70,15 @@ def problems(folder: Path) -> Iterator[str]:
 
 def test_the_committed_notebooks_and_their_metadata_agree() -> None:
     assert list(problems(PROJECT / "notebooks")) == []
+
+
+def test_the_start_notebook_links_notebooks_by_their_titles() -> None:
+    text = json.dumps(json.loads((PROJECT / "notebooks" / START).read_text(encoding="utf-8")), ensure_ascii=False)
+    files = {path.name: f"{id} — {SCENARIOS[id].title}" for id, path in SCENARIOS.files().items()}
+    links = re.findall(r"\[([^\[\]]+)\]\(([^)]+\.ipynb)\)", text)
+    assert {file for _, file in links} == set(files)
+    for shown, file in links:
+        assert shown == files[file]
 
 
 def test_every_case_of_the_interplays_makes_the_claim_of_its_number_and_is_proved_by_faults() -> None:
