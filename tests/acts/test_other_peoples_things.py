@@ -5,6 +5,7 @@ from __future__ import annotations
 from acting import Acting
 
 from netra_probe import acts
+from netra_probe.lab import Lab
 
 
 async def test_every_operation_is_refused_to_whoever_is_not_the_owner(healthy: Acting) -> None:
@@ -63,9 +64,11 @@ async def test_reads_and_writes_by_id_alone_are_found(on_broken_data: Acting) ->
     }
 
 
-async def test_double_spends_are_found(on_broken_data: Acting) -> None:
+async def test_double_spends_are_found(on_broken_data: Acting, broken_data: Lab) -> None:
     acting = on_broken_data
+    before = broken_data.status()["faults"]["D5"]["triggered"]
     await acts.spend_together(acting.probe, acting.probe.users[0])
+    assert broken_data.status()["faults"]["D5"]["triggered"] > before
     assert acting.found()["C9"] >= {"double spend", "lost update"}
 
 

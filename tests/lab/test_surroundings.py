@@ -45,7 +45,7 @@ async def ask_on_both(probe: Investigation) -> Sequence[Run]:
 async def test_a_backend_that_restarts_in_the_middle_of_runs(compose: Composed, tmp_path: Path) -> None:
     running = compose()
     before = running.status()["services"][RESTARTED]["pid"]
-    probe = await investigate("C4", users=3, target=as_target(running), deadline=3.0)
+    probe = await investigate("C4", users=3, target=as_target(running))
     try:
         with disturbed("restarts", running, tmp_path) as told:
             while not told.done and not told.trouble:

@@ -7,6 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from netra_probe.lab.shared.faults import Fault, Parts, register
+from netra_probe.lab.shared.meeting import Meeting
+
+LOGGING_SECONDS = 0.3
+"""How long G2 takes to log a call, unless another call of the same tool is logged meanwhile."""
 
 
 @register
@@ -36,6 +40,7 @@ class ResultsByToolName(Fault):
         engine: type[Any] = parts["ToolExecutionEngine"]
         dispatcher: type[Any] = parts["UnifiedToolDispatcher"]
         results: dict[str, tuple[object, Any]] = {}
+        logging = Meeting(seconds=LOGGING_SECONDS)
         announcers: dict[str, Any] = {}
 
         class SharedResultsEngine(engine):  # type: ignore[misc]
@@ -50,6 +55,7 @@ class ResultsByToolName(Fault):
                 # the use is logged after the tool has run: meanwhile another call may leave its result
                 outcome = await super().execute(replace(tool, run=run), context, parameters, permissions)
                 fault.reached()
+                await logging.join(tool.name)
                 whose, result = results.get(tool.name, (call, None))
                 if whose is call or not outcome.success or not fault.fires():
                     return outcome

@@ -10,10 +10,13 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from netra_probe.lab.shared.faults import Fault, Parts, register
+from netra_probe.lab.shared.meeting import Meeting
 
 OFFLINE = "message_queue:offline"
 KEPT_FRAMES = 500
 KEPT_SECONDS = 600
+WORKING_SECONDS = 0.3
+"""How long W5 works on a request, unless somebody else asks meanwhile under the same id."""
 
 
 class AnswerTo:
@@ -79,6 +82,7 @@ class SharedRequestIds(Fault):
         messages: type[Any] = parts["ClientMessages"]
         emitter: type[Any] = parts["UserWebSocketEmitter"]
         waiting: dict[str, Any] = {}
+        working = Meeting(seconds=WORKING_SECONDS)
         streams: dict[str, str] = {}
 
         class SharedMapMessages(messages):  # type: ignore[misc]
@@ -88,6 +92,7 @@ class SharedRequestIds(Fault):
                     await super().handle(session, text)
                     return
                 waiting[request_id] = session
+                await working.join(request_id)
                 try:
                     await super().handle(AnswerTo(session, request_id, waiting, fault), text)
                 finally:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from typing import Any
 
 from netra_probe.lab.shared.faults import Fault, Parts, register
+from netra_probe.lab.shared.meeting import Meeting
 
-PRICE_SECONDS = 0.02
-"""How long D5 asks for the price, between looking at the balance and taking from it."""
+PRICE_SECONDS = 1.0
+"""How long D5 asks for the price, between looking at the balance and taking from it, unless another use is as far."""
 
 
 @register
@@ -257,6 +257,7 @@ class CheckThenAct(Fault):
         """Replace the store by one that decides on what it read before."""
         fault = self
         healthy: type[Any] = parts["SpendStore"]
+        asking = Meeting(seconds=PRICE_SECONDS)
 
         class HastySpend(healthy):  # type: ignore[misc]
             async def use_credits(self, amount: int, reason: str) -> Any:
@@ -265,7 +266,7 @@ class CheckThenAct(Fault):
                 fault.reached()
                 async with self._database.get_session(self._user_id) as session:
                     seen = await session.fetchval("SELECT credits FROM users WHERE id = $1", self._user_id)
-                    await asyncio.sleep(PRICE_SECONDS)
+                    await asking.join(self._user_id)
                     if seen is None or seen < amount or not fault.fires():
                         hasty = False
                     else:

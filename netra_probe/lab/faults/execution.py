@@ -13,6 +13,7 @@ import asyncpg
 from starlette.requests import Request
 
 from netra_probe.lab.shared.faults import Fault, Parts, register
+from netra_probe.lab.shared.meeting import Meeting
 
 LARGE_BODY = 65_536
 """Above this uvicorn pauses reading, and it is the resuming that carries a context over (X2)."""
@@ -227,14 +228,19 @@ class SharedMetadata(Fault):
         parts["ThreadStore"] = AccumulatingStore
 
 
+ENTERING_SECONDS = 0.5
+"""How long X6 takes to enter a run, unless another one is to be entered meanwhile."""
+
+
 @register
 class RunIdsFromTheClock(Fault):
-    """X6: run ids are the time in twentieths of a second, and a run whose id is taken is not entered again.
+    """X6: run ids are the time when the last run was entered, and a run whose id is taken is not entered again.
 
     Breaks: new_run_id, RunStore.start.
     Incident: ids made of a timestamp (or of a counter without its process), kept unique by luck; an "insert, ignore
         duplicates" hides the collision.
-    Trigger: runs started within the same 50 ms, by one or several users, on either backend.
+    Trigger: runs started at the same time, by one or several users, on one backend: half a second is enough for each to
+        meet another.
     Symptom: two runs share an id: events of both carry it, numbered twice; the run's row belongs to one user and its
         steps, messages and tool calls to several; the other's GET /api/runs/{id} is refused.
     """
@@ -244,7 +250,7 @@ class RunIdsFromTheClock(Fault):
     title = "run ids collide"
     breaks = "new_run_id, RunStore.start"
     incident = "ids from a timestamp, with INSERT … ON CONFLICT DO NOTHING"
-    trigger = "several users start runs in a burst (within 50 ms of each other), any backend"
+    trigger = "several users start runs in a burst (within half a second of each other) on one backend"
     symptom = "two users' runs have the same run_id; the rows of one run belong to two users"
     checkers = ("C2", "C4", "C12")
 
@@ -253,12 +259,20 @@ class RunIdsFromTheClock(Fault):
         fault = self
         healthy_mint, healthy_store = parts["new_run_id"], parts["RunStore"]
 
+        entering, minted = Meeting(seconds=ENTERING_SECONDS), [""]
+
         def mint_from_clock(thread_id: str) -> str:
             fault.reached()
-            return f"run_{int(time.time() * 20):x}" if fault.fires() else str(healthy_mint(thread_id))
+            if not fault.fires():
+                return str(healthy_mint(thread_id))
+            if not entering.expects(minted[0]):
+                minted[0] = f"run_{int(time.time() * 20):x}"
+            return minted[0]
 
         class ForgivingStore(healthy_store):  # type: ignore[misc,valid-type]
             async def start(self, run_id: str, thread_id: str, *, metadata: dict[str, Any]) -> None:
+                if run_id == minted[0]:
+                    await entering.join(run_id)
                 try:
                     await super().start(run_id, thread_id, metadata=metadata)
                 except asyncpg.UniqueViolationError:
