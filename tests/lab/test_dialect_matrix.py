@@ -1,6 +1,8 @@
 """Deployments × (healthy, four faults): in no dialect is a healthy one accused, and in each the faults are found.
 
-The notebooks' own cells are performed, each trial on a lab of its own. What is left out, and why:
+The notebooks' own cells are performed. Envelopes are the edge of a backend, so that a recording of the contract, said
+again in a dialect, is what a deployment of that dialect would have said (`dialect_recordings`): by day each dialect is
+judged on such a recording, and the strangest deployments live; every night all of them are live. What is left out:
 
 - C4 is performed in full on every healthy dialect; with a fault only up to the case that shows it.
 - W1 (broadcast) is looked for in every dialect, because its traces travel in the envelope, and X1 (a user who is not
@@ -11,12 +13,15 @@ The notebooks' own cells are performed, each trial on a lab of its own. What is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from composing import Composed
+from dialect_recordings import in_dialect
 from performing import leaks, perform, verdicts
 
-from netra_probe.lab import Lab, Variant, start_lab
+from netra_probe.lab import Variant
 from netra_probe.lab_target import as_target
 from netra_probe.verdict import CaseResult, Verdict
 
@@ -37,18 +42,68 @@ STRANGEST = Variant(
 FEW = {"users": 2, "rounds": 1, "deadline": 5.0}
 #: Faults that show with some luck are looked for with more rounds; what goes astray is not waited for.
 MORE = {"users": 3, "rounds": 3, "deadline": 1.0}
-OTHERS = ("oidc",)
+night = pytest.mark.nightly
 
 
 def is_red(case: CaseResult) -> bool:
     return case.verdict is Verdict.FAIL
 
 
-@pytest.mark.parametrize("variant", [*DIALECTS, *MANNERS, UNWELCOMING], ids=str)
-async def test_a_healthy_deployment_passes_in_every_dialect(variant: Variant) -> None:
+def by_night(values: list[Variant], *by_day: Variant) -> list[object]:
+    """All values, those that are not for the day as well for the night only."""
+    return [pytest.param(value, marks=() if value in by_day else night, id=str(value)) for value in values]
+
+
+async def recorded(folder: Path, **performed: object) -> Path:
+    """The recording of a performance of C4."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("NETRA_PROBE_RUN", str(folder))
+        await perform("C4", **performed)  # type: ignore[arg-type]
+    return folder / "history" / "C4.jsonl.gz"
+
+
+@pytest.fixture(scope="module")
+async def healthy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
+    """C4 on the session's lab."""
+    yield await recorded(tmp_path_factory.mktemp("healthy"), **FEW)
+
+
+@pytest.fixture(scope="module")
+async def broadcast(compose: Composed, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
+    """C4 on a lab with W1, up to the case that shows it."""
+    lab = compose(("W1",))
+    yield await recorded(tmp_path_factory.mktemp("W1"), target=as_target(lab), until=is_red, **MORE)
+    assert lab.status()["faults"]["W1"]["triggered"] > 0
+
+
+@pytest.mark.parametrize("variant", DIALECTS, ids=str)
+async def test_a_recording_of_a_healthy_deployment_passes_in_every_dialect(
+    healthy: Path, variant: Variant, tmp_path: Path
+) -> None:
+    said = await in_dialect(healthy, variant.dialect, tmp_path / "C4.jsonl")
+    result = await perform("C4", target={"replay": str(said)}, **FEW)
+    assert leaks(result) == []
+    assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
+
+
+@pytest.mark.parametrize("variant", DIALECTS, ids=str)
+async def test_a_broadcast_is_found_in_a_recording_in_every_dialect(
+    broadcast: Path, variant: Variant, tmp_path: Path
+) -> None:
+    said = await in_dialect(broadcast, variant.dialect, tmp_path / "C4.jsonl")
+    result = await perform("C4", target={"replay": str(said)}, until=is_red, **MORE)
+    assert result.verdict is Verdict.FAIL, [case.reason for case in result.cases]
+    assert leaks(result)
+
+
+STRANGE = [variant for variant in DIALECTS if variant.dialect in ("server", "mixed")]
+
+
+@pytest.mark.parametrize("variant", by_night([*DIALECTS, *MANNERS, UNWELCOMING], *STRANGE, *MANNERS))
+async def test_a_healthy_deployment_passes_in_every_dialect(compose: Composed, variant: Variant) -> None:
     only = {"C4.1"} if variant is UNWELCOMING else None
-    with start_lab(variant=variant, without=OTHERS) as lab:
-        result = await perform("C4", only=only, target=as_target(lab), **FEW)
+    lab = compose(variant=variant)
+    result = await perform("C4", only=only, target=as_target(lab), **FEW)
     assert leaks(result) == []
     assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
     assert (result.cleanup.verdict, result.cleanup.left) == (Verdict.PASS, ())
@@ -58,11 +113,12 @@ DELIVERY = [(variant, "W1") for variant in DIALECTS]
 DELIVERY += [(variant, "X1") for variant in DIALECTS if variant.dialect in NAMELESS]
 
 
+@night
 @pytest.mark.parametrize(("variant", "fault"), DELIVERY, ids=str)
-async def test_faults_of_delivery_are_found_in_every_dialect(variant: Variant, fault: str) -> None:
-    with start_lab(faults=(fault,), variant=variant, without=OTHERS) as lab:
-        result = await perform("C4", target=as_target(lab), until=is_red, **MORE)
-        counts = lab.status()["faults"][fault]
+async def test_faults_of_delivery_are_found_in_every_dialect(compose: Composed, variant: Variant, fault: str) -> None:
+    lab = compose((fault,), variant=variant)
+    result = await perform("C4", target=as_target(lab), until=is_red, **MORE)
+    counts = lab.status()["faults"][fault]
     assert counts["triggered"] > 0
     assert result.verdict is Verdict.FAIL, [case.reason for case in result.cases]
 
@@ -72,53 +128,52 @@ ABOUT = {"W1": "C4.1", "X1": "C4.2", "D1": "D3.3", "A1": "A1.3"}
 
 
 @pytest.mark.parametrize("fault", ABOUT)
-async def test_the_faults_are_found_on_the_strangest_deployment(fault: str) -> None:
+async def test_the_faults_are_found_on_the_strangest_deployment(compose: Composed, fault: str) -> None:
     case = ABOUT[fault]
-    with start_lab(faults=(fault,), variant=STRANGEST, without=OTHERS) as lab:
-        result = await perform(case.partition(".")[0], only={case}, target=as_target(lab), **MORE)
+    lab = compose((fault,), variant=STRANGEST)
+    result = await perform(case.partition(".")[0], only={case}, target=as_target(lab), **MORE)
+    assert lab.status()["faults"][fault]["triggered"] > 0
     assert result.verdict is Verdict.FAIL, [case.reason for case in result.cases]
     assert leaks(result)
 
 
-async def test_the_strangest_deployment_is_not_accused_while_it_is_healthy() -> None:
-    with start_lab(variant=STRANGEST, without=OTHERS) as lab:
-        for notebook in ("C4", "D3", "A1"):
-            cases = {case for case in ABOUT.values() if case.startswith(notebook)}
-            result = await perform(notebook, only=cases, target=as_target(lab), **FEW)
-            assert leaks(result) == []
-            assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
+async def test_the_strangest_deployment_is_not_accused_while_it_is_healthy(compose: Composed) -> None:
+    lab = compose(variant=STRANGEST)
+    for notebook in ("C4", "D3", "A1"):
+        cases = {case for case in ABOUT.values() if case.startswith(notebook)}
+        result = await perform(notebook, only=cases, target=as_target(lab), **FEW)
+        assert leaks(result) == []
+        assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
 
 
-@pytest.mark.parametrize("dialect", ["bridge", "server", "mixed"])
-async def test_runs_that_cannot_be_told_apart_accuse_nobody(dialect: str) -> None:
+@pytest.mark.parametrize("dialect", ["server", *(pytest.param(name, marks=night) for name in ("bridge", "mixed"))])
+async def test_runs_that_cannot_be_told_apart_accuse_nobody(compose: Composed, dialect: str) -> None:
     """Several questions of one user at once, where events name no thread, no run, or now this and now that."""
-    with start_lab(variant=Variant(dialect=dialect), without=OTHERS) as lab:
-        result = await perform("S1", only={"S1.1"}, target=as_target(lab), users=3, rounds=1, deadline=5.0)
+    lab = compose(variant=Variant(dialect=dialect))
+    result = await perform("S1", only={"S1.1"}, target=as_target(lab), users=3, rounds=1, deadline=5.0)
     assert leaks(result) == []
     expected = Verdict.PASS if dialect == "bridge" else Verdict.INCONCLUSIVE
     assert set(verdicts(result).values()) == {expected}, [case.reason for case in result.cases]
 
 
-async def test_refused_handshakes_shut_nobody_out_where_five_in_a_row_would() -> None:
-    with start_lab(variant=Variant(breaker=True), without=OTHERS) as lab:
-        result = await perform("A2", only={"A2.5"}, target=as_target(lab), **FEW)
+async def test_refused_handshakes_shut_nobody_out_where_five_in_a_row_would(compose: Composed) -> None:
+    lab = compose(variant=Variant(breaker=True))
+    result = await perform("A2", only={"A2.5"}, target=as_target(lab), **FEW)
     assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
 
 
-@pytest.fixture(params=["silent", "lingering"])
-def half_dead(request: pytest.FixtureRequest) -> Iterator[Lab]:
+@pytest.mark.parametrize("zombie", ["lingering", pytest.param("silent", marks=night)])
+async def test_a_half_dead_target_decides_no_case_that_needs_its_sockets(compose: Composed, zombie: str) -> None:
     """Sockets that say welcome, and then nothing, or nothing after a second."""
-    with start_lab(variant=Variant(zombie=request.param), without=OTHERS) as lab:
-        yield lab
-
-
-async def test_a_half_dead_target_decides_no_case_that_needs_its_sockets(half_dead: Lab) -> None:
-    result = await perform("C4", only={"C4.1"}, target=as_target(half_dead), **{**FEW, "deadline": 1.0})
+    lab = compose(variant=Variant(zombie=zombie))
+    result = await perform("C4", only={"C4.1"}, target=as_target(lab), **{**FEW, "deadline": 1.0})
     assert set(verdicts(result).values()) == {Verdict.INCONCLUSIVE}, [case.reason for case in result.cases]
 
 
-@pytest.mark.parametrize("identity", ["demo-user", "demo-users"])
-async def test_sockets_of_another_identity_are_a_finding_from_the_first_case_on(identity: str) -> None:
-    with start_lab(variant=Variant(identity=identity), without=OTHERS) as lab:
-        result = await perform("C4", target=as_target(lab), until=is_red, **FEW)
+@pytest.mark.parametrize("identity", ["demo-users", pytest.param("demo-user", marks=night)])
+async def test_sockets_of_another_identity_are_a_finding_from_the_first_case_on(
+    compose: Composed, identity: str
+) -> None:
+    lab = compose(variant=Variant(identity=identity))
+    result = await perform("C4", target=as_target(lab), until=is_red, **FEW)
     assert any("identity not bound" in leak for leak in leaks(result)), leaks(result)
