@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pytest
 from composing import Composed
-from dialect_recordings import in_dialect
+from dialect_recordings import NAMES_NO_RUN, in_dialect
 from performing import leaks, perform, verdicts
 
+from netra_probe.history import actions
+from netra_probe.history.store import History
 from netra_probe.lab import Variant
 from netra_probe.lab_target import as_target
 from netra_probe.verdict import CaseResult, Verdict
@@ -81,6 +83,8 @@ async def test_a_recording_of_a_healthy_deployment_passes_in_every_dialect(
     healthy: Path, variant: Variant, tmp_path: Path
 ) -> None:
     said = await in_dialect(healthy, variant.dialect, tmp_path / "C4.jsonl")
+    received = {name for one in History.open(said) if one.action == actions.RECEIVE for name in one.ids}
+    assert ("run_id" in received) == (variant.dialect not in NAMES_NO_RUN)
     result = await perform("C4", target={"replay": str(said)}, **FEW)
     assert leaks(result) == []
     assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
