@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from click.testing import CliRunner
 
+from netra_probe.commands.group import app
+from netra_probe.errors import ProbeError
 from netra_probe.lab_target import find_or_start
 from netra_probe.target import Target
 
@@ -35,6 +38,14 @@ def netra_probe(*arguments: str, stdin: str | None = None, **variables: str) -> 
         env={**os.environ, **variables},
         **given,
     )
+
+
+def in_process(*arguments: str) -> tuple[int, str]:
+    """Exit status and complaint of a command that is to fail, without a process of its own: that would be an import."""
+    ended = CliRunner().invoke(app, arguments)
+    if isinstance(ended.exception, ProbeError):
+        return ended.exception.exit_status, str(ended.exception)
+    return ended.exit_code, ended.stderr
 
 
 def lab_with(**changes: Any) -> Target:

@@ -13,12 +13,13 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from deployments import in_process
 
 from netra_probe.batch.bundle import unpacked, write_bundle
 from netra_probe.batch.results import compute
 from netra_probe.display.views import VERDICT_MIME
 from netra_probe.lab import running_labs
-from netra_probe.parameters import folder
+from netra_probe.parameters import OUTPUT_VARIABLE, folder
 
 
 def netra_probe(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -191,12 +192,21 @@ def test_a_fault_is_found_with_its_victims_recipients_and_witness(fault: str, tm
         (["lab", "up", "--ports", "odd"], "odd"),
     ],
 )
-def test_wrong_use_is_one_clear_sentence_and_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    ended = netra_probe(*arguments, NETRA_PROBE_OUTPUTS=str(tmp_path))
-    assert message in ended.stderr, ended.stderr
+def test_wrong_use_is_one_clear_sentence_and_status_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OUTPUT_VARIABLE, str(tmp_path))
+    status, complaint = in_process(*arguments)
+    assert message in complaint
+    assert status == 2
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_wrong_use_in_a_process_is_that_sentence_and_no_traceback() -> None:
+    ended = netra_probe("run", "C44")
+    assert ended.stderr.startswith('netra-probe: unknown scenario "C44"; did you mean "C4"?')
     assert "Traceback" not in ended.stderr
     assert ended.returncode == 2
-    assert list(tmp_path.rglob("*.*")) == []
 
 
 def test_an_unreachable_target_is_inconclusive_with_the_reason(tmp_path: Path) -> None:

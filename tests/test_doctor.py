@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from composing import Composed
-from deployments import lab_with, netra_probe, write_parameters
+from deployments import in_process, lab_with, netra_probe, write_parameters
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -286,6 +286,6 @@ def test_the_command_says_before_what_it_does_and_gives_scripts_their_json(tmp_p
     ],
 )
 def test_wrong_parameters_are_status_2(arguments: list[str], message: str) -> None:
-    ended = netra_probe("doctor", *arguments)
-    assert ended.returncode == 2
-    assert message in ended.stderr
+    status, complaint = in_process("doctor", *arguments)
+    assert status == 2
+    assert message in complaint
