@@ -190,6 +190,58 @@ SET = frozenset({"users looking", "cycles", "gauges"})
 UNTOLD = frozenset({"canaries planted", "own ids seen"})
 
 
+#: How a reader is told of a count, with its number and without; what is not listed is shown by its name.
+PHRASES = {
+    "users looking": "{n} user{s} watched",
+    "deliveries": "{n} frame{s} and response{s}",
+    "own canaries seen": "owners saw their own secrets {n}× (control)",
+    "run events": "{n} run event{s}",
+    "runs ended": "{n} run{s} completed",
+    "answers": "{n} response{s}",
+    "nonces back": "{n} request nonce{s} echoed",
+    "objects compared": "{n} object{s} compared",
+    "gauges": "{n} resource count{s} sampled",
+    "cycles": "{n} cycle{s}",
+    "foreign attempts": "{n} attempt{s} on another user's objects",
+    "attempts refused": "{n} attempt{s} refused",
+    "attempts with positive control": "{n} attempt{s} with the owner's own call (control)",
+    "re-reads": "{n} re-read{s} by the owner",
+    "existence oracles": "{n} id-existence check{s}",
+    "rows": "{n} row{s} checked",
+    "keys": "{n} cache key{s} checked",
+    "own canaries stored": "{n} secret{s} stored under their owner (control)",
+    "canaries under keys that name nobody": "{n} secret{s} under keys without a user",
+    "forged credentials": "{n} forged credential{s} presented",
+    "forged credentials refused": "{n} forged credential{s} rejected",
+    "valid credentials accepted": "{n} valid credential{s} accepted (control)",
+    "credentials ended": "{n} credential{s} ended",
+    "uses refused after the end": "{n} use{s} rejected after the end",
+    "sockets closed after the end": "{n} socket{s} closed after the end",
+    "transactions": "{n} transaction{s}",
+    "committed transactions": "{n} committed transaction{s}",
+    "overlapping transactions": "{n} overlapping transaction{s}",
+    "ambiguous versions": "{n} ambiguous version{s}",
+    "anomalies that the level allows": "{n} anomal{ies} that the isolation level allows",
+    "observations compared": "{n} observation{s} compared",
+    "observations that vary by themselves": "{n} observation{s} that vary by themselves",
+    "frames of unknown shape": "{n} frame{s} of unknown shape",
+    "disturbances": "{n} disturbance{s}",
+}
+
+
+def counted(name: str, count: int | None = None) -> str:
+    """A count of evidence as a phrase, without its number where that varies from run to run.
+
+    >>> counted("runs ended", 1), counted("own canaries seen"), counted("refused log-ins compared", 2)
+    ('1 run completed', 'owners saw their own secrets (control)', '2 refused log-ins compared')
+    """
+    phrase = PHRASES.get(name, f"{{n}} {name}")
+    if count is None:
+        phrase = phrase.replace(" {n}×", "").replace("{n} ", "")
+    one = count == 1
+    return phrase.format(n=count, s="" if one else "s", ies="y" if one else "ies")
+
+
 def _evidence(evidence: dict[str, int], disturbances: int, *, steady: bool) -> str:
     """What a pass rests on, in numbers that are the same in every healthy run; what has none is named alone."""
     told = {name: count for name, count in evidence.items() if count and name not in UNTOLD}
@@ -197,7 +249,8 @@ def _evidence(evidence: dict[str, int], disturbances: int, *, steady: bool) -> s
     shown = {name: count for name, count in told.items() if name in fixed or (steady and not disturbances)}
     if disturbances:
         shown["disturbances"] = disturbances
-    return " · ".join([*(f"{name} {count}" for name, count in shown.items()), *(n for n in told if n not in shown)])
+    phrases = [counted(name, count) for name, count in shown.items()]
+    return " · ".join([*phrases, *(counted(name) for name in told if name not in shown)])
 
 
 def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: int, *, steady: bool) -> CaseResult:

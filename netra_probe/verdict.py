@@ -148,6 +148,10 @@ class CleanUp:
     left: tuple[str, ...] = ()
 
 
+#: The largest bound on the leak rate that a reader is told.
+WORTH_SAYING = 0.2
+
+
 @dataclass(frozen=True, kw_only=True)
 class Confidence:
     """What zero leaks in ``runs`` independent runs allow one to say.
@@ -168,3 +172,18 @@ class Confidence:
 
     def as_dict(self) -> dict[str, Any]:
         return {"runs": self.runs, "deliveries": self.deliveries, "upper_bound": self.upper_bound}
+
+    @property
+    def sentence(self) -> str:
+        """What was seen and what follows from it; a bound that says little is left out.
+
+        >>> Confidence.of(runs=68, deliveries=900, leaks=0).sentence.partition(". ")[2]
+        'Had more than 4.3 % of runs leaked, we would very likely have seen it (95 % confidence)'
+        """
+        seen = f"{self.runs} agent runs, {self.deliveries} events delivered"
+        if self.upper_bound >= 1.0:
+            return f"{seen}; no bound, because there were findings or no runs"
+        if self.upper_bound > WORTH_SAYING:
+            return seen
+        share = f"{100 * self.upper_bound:.1f} %"
+        return f"{seen}. Had more than {share} of runs leaked, we would very likely have seen it (95 % confidence)"

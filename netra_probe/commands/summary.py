@@ -6,6 +6,7 @@ from typing import Any
 
 from netra_probe.batch.results import RESULTS
 from netra_probe.display.tables import Table
+from netra_probe.verdict import Confidence
 
 #: Findings of one case that the terminal shows; results.json holds all.
 MOST_FINDINGS = 3
@@ -39,9 +40,6 @@ def summary(results: dict[str, Any]) -> str:
         rows=rows,
     )
     left = results["cleanup"]["left"]
-    bound = results["confidence"]["upper_bound"]
-    confidence = f"{results['confidence']['runs']} agent runs, {results['confidence']['deliveries']} events delivered"
-    if bound < 1:
-        confidence += f"; fewer than {bound:.1%} of runs leak (95 %)"
+    confidence = Confidence(**results["confidence"]).sentence
     lines = [table.text(), f"clean-up: {results['cleanup']['verdict']}{': left ' + ', '.join(left) if left else ''}"]
     return "\n".join([*lines, f"confidence: {confidence}", *([""] if details else []), *details])

@@ -169,10 +169,4 @@ def confidence_sentence(confidence: Confidence, *, steady: bool = True) -> str:
     """What the number of runs allows one to say, in words; without numbers where each run has others."""
     if not steady and confidence.upper_bound < 1.0:
         return "confidence: the number of agent runs and events, which varies here, is in results.json"
-    seen = f"{confidence.runs} agent runs, {confidence.deliveries} events delivered"
-    if confidence.upper_bound >= 1.0:
-        return f"confidence: {seen}; no bound, because there were findings or no runs"
-    return (
-        f"confidence: {seen}; with no leak seen, fewer than {confidence.upper_bound:.1%} of runs leak "
-        "(95 %, exact; rule of three 3/n)"
-    )
+    return f"confidence: {confidence.sentence}"

@@ -75,7 +75,7 @@ def test_a_comparison_tells_what_changed_with_the_evidence(outputs: Path, capsys
     assert "C4.1  pass    fail   new failure  + C1 foreign canary (websocket)" in told
     assert "C4.2  fail    pass   recovered    − C1 foreign canary (websocket)" in told
     assert "A1.1  pass    –      not here" in told
-    assert "before: deliveries 6 · own canaries seen 2" in told
+    assert "before: 6 frames and responses · owners saw their own secrets 2× (control)" in told
     assert "after:  bob received the secret of alice over websocket" in told
     assert "    + C1 foreign canary (websocket): bob received the secret of alice over websocket" in told
     assert "bob/ws-1 ok receive" in told

@@ -24,6 +24,7 @@ from netra_probe.cli import app
 from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError
 from netra_probe.history.store import History
+from netra_probe.requirements import SCENARIOS
 
 HOSTILE = """</title></script><script>document.title = 'taken'</script><svg onload="document.title='taken'"></svg>
 {{ 7 * 191 }} \x00\x1b[31m \u202e <img src=x onerror="document.title='taken'">"""
@@ -53,7 +54,7 @@ def text(html: str) -> str:
 
 def test_a_report_begins_with_the_verdict_and_tells_what_is_new(outputs: Path) -> None:
     told = text(page(outputs, 1))
-    assert told.startswith("fail 1 of 3 cases found what must not be. Isolation on lab , 02 November 2026, 01:00 UTC")
+    assert told.startswith("fail 1 of 3 cases failed. Isolation on lab , 02 November 2026, 01:00 UTC")
     news = told.partition("What is new")[2].partition("Verdicts")[0]
     assert "New failures C4.1 what C4.1 claims: pass → fail. New: C1 foreign canary (websocket)." in news
     assert "Recovered C4.2 what C4.2 claims: fail → pass. Gone: C1 foreign canary (websocket)." in news
@@ -63,7 +64,7 @@ def test_a_report_begins_with_the_verdict_and_tells_what_is_new(outputs: Path) -
 def test_a_first_run_has_only_new_failures(outputs: Path) -> None:
     news = text(page(outputs, 0)).partition("What is new")[2].partition("Verdicts")[0]
     assert "There is no earlier run of lab" in news
-    assert "C4.2 what C4.2 claims: never decided → fail." in news
+    assert "C4.2 what C4.2 claims: first result: fail." in news
     assert "C4.1" not in news
 
 
@@ -88,7 +89,7 @@ def test_a_report_says_what_it_is_worth_and_with_what_it_was_made(outputs: Path)
     told = text(page(outputs, 1))
     for said in (
         "3 of 115 claims were looked at in this run",
-        "UnifiedAuthenticationService + UserExecutionContext — not run",
+        f"{SCENARIOS['A1'].title} — not run",
         "0 agent runs, 0 events delivered; no bound",
         "nothing is left",
         "looked at rest, websocket",

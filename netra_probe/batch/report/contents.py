@@ -11,7 +11,7 @@ from netra_probe.batch.report.evidence import Evidence, evidence_of, introductio
 from netra_probe.batch.runs import Case, Run
 from netra_probe.judging import ScenarioResult
 from netra_probe.requirements import SCENARIOS
-from netra_probe.verdict import Verdict
+from netra_probe.verdict import Confidence, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Contents:
         count = {verdict: len(self.having(verdict)) for verdict in Verdict}
         total = len(self.cases)
         if count[Verdict.FAIL]:
-            return f"{count[Verdict.FAIL]} of {total} cases found what must not be."
+            return f"{count[Verdict.FAIL]} of {total} cases failed."
         if count[Verdict.INCONCLUSIVE]:
             return f"Nothing was found, but {count[Verdict.INCONCLUSIVE]} of {total} cases could not be decided."
         if self.run.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE):
@@ -135,6 +135,11 @@ class Contents:
                 rows = [(case["id"], case["title"], by_case.get(case["id"])) for case in scenario["cases"]]
                 told.append((scenario["id"], scenario["title"], rows))
         return told
+
+    @property
+    def confidence(self) -> str:
+        """What the number of runs allows one to say."""
+        return Confidence(**self.run.results["confidence"]).sentence
 
 
 def _files(run: Run, scenario: str) -> list[tuple[str, str]]:
