@@ -20,6 +20,9 @@ from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Judgem
 #: What is left by an investigation whose end is not in its recording.
 ENDED = "the investigation ended before its clean-up"
 
+#: Checkers that conclude from what is missing, doubled or out of order, which damage may have made.
+MISSING = frozenset(("C3", "C4", "C8", "C10", "C11"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioResult:
@@ -356,10 +359,13 @@ def _judged_again(history: Iterable[Operation], marker: Operation) -> CaseResult
 
 
 def distrusted(case: CaseResult, damage: Sequence[str]) -> CaseResult:
-    """A case of a damaged recording: what is still seen to fail does; all else is inconclusive."""
-    if not damage or case.verdict is Verdict.FAIL:
+    """A case of a damaged recording: what is still seen in it fails; what is missing from it may have been lost."""
+    if not damage:
         return case
-    return replace(case, verdict=Verdict.INCONCLUSIVE, reason=f"the recording is damaged: {damaged(damage)}")
+    why = f"the recording is damaged: {damaged(damage)}"
+    if any(finding.is_leak and finding.checker not in MISSING for finding in case.findings):
+        return replace(case, reason=f"{case.reason} · {why}")
+    return replace(case, verdict=Verdict.INCONCLUSIVE, reason=why)
 
 
 def damaged(damage: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from netra_probe.checkers.base import Checker
 from netra_probe.cleanup import discover_routes
 from netra_probe.clients.replies import Timeouts
 from netra_probe.display.views import CaseView
-from netra_probe.errors import ParameterError
+from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
 from netra_probe.history.damage import is_well_formed
 from netra_probe.history.operation import Operation
@@ -81,6 +81,8 @@ class Replay(Investigation):
         for position in range(len(self._everybody), len(self._everybody) + number):
             principal = by_name.get(alias(position))
             if principal is None:
+                if self._tape.truncated or self._tape.damage:
+                    raise TargetError(f"the recording was cut, or damaged, before {alias(position)} was registered.")
                 raise ParameterError(f"the recording has {len(by_name)} users; lower the parameter `users`.")
             user = User(
                 self,

@@ -30,6 +30,9 @@ action         surface     detail
                            ``claims``, ``lifetime``; ``stated`` (a lifetime) and ``by`` whom; ``answer`` that gave it
 ``end``        probe       the last line of a closed history: ``operations``
 =============  ==========  ==================================================================================
+
+``open``, ``check``, ``skip``, ``cleanup`` and ``end`` also carry ``chain``, the digest of all lines up to there
+(``netra_probe.history.damage``).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import shutil
 import zipfile
@@ -226,3 +227,19 @@ def test_a_bundle_that_cannot_be_unpacked_is_named(run: Path, tmp_path: Path, mo
         archive.writestr("run/run.json", b"0" * 100_000)
     monkeypatch.setattr(bundles, "MOST_BYTES", 50_000)
     assert "more than a bundle may have" in said_of((tmp_path / "bomb.zip").read_bytes())
+
+
+def test_digests_that_were_taken_out_are_missed_by_the_stored_results(run: Path) -> None:
+    """Somebody who removes every trace of the leak and of the digests still contradicts what was stored."""
+    path = run / "history" / "C4.jsonl.gz"
+    kept_lines = []
+    for line in gzip.decompress(path.read_bytes()).splitlines(keepends=True):
+        record = json.loads(line)
+        record.get("detail", {}).pop("chain", None)
+        if record.get("user") == "bob" and "CANARY" in record.get("payload", ""):
+            record["payload"] = '{"type": "pong"}'
+        kept_lines.append(json.dumps(record).encode() + b"\n")
+    path.write_bytes(gzip.compress(b"".join(kept_lines)))
+    status, words = call("recheck", str(run))
+    assert status == 1
+    assert "NOT confirmed" in words
