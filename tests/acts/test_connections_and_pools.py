@@ -102,7 +102,7 @@ FAULTY: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {
         "P1": ("turns", "C1 foreign canary"),
     },
     ("W8", "P3", "P4", "W4"): {
-        "W8": ("slow reader", "C4 never ended"),
+        "W8": ("slow reader", "C3"),
         "P3": ("cancel", "C1 foreign canary"),
         "P4": ("churn", "C10 resource leak"),
         "W4": ("foreign thread", "C5 foreign stream"),
