@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.observations import normalised
 from netra_probe.checkers.roster import listed, times, witness
-from netra_probe.checkers.runs import EVENTS
+from netra_probe.checkers.runs import EVENTS, FIRST_WAIT, PATIENCE
 from netra_probe.checkers.samples import compare
 from netra_probe.history import actions
 from netra_probe.history.frames import frame_of
@@ -77,6 +78,10 @@ class NonInterferencePass(Pass):
 
     def __init__(self, start: int) -> None:
         self._start = start
+        #: How long answered questions took; (user, question) → seconds after which one was given up.
+        self._durations: list[int] = []
+        self._given_up: dict[tuple[str, str], float] = {}
+        self._soon: dict[tuple[str, str], float] = {}
         self._parts: list[Part] = []
         #: token → owner and field; nonces of the questions.
         self._canaries: dict[str, tuple[str, str]] = {}
@@ -120,6 +125,10 @@ class NonInterferencePass(Pass):
             elif operation.call in self._open:
                 label, began = self._open.pop(operation.call)
                 self._waited(part, user, "ask", operation.time - began)
+                if operation.type == "ok":
+                    self._durations.append(operation.time - began)
+                elif isinstance(silent := operation.detail.get("silent"), int | float):
+                    self._given_up[user, label] = float(silent)
                 if run := operation.ids.get("run_id"):
                     self._rename(part, user, run, label)
                 self._keep(part, user, f"{label}: end", operation.type, operation.call, operation.index)
@@ -182,8 +191,17 @@ class NonInterferencePass(Pass):
         if self._kept <= KEPT:
             part.seen.setdefault(user, {})[label] = Seen(text, indices)
 
+    def _too_soon(self) -> dict[tuple[str, str], float]:
+        """Questions that were given up so soon that their silence is our deadline's doing."""
+        least = max(FIRST_WAIT, PATIENCE * int(median(self._durations)) if self._durations else 0)
+        return {place: seconds for place, seconds in self._given_up.items() if seconds * 1e9 < least}
+
     def finish(self) -> Judgement:
-        doubts = []
+        self._soon = self._too_soon()
+        doubts = [
+            f"{user}'s {label} was given up after {seconds:g} s, before its run was over: raise `deadline`"
+            for (user, label), seconds in sorted(self._soon.items())
+        ]
         findings: list[Finding] = []
         compared = 0
         variants = {part.variant for part in self._parts if part.seen}
@@ -234,6 +252,8 @@ class NonInterferencePass(Pass):
         differences: list[tuple[str, Seen | None, Seen | None]] = []
         compared = 0
         for label in dict.fromkeys(label for seen in (*first, *second) for label in seen):
+            if (subject, label.partition(":")[0]) in self._soon:
+                continue
             here, there = [seen.get(label) for seen in first], [seen.get(label) for seen in second]
             if _varies(here) or _varies(there):
                 self._noise += 1

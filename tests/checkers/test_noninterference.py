@@ -183,3 +183,17 @@ def test_the_test_of_two_samples() -> None:
     assert (equal.p, equal.greater) == (1.0, 0.5)
     with pytest.raises(ValueError, match="at least one value"):
         compare([], [1.0])
+
+
+@pytest.mark.parametrize(("deadline", "kinds"), [(0.5, []), (10.0, ["depends on presence"])])
+def test_a_question_given_up_too_soon_is_no_difference(deadline: float, kinds: list[str]) -> None:
+    told = Play("alice", "bob")
+    for variant, type in ((ALONE, "ok"), (OTHERS, "info")):
+        told.part(variant, SAME)
+        place: dict[str, str] = {"user": "alice", "connection": "alice/ws-1", "surface": "websocket"}
+        call = told.write("invoke", "ask", nonce=f"question in {variant}", **place)
+        told.wait(0.4 if type == "ok" else deadline)
+        told.complete(call, type, detail={} if type == "ok" else {"silent": deadline})
+    judgement = judged(told)
+    assert [finding.kind for finding in judgement.findings] == kinds
+    assert any("raise `deadline`" in doubt for doubt in judgement.doubts) == (not kinds)
