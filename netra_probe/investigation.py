@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from netra_probe import cleanup, lab_target
+from netra_probe.belongings import Belongings
 from netra_probe.checkers.base import Checker
 from netra_probe.cleanup import Routes
 from netra_probe.clients.agent import Patience
@@ -21,6 +22,7 @@ from netra_probe.display.banner import Banner
 from netra_probe.display.evidence import EventTable, LeakMatrix
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import CaseView, ScenarioView
+from netra_probe.effects import Rules
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.gauges import Gauges
 from netra_probe.generators import GENERATORS
@@ -66,8 +68,13 @@ class Investigation:
         self.patience = Patience(timeouts.run)
         #: What was not done since the last check, and why.
         self.notes = Notes()
+        #: What tells this investigation from all others, in names and addresses.
+        self.mark = secrets.token_hex(4)
         pace = Pace(rate=target.rate, most=target.most, shared=shared_file())
-        self.wire: Wire = wire or LiveWire(target, history, timeouts, gate=Gate(target, self.notes, pace))
+        belongings = Belongings(ledger.journal(self.mark, auth_url=target.auth_url) if wire is None else None)
+        self.wire: Wire = wire or LiveWire(
+            target, history, timeouts, gate=Gate(target, self.notes, pace, belongings=belongings)
+        )
         self.users: list[User] = []
         #: The client message that starts a run here.
         self.generator: str = target.generator or GENERATORS[0]
@@ -77,8 +84,6 @@ class Investigation:
         self.ledger = ledger
         self.cleaned: CleanUp | None = None
         self._everybody: list[User] = []
-        #: What tells this investigation from all others, in names and addresses.
-        self.mark = secrets.token_hex(4)
         self._window = 0
         self._gauges = Gauges(self)
         self.turn = Turn(patience=timeouts.alone)
@@ -87,6 +92,11 @@ class Investigation:
         self._components: dict[str, Component] = {}
         #: What an act with a budget has finished, by the act and its users: done again, it goes on from there.
         self.finished: dict[tuple[str, ...], set[str]] = {}
+
+    @property
+    def rules(self) -> Rules:
+        """What may be sent; a recording takes no harm from anything."""
+        return self.wire.gate.rules if self.wire.gate is not None else Rules(self.target, lab=True)
 
     # Users
 

@@ -61,6 +61,19 @@ def stop() -> None:
             _own = None
 
 
+def is_ours(target: Target) -> bool:
+    """Whether a target is a lab that was started here, by its state file: that it is on this machine says nothing."""
+    if not target.is_local:
+        return False
+    wanted = {target.auth_url, *target.backend_urls}
+    chosen = os.environ.get(LAB_VARIABLE)
+    try:
+        labs = [*lab.running_labs(), *([lab.attach(Path(chosen))] if chosen else [])]
+    except lab.LabError:
+        labs = lab.running_labs()
+    return any(wanted <= {one.parameters["auth_url"], *one.parameters["backend_urls"]} for one in labs)
+
+
 def as_target(running: lab.Lab) -> Target:
     """The lab as a target like any other; its secrets are handed over in memory."""
     values: dict[str, Any] = {

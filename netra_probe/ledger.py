@@ -1,4 +1,4 @@
-"""The ledger: which accounts the probe has made and not yet removed.
+"""The ledger: which accounts, and which things in accounts, the probe has made and not yet removed.
 
 An entry is written before an account is registered and struck out after its removal was verified, so that a killed
 kernel leaves a note and not a secret: passwords are not stored but derived from a key that only this user can read.
@@ -15,12 +15,16 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
 
 from netra_probe.environ import state_folder
 from netra_probe.history.secret import Secret
+
+if TYPE_CHECKING:
+    from netra_probe.belongings import Belonging
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,10 +39,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_orphan(self) -> bool:
         """Whether the process that made the account is gone."""
-        try:
-            return psutil.Process(self.pid).create_time() != self.started
-        except psutil.NoSuchProcess:
-            return True
+        return _is_gone({"pid": self.pid, "started": self.started})
 
 
 class Ledger:
@@ -82,6 +83,17 @@ class Ledger:
         """Accounts whose process died before removing them."""
         return [entry for entry in self.entries() if entry.is_orphan]
 
+    def journal(self, mark: str, *, auth_url: str) -> Journal:
+        """A new journal of what an investigation makes; the file appears with the first note."""
+        return Journal(self._folder / "things" / f"{os.getpid()}-{mark}.jsonl", auth_url=auth_url)
+
+    def lost_things(self, auth_url: str) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+        """What processes that are gone have made on a target and left: the file, and a note for each."""
+        for path in sorted((self._folder / "things").glob("*.jsonl")):
+            head, notes = _read_journal(path)
+            if head is not None and head.get("auth_url") == auth_url and _is_gone(head):
+                yield path, notes
+
     def _key(self) -> bytes:
         path = self._folder / "key"
         with contextlib.suppress(FileExistsError):
@@ -103,3 +115,67 @@ class Ledger:
                 fresh = self._path.with_suffix(".new")
                 fresh.write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
                 fresh.replace(self._path)
+
+
+class Journal:
+    """A file with a line for each thing before it is made, and further ones once its id is known and it is gone.
+
+    Nothing is rewritten: a note costs one short write, however many there are.
+    """
+
+    def __init__(self, path: Path, *, auth_url: str) -> None:
+        self.path = path
+        self._auth_url = auth_url
+        self._file: Any = None
+
+    def note(self, one: Belonging) -> None:
+        self._write(
+            number=one.number, kind=one.kind, method=one.method, route=one.route, surface=one.surface, owner=one.owner,
+            email=one.email, within=dict(one.within),
+        )  # fmt: skip
+
+    def named(self, one: Belonging) -> None:
+        self._write(number=one.number, id=one.id)
+
+    def gone(self, one: Belonging) -> None:
+        self._write(number=one.number, gone=True)
+
+    def close(self, *, keep: bool) -> None:
+        """Put it away; ``keep`` leaves the file for the next sweep."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            if not keep:
+                self.path.unlink(missing_ok=True)
+
+    def _write(self, **line: Any) -> None:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+            started = psutil.Process().create_time()
+            head = {"auth_url": self._auth_url, "pid": os.getpid(), "started": started}
+            self._file.write(msgspec.json.encode(head) + b"\n")
+        self._file.write(msgspec.json.encode(line) + b"\n")
+
+
+def _read_journal(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The head of a journal, and what in it is not gone; what a crash has cut short is left out."""
+    head: dict[str, Any] | None = None
+    notes: dict[int, dict[str, Any]] = {}
+    for line in path.read_bytes().splitlines():
+        try:
+            said = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.DecodeError:
+            continue
+        if head is None:
+            head = said
+        else:
+            notes.setdefault(int(said.get("number", -1)), {}).update(said)
+    return head, [note for note in notes.values() if "route" in note and not note.get("gone")]
+
+
+def _is_gone(process: dict[str, Any]) -> bool:
+    try:
+        return psutil.Process(process["pid"]).create_time() != process["started"]
+    except (psutil.NoSuchProcess, KeyError):
+        return True

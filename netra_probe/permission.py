@@ -7,10 +7,15 @@ reason; what a cap has cut short is ``inconclusive``.
 
 from __future__ import annotations
 
-import re
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from netra_probe import lab_target
+from netra_probe.belongings import MAKING, Belonging, Belongings
+from netra_probe.clients.replies import Answered, Refused, Reply, Unreachable
+from netra_probe.effects import LOOKING, Effect, Rules
 from netra_probe.errors import ParameterError
 from netra_probe.pace import Pace
 from netra_probe.target import Mode, Target
@@ -19,11 +24,6 @@ if TYPE_CHECKING:
     from netra_probe.investigation import Investigation
 
 _ORDER = (Mode.OBSERVE, Mode.PROBE, Mode.ATTACK)
-#: What one may look at without being anybody.
-_LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
-#: What would remove or lock an account: never done to one that the probe has not made.
-_REMOVES = re.compile(r"/(users?|me|account|profile)(/me|/\{[^}]*\}|/[^/]+)?/?$")
-_LOCKS = re.compile(r"disable|deactivate|suspend|delete|close-account|password|revoke-all", re.IGNORECASE)
 
 
 class NotPermitted(ParameterError):
@@ -37,7 +37,7 @@ class NotPermitted(ParameterError):
 def permit(probe: Investigation, needed: Mode, what: str) -> None:
     """Raise NotPermitted, naming what to set, unless the target's mode allows this.
 
-    On this machine ``probe`` suffices for what needs ``attack`` elsewhere; a recording takes no harm from anything.
+    A recording takes no harm from anything.
 
     Arguments:
         what: the act, as the subject of a sentence: ``disturbing connections``.
@@ -45,8 +45,7 @@ def permit(probe: Investigation, needed: Mode, what: str) -> None:
     target = probe.target
     if not probe.wire.live:
         return
-    if target.is_local and needed is Mode.ATTACK:
-        needed = Mode.PROBE
+    needed = needed_at(target, needed, lab=probe.rules.lab)
     if allows(target.mode, needed):
         return
     authorised = " and `authorised_by`" if needed is Mode.ATTACK else ""
@@ -56,6 +55,16 @@ def permit(probe: Investigation, needed: Mode, what: str) -> None:
         f"{what} is not allowed in mode {target.mode}; set `mode: {needed}`{authorised} in the target's parameters.",
         reason=reason,
     )
+
+
+def needed_at(target: Target, needed: Mode, *, lab: bool) -> Mode:
+    """The mode that an act needs at this target.
+
+    In a lab, and on this machine where nobody's accounts are named, ``probe`` suffices for what needs ``attack``
+    elsewhere: what is touched is the run's own. That a port is on this machine does not say that nobody lives there.
+    """
+    harmless = lab or (target.is_local and not target.accounts)
+    return Mode.PROBE if harmless and needed is Mode.ATTACK else needed
 
 
 def allows(mode: Mode, needed: Mode) -> bool:
@@ -92,28 +101,101 @@ class Notes:
 
 
 class Gate:
-    """Lets through to a target what its parameters allow, at the pace that they allow.
+    """Lets through to a target what its parameters allow, at the pace that they allow, and notes what is made there.
 
     ``leaving`` is set while cleaning up: what was made is removed, whatever the total cap says.
     """
 
-    def __init__(self, target: Target, notes: Notes, pace: Pace) -> None:
+    def __init__(self, target: Target, notes: Notes, pace: Pace, *, belongings: Belongings | None = None) -> None:
         self.leaving = False
+        self.rules = Rules(target, lab=lab_target.is_ours(target))
+        #: Making operations whose deletion is being tried.
+        self.trials: dict[str, asyncio.Lock] = {}
+        self.belongings = belongings or Belongings()
         self._target = target
         self._notes = notes
         self._pace = pace
 
-    async def request(self, method: str, route: str, *, anonymous: bool) -> str:
+    @property
+    def guards(self) -> bool:
+        """Whether there may be something on the target that is not this run's: anywhere but in a lab by itself."""
+        return not self.rules.lab or bool(self._target.accounts)
+
+    async def request(
+        self,
+        method: str,
+        route: str,
+        *,
+        anonymous: bool,
+        path: Mapping[str, str] | None = None,
+        sent_to: str = "",
+        body: Any = None,
+    ) -> str:
         """ "" for a request that may go now, else why it may not.
 
         Arguments:
             anonymous: whether it carries no user's credential.
+            path: what fills the braces of the route; ``sent_to`` is the route filled.
         """
-        if self._target.mode is Mode.OBSERVE and not (anonymous and method in _LOOKING):
+        if self._target.mode is Mode.OBSERVE and not (anonymous and method in LOOKING):
             return self._withheld("sending anything but anonymous reading needs mode probe")
-        if self._target.accounts and _harms_an_account(method, route):
-            return "accounts that existed before are neither removed nor locked"
+        reason = self.reason(method, route, path=path, sent_to=sent_to, body=body)
+        if reason:
+            reason = f"{method} {route} is not sent: {reason}"
+            self._notes.withhold(reason)
+            return reason
         return await self._turn()
+
+    def reason(
+        self, method: str, route: str, *, path: Mapping[str, str] | None = None, sent_to: str = "", body: Any = None
+    ) -> str:
+        """Why such a request may do harm; "" where it does not."""
+        ruling = self.rules.of(method, route, sent_to=sent_to)
+        if not ruling:
+            return ruling.why
+        if not self.guards or method in LOOKING or ruling.effect in (Effect.SESSION, Effect.LEAVES):
+            return ""
+        if foreign := self.belongings.of_others(path or {}, body):
+            return f"{foreign} was not made by this run"
+        if self.awaits_trial(method, route) and any(
+            (one.method, one.route) == (method, route) for one in self.belongings.left
+        ):
+            return "the deletion of the first one that was made is still to be tried"
+        return ""
+
+    def awaits_trial(self, method: str, route: str) -> bool:
+        """Whether things of a kind are made here that nobody has seen deleted yet."""
+        ruling = self.rules.of(method, route)
+        return (
+            self.guards
+            and not self.rules.lab
+            and ruling.effect is Effect.MAKES
+            and f"{method} {route}" not in self.rules.tried
+        )
+
+    def is_public(self, method: str, route: str, sent_to: str) -> bool:
+        """Whether what comes from here is meant for everybody."""
+        return self.rules.is_public(method, route, sent_to=sent_to)
+
+    def begin(
+        self, method: str, route: str, *, user: str | None, surface: str, path: Mapping[str, str]
+    ) -> Belonging | None:
+        """A request is about to be sent: what it makes, if it makes something, is noted before."""
+        if not self.guards or method not in ("POST", "PUT") or (method == "PUT" and path):
+            return None
+        if self.rules.of(method, route).effect not in MAKING:
+            return None
+        return self.belongings.note(method, route, surface=surface, owner=user or "nobody", within=path)
+
+    def end(self, method: str, reply: Reply, *, made: Belonging | None) -> None:
+        """It has been answered, or has not."""
+        if made is not None:
+            if isinstance(reply, Answered):
+                self.belongings.made(made, reply.body)
+            elif isinstance(reply, Refused) or (isinstance(reply, Unreachable) and not reply.sent):
+                self.belongings.refused(made)
+        elif self.guards and method in LOOKING and isinstance(reply, Answered):
+            self.belongings.saw(reply.body)
 
     async def handshake(self) -> str:
         """ "" for a handshake that may go now, else why it may not."""
@@ -132,9 +214,3 @@ class Gate:
         reason = f"mode {self._target.mode}: {what}"
         self._notes.withhold(reason)
         return reason
-
-
-def _harms_an_account(method: str, route: str) -> bool:
-    if method == "DELETE":
-        return _REMOVES.search(route) is not None
-    return method not in _LOOKING and _LOCKS.search(route) is not None

@@ -70,6 +70,28 @@ def _http_url(value: str) -> str:
 
 
 HttpUrl = Annotated[str, pydantic.AfterValidator(_http_url)]
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def _operation_pattern(value: str) -> str:
+    method, _, path = value.strip().partition(" ")
+    path = path.strip()
+    if not path:
+        raise ValueError(f'holds "{value}"; write a method and a path: "POST /api/folders/*"')
+    if method.upper() != "*" and method.upper() not in METHODS:
+        hint = did_you_mean(method.upper(), METHODS).rstrip(".")
+        raise ValueError(f'holds "{value}" with an unknown method; {hint}, or write * for any')
+    if "://" in path:
+        raise ValueError(f'holds "{value}"; give the path only, without the address')
+    if not path.startswith("/") or re.search(r"[\s?#]", path) or path.count("{") != path.count("}"):
+        raise ValueError(f'holds "{value}"; a path begins with "/" and has no spaces, query or open brace')
+    if re.search(r"[^/]\*\*|\*\*[^/]", path):
+        raise ValueError(f'holds "{value}"; ** stands for whole parts of a path: /api/configs/**')
+    return f"{method.upper()} {path}"
+
+
+#: ``POST /api/folders/*``
+OperationPattern = Annotated[str, pydantic.AfterValidator(_operation_pattern)]
 Rate = Annotated[float, pydantic.Field(gt=0, strict=True)]
 
 
@@ -121,6 +143,10 @@ class Target(_Strict):
         authorised_by: who allowed it; needed for ``attack`` on anything but this machine.
         consent: ``<mode> <host>``, the answer to the question that is asked before a run on another machine.
         max_requests_per_second, max_requests: caps on requests and handshakes of a run.
+        allow: operations that may be sent though nobody can tell from outside what they do: ``POST /path/{id}``, with
+            ``*`` for any method, ``*`` for a part of a path and ``**`` for any rest of it.
+        never: operations that are not sent, whatever else is said.
+        public: reading operations whose answers are meant for everybody: what comes from them is no leak.
         generator: the client message that starts a run; left out, what works is found out.
         operator_urls, operator_token: operator introspection, as the lab has it.
     """
@@ -150,6 +176,9 @@ class Target(_Strict):
     consent: str | None = None
     max_requests_per_second: Rate | None = None
     max_requests: Annotated[int, pydantic.Field(ge=1, strict=True)] | None = None
+    allow: tuple[OperationPattern, ...] = ()
+    never: tuple[OperationPattern, ...] = ()
+    public: tuple[OperationPattern, ...] = ()
     # What it is
     generator: Literal["user_message", "chat", "start_agent", "agent_request"] | None = None
     components: dict[str, str] = {}
@@ -202,6 +231,9 @@ class Target(_Strict):
             raise ValueError("names one of its accounts twice; two users need two accounts")
         if self.mode is Mode.ATTACK and not self.is_local and not (self.authorised_by or "").strip():
             raise ValueError("is not on this machine: mode attack needs authorised_by; name who allowed it")
+        for pattern in self.public:
+            if pattern.partition(" ")[0] not in ("GET", "HEAD", "*"):
+                raise ValueError(f'has in public "{pattern}", which reads nothing; name operations with GET')
         if self.consent is not None and not self.is_local and self.consent.split() != self.words.split():
             raise ValueError(f'consents to something else; to go ahead write consent: "{self.words}"')
         return self

@@ -134,7 +134,7 @@ class User:
         self._probe.history.redactor.know(self._password.reveal(), "password")
         name = f"{self.name.title()} {self.canary('name', 'auth')}"
         self.unsure = True
-        reply = await self._in_time(lambda: self.auth.register(email=self.email, password=self._password, name=name))
+        reply = await self.in_time(lambda: self.auth.register(email=self.email, password=self._password, name=name))
         self.unsure = (
             not reply and not isinstance(reply, Refused) and not (isinstance(reply, Unreachable) and not reply.sent)
         )
@@ -145,7 +145,7 @@ class User:
     async def login(self) -> Reply:
         """Log in again; the clients use the new tokens from now on."""
         self._probe.history.redactor.know(self._password.reveal(), "password")
-        reply = await self._in_time(lambda: self.auth.login(email=self.email, password=self._password))
+        reply = await self.in_time(lambda: self.auth.login(email=self.email, password=self._password))
         if reply:
             self._adopt()
         return reply
@@ -184,7 +184,7 @@ class User:
         elif self.auth.seconds_left <= 0:
             self._probe.notes.limit(f"{self.name}'s token had expired: {action} was refused")
 
-    async def _in_time(self, ask: Callable[[], Awaitable[Reply]]) -> Reply:
+    async def in_time(self, ask: Callable[[], Awaitable[Reply]]) -> Reply:
         """The reply; where the target says that it is too early (429) the time that it names is waited for."""
         waited = 0.0
         while True:
@@ -199,7 +199,7 @@ class User:
         """Log in once more, beside the session that the clients use; ``None`` when the target lets nobody."""
         self._probe.history.redactor.know(self._password.reveal(), "password")
         auth = self._session()
-        if await self._in_time(lambda: auth.login(email=self.email, password=self._password)):
+        if await self.in_time(lambda: auth.login(email=self.email, password=self._password)):
             return auth
         await auth.http.close()
         return None
@@ -217,6 +217,8 @@ class User:
         known = self.id
         self.id = self.auth.user_id or known
         if self.id and not known:
+            if (gate := self._probe.wire.gate) is not None:
+                gate.belongings.know(self.name, email=self.email, id=self.id)
             detail = {"email": self.email} | ({"existing": True} if self.existing else {})
             self._probe.history.observe(actions.PRINCIPAL, user=self.name, ids={"user_id": self.id}, detail=detail)
 

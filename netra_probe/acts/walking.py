@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import msgspec
 
 from netra_probe.acts.budget import Budget, Purse
 from netra_probe.acts.offers import backend_client
+from netra_probe.cleanup import remove
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Refused, Reply
 from netra_probe.discovery import Interface, Route, Survey
@@ -58,7 +60,14 @@ class Walk:
         self.things = Things()
         self.things.user_ids = {user.name: user.id for user in users}
         self.purse = Purse(probe, budget)
-        self.routes = tuple(route for route in found.routes if _is_ours(route))
+        gate = probe.wire.gate
+        #: What keeps from harm where there may be something that is not this run's.
+        self._guard = gate if gate is not None and gate.guards else None
+        if self._guard is not None:
+            self._guard.rules.learn((route.method, route.path) for route in found.routes)
+        self.routes = tuple(
+            route for route in found.routes if is_ours(route) and probe.rules.of(route.method, route.path)
+        )
         self.answered: dict[tuple[str, str], tuple[Arguments, Any]] = {}
         self.broken: set[str] = set()
         self._backend = backend % len(probe.target.backend_urls)
@@ -119,7 +128,11 @@ class Walk:
         """The arguments of a route for a user (or nobody), with what shows who wrote it in every text."""
         plant = self._planter(user)
         filler = self._filler[route.service]
-        return filler.fill(route, user or whose or "", plant, whose=whose, skip=skip, sparsely=sparsely)
+        filled = filler.fill(route, user or whose or "", plant, whose=whose, skip=skip, sparsely=sparsely)
+        if filled is None or self._guard is None or route.reads:
+            return filled
+        harm = self._guard.belongings.of_others(filled.path, filled.body)
+        return None if harm else filled
 
     def filler(self, route: Route) -> Filler:
         return self._filler[route.service]
@@ -155,6 +168,7 @@ class Walk:
             sparsely: say no more than one has to, so that the service fills in the rest.
             runs: also start agents, which takes longest.
         """
+        await self._look_around(user)
         waiting = sorted((route for route in self.routes if route.method == "POST"), key=_depth)
         waiting = [route for route in waiting if runs or not _RUNS.search(route.path)]
         for _ in range(2):
@@ -168,7 +182,38 @@ class Walk:
             waiting = left
             await self.read(user)
 
+    async def _look_around(self, user: str) -> None:
+        """See what is there before anything is made: none of it is written to."""
+        if self._guard is None or user in self._guard.belongings.looked:
+            return
+        self._guard.belongings.looked.add(user)
+        for route in self.routes:
+            if route.reads and not route.braces and (arguments := self.fill(route, user)) is not None:
+                await self.send(user, route, arguments)
+
     async def _make(self, user: str, route: Route, arguments: Arguments) -> bool:
+        if self._guard is None or not self._guard.awaits_trial(route.method, route.path):
+            return await self._made(user, route, arguments)
+        async with self._guard.trials.setdefault(route.name, asyncio.Lock()):
+            if self._guard.awaits_trial(route.method, route.path) and not await self._tried(user, route, arguments):
+                return False
+        fresh = self.fill(route, user)
+        return fresh is not None and await self._made(user, route, fresh)
+
+    async def _tried(self, user: str, route: Route, arguments: Arguments) -> bool:
+        """Make one thing and delete it again: only what can be deleted is made for the sake of looking at it."""
+        guard = self._guard
+        assert guard is not None
+        if not await self._made(user, route, arguments):
+            return False
+        one = next((one for one in guard.belongings.left if one.route == route.path and one.id), None)
+        guard.rules.tried[route.name] = one is not None and await remove(self.probe, self.users[user], one)
+        for thing in list(self.things.of(user)):
+            if one is not None and thing.id == one.id:
+                self.things.forget(thing)
+        return guard.rules.tried[route.name]
+
+    async def _made(self, user: str, route: Route, arguments: Arguments) -> bool:
         reply = await self.call(user, route, arguments)
         if isinstance(reply, Refused) and reply.status in _MALFORMED and route.body is not None:
             # What is planted may be what does not fit: once more with nothing in it but what the schema says.
@@ -208,7 +253,7 @@ class Walk:
                 await http.close()
 
 
-def _is_ours(route: Route) -> bool:
+def is_ours(route: Route) -> bool:
     """Whether an ordinary user may try this route on their own things without harm to their account."""
     parts = [part for part in route.path.lower().split("/") if not part.startswith("{")]
     words = {word for part in parts for word in (part.replace("-", "").replace("_", ""), *_WORDS.split(part))}

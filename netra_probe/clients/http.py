@@ -25,10 +25,21 @@ from netra_probe.tls import why
 
 
 class Gate(Protocol):
-    """Decides whether and when a request may go."""
+    """Decides whether and when a request may go, and is told what became of it."""
 
-    async def request(self, method: str, route: str, *, anonymous: bool) -> str:
+    async def request(
+        self, method: str, route: str, *, anonymous: bool, path: Mapping[str, str], sent_to: str, body: Any
+    ) -> str:
         """ "" for one that may go now, else why it may not."""
+
+    def is_public(self, method: str, route: str, sent_to: str) -> bool:
+        """Whether what comes from here is meant for everybody."""
+
+    def begin(self, method: str, route: str, *, user: str | None, surface: str, path: Mapping[str, str]) -> Any:
+        """One is about to be sent."""
+
+    def end(self, method: str, reply: Reply, *, made: Any) -> None:
+        """It was answered, or was not; ``made`` is what ``begin`` returned."""
 
 
 #: Carries the request's nonce; a target that echoes it proves which response belongs to which request.
@@ -160,15 +171,26 @@ class Http:
         if kept is not None:
             self.token = await kept.token_for(self.token)
         bearer = None if anonymous else (token or self.token)
-        if self._gate is not None and (
-            reason := await self._gate.request(method, route, anonymous=anonymous or (bearer or self.user) is None)
+        url, gate = filled(route, path or {}), self._gate
+        if gate is not None and (
+            reason := await gate.request(
+                method,
+                route,
+                anonymous=anonymous or (bearer or self.user) is None,
+                path=path or {},
+                sent_to=url,
+                body=json,
+            )
         ):
             return Unreachable(reason=reason)
         nonce = nonce or next(self._nonces)
         sent = {NONCE_HEADER: nonce, **(headers or {})}
         if bearer is not None:
             sent["Authorization"] = f"Bearer {bearer.reveal()}"
-        url = filled(route, path or {})
+        sender = None if anonymous else principal or self.user
+        made = None
+        if gate is not None:
+            made = gate.begin(method, route, user=sender, surface=self.surface, path=path or {})
         call = self.history.invoke(
             f"{method} {route}",
             user=principal or self.user,
@@ -181,13 +203,34 @@ class Http:
                 "path": url,
                 **({"query": dict(query)} if query else {}),
                 **({"via": self.detour.name} if self.detour else {}),
+                **({"public": True} if gate is not None and gate.is_public(method, route, url) else {}),
                 **(attempt or {}),
             },
         )
+        reply = await self._exchanged(
+            call, method, url, headers=sent, json=json, form=form, query=query, extensions=extensions
+        )
+        if gate is not None:
+            gate.end(method, reply, made=made)
+        return reply
+
+    async def _exchanged(
+        self,
+        call: Operation,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        json: Any,
+        form: Mapping[str, str] | None,
+        query: Mapping[str, str] | None,
+        extensions: Mapping[str, Any] | None,
+    ) -> Reply:
+        """Send it, and record what came back."""
         url, around, extra = self._way(url, extensions or {})
         try:
             response = await self._client.request(
-                method, url, json=json, data=form, params=query, headers={**sent, **around}, extensions=extra
+                method, url, json=json, data=form, params=query, headers={**headers, **around}, extensions=extra
             )
         except asyncio.CancelledError:
             self.history.complete(call, "info", detail={"reason": CANCELLED})

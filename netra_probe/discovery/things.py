@@ -13,6 +13,8 @@ from netra_probe.discovery.interface import Route
 _WRAPPERS = ("data", "result", "item", "object", "response")
 #: Names in braces that mean a person.
 _PERSONS = frozenset(("user_id", "userid", "uid", "owner_id", "ownerid", "account_id", "accountid"))
+#: What the path of a making operation may end in, after the collection.
+MAKING = frozenset(("new", "create", "add"))
 #: An id this short may be a number that counts something else.
 TELLING = 8
 
@@ -59,7 +61,7 @@ class Things:
 
     def learn(self, route: Route, user: str, body: Any, filled: Mapping[str, str]) -> list[Thing]:
         """Take in an answer to a user's own request; returns what was made by it."""
-        collection = route.path.rstrip("/")
+        collection = collection_of(route.path)
         made = []
         if route.method == "POST" or (route.method == "PUT" and not route.braces):
             made = list(self._made(collection, user, _unwrapped(body), filled))
@@ -168,6 +170,16 @@ class Things:
         """The user's own account."""
         id = self.user_ids.get(user)
         return Thing(kind="user", id=id, owner=user, collection="", made=False) if id else None
+
+
+def collection_of(path: str) -> str:
+    """The collection that an operation makes something in, without the verb that its path may end in.
+
+    >>> collection_of("/api/chats/new"), collection_of("/api/folders/")
+    ('/api/chats', '/api/folders')
+    """
+    head, _, last = path.rstrip("/").rpartition("/")
+    return head if head and last.lower() in MAKING else path.rstrip("/")
 
 
 def singular(path: str) -> str:

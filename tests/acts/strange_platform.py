@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -242,7 +244,7 @@ class StrangePlatform:
 
 
 @contextlib.contextmanager
-def served(platform: StrangePlatform) -> Iterator[str]:
+def served(platform: StrangePlatform | LivedInPlatform) -> Iterator[str]:
     """The platform on a free port, for the length of a block; its URL."""
     server = uvicorn.Server(uvicorn.Config(platform.app, port=0, log_level="error", lifespan="off"))
     started = threading.Event()
@@ -262,3 +264,212 @@ def served(platform: StrangePlatform) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+#: The routes of the platform below that reach further than what they name, and what each would do.
+HARMFUL = (
+    ("PUT", "/api/v1/profile"), ("PUT", "/api/v1/users/settings"), ("POST", "/api/v1/keys"),
+    ("DELETE", "/api/v1/keys/{key_id}"), ("POST", "/api/v1/auth/update/password"),
+    ("POST", "/api/v1/chats/archive/all"), ("DELETE", "/api/v1/chats/"), ("POST", "/api/v1/chats/{chat_id}/archive"),
+    ("POST", "/api/v1/chats/{chat_id}/share"), ("POST", "/api/v1/jobs"), ("POST", "/api/v1/index/rebuild"),
+    ("GET", "/api/v1/index/rebuild"), ("POST", "/api/v1/configs/models"), ("POST", "/api/v1/import"),
+    ("POST", "/api/v1/users/{user_id}/permissions"), ("POST", "/api/v1/chats/tidy"),
+)  # fmt: skip
+
+
+class LivedInPlatform:
+    """A chat platform on which people live: all that they have is in ``state``, and much of it one request may take.
+
+    Arguments:
+        stuck: seconds for which the rebuild of the index answers nobody.
+        forgetful: the deletion of notes says that it was done, and does nothing.
+        limit: so many deletions in a row are answered before one is told to come back in a second.
+    """
+
+    def __init__(self, *, stuck: float = 0.0, forgetful: bool = False, limit: int = 0) -> None:
+        self.app = FastAPI(title="Lived in")
+        self.accounts: dict[str, dict[str, str]] = {}
+        self.tokens: dict[str, str] = {}
+        self.state: dict[str, Any] = {}
+        #: ``(method, path template, user id)`` of all that was served.
+        self.served: list[tuple[str, str, str]] = []
+        self.rebuilt = threading.Event()
+        self._stuck, self._forgetful = stuck, forgetful
+        self._limit = self._allowed = limit
+        self._numbers = iter(range(100, 10_000))
+        self._serve_people()
+        self._serve_things()
+        self._serve_harm()
+
+    # People
+
+    def move_in(self, email: str, password: str) -> str:
+        """Somebody with a life of their own here: chats, folders, notes, keys and settings."""
+        id = str(uuid.uuid4())
+        self.accounts[email] = {"id": id, "password": password}
+        self.state[id] = {
+            "profile": {"name": f"The person of {email}", "bio": "lives here"},
+            "settings": {"theme": "dark", "prompts": ["mine"]},
+            "keys": {f"key-{uuid.uuid4()}": "sk-of-old"},
+            "chats": {f"{uuid.uuid4()}": {"title": "Our holidays", "archived": False, "folder_id": None}},
+            "folders": {f"{uuid.uuid4()}": {"name": "Family"}},
+            "notes": {f"{uuid.uuid4()}": {"text": "do not lose"}},
+            "jobs": {},
+            "shared": {},
+        }
+        return id
+
+    def snapshot(self, *users: str) -> str:
+        """All that these people have, to be compared byte by byte."""
+        return json.dumps({user: self.state[user] for user in users}, sort_keys=True)
+
+    def things(self, kind: str) -> list[str]:
+        """The ids of all things of a kind, whosever they are."""
+        return [id for state in self.state.values() for id in state[kind]]
+
+    def _who(self, request: Request) -> str:
+        user = self.tokens.get(request.headers.get("authorization", "").removeprefix("Bearer "), "")
+        self.served.append((request.method, request.scope["route"].path, user))
+        if not user:
+            raise HTTPException(401, "who are you?")
+        return user
+
+    def _serve_people(self) -> None:
+        app = self.app
+
+        @app.post("/auth/register")
+        @app.post("/auth/login")
+        async def enter(body: dict[str, str], request: Request) -> dict[str, Any]:
+            if request.url.path.endswith("register"):
+                if body["email"] in self.accounts:
+                    raise HTTPException(409, "exists")
+                self.move_in(body["email"], body["password"])
+            known = self.accounts.get(body["email"])
+            if known is None or known["password"] != body["password"]:
+                raise HTTPException(401, "no")
+            token = f"opaque-{uuid.uuid4().hex}"
+            self.tokens[token] = known["id"]
+            return {"access_token": token, "token_type": "Bearer", "user": {"id": known["id"], "email": body["email"]}}
+
+        @app.post("/auth/logout")
+        async def leave(request: Request) -> dict[str, str]:
+            self.tokens.pop(request.headers.get("authorization", "").removeprefix("Bearer "), None)
+            return {"status": "success"}
+
+        @app.get("/auth/me")
+        async def me(request: Request) -> dict[str, str]:
+            return {"user_id": self._who(request)}
+
+        @app.get("/health")
+        async def health() -> dict[str, str]:
+            return {"status": "healthy"}
+
+        @app.get("/api/v1/users/search")
+        async def search(request: Request) -> list[dict[str, str]]:
+            self._who(request)
+            return [{"id": id, "name": state["profile"]["name"]} for id, state in self.state.items()]
+
+    # Things
+
+    def _serve_things(self) -> None:
+        text = create_model("Named", name=(str, "untitled"), title=(str, "untitled"), text=(str, ""))
+        self._kind("chats", "chat", text, making="/api/v1/chats/new")
+        self._kind("folders", "folder", text, making="/api/v1/folders/")
+        self._kind("notes", "note", text, making="/api/v1/notes")
+
+    def _kind(self, plural: str, noun: str, model: Any, *, making: str) -> None:
+        item = f"/api/v1/{plural}/{{{noun}_id}}"
+
+        def found(request: Request) -> tuple[dict[str, Any], str]:
+            id = request.path_params[f"{noun}_id"]
+            mine = self.state[self._who(request)][plural]
+            if id not in mine:
+                raise HTTPException(404, "no such thing")
+            return mine, id
+
+        async def make(request: Request, body: Any) -> Any:
+            id = str(uuid.uuid4())
+            self.state[self._who(request)][plural][id] = body.model_dump()
+            return {"id": id, **body.model_dump()}
+
+        async def everything(request: Request) -> Any:
+            return [{"id": id, **thing} for id, thing in self.state[self._who(request)][plural].items()]
+
+        async def read(request: Request) -> Any:
+            mine, id = found(request)
+            return {"id": id, **mine[id]}
+
+        async def update(request: Request, body: Any) -> Any:
+            mine, id = found(request)
+            mine[id].update(body.model_dump())
+            return {"id": id, **mine[id]}
+
+        async def delete(request: Request) -> Any:
+            mine, id = found(request)
+            if self._limit:
+                self._allowed -= 1
+                if self._allowed < 0:
+                    self._allowed = self._limit
+                    raise HTTPException(429, "slowly", headers={"Retry-After": "1"})
+            if not (self._forgetful and plural == "notes"):
+                del mine[id]
+            return {"deleted": True}
+
+        make.__annotations__["body"] = update.__annotations__["body"] = model
+        listing = making.replace("/new", "/")
+        for method, path, handler in (
+            ("POST", making, make), ("GET", listing, everything), ("GET", item, read), ("PUT", item, update),
+            ("DELETE", item, delete),
+        ):  # fmt: skip
+            name = f"{method} {path}"
+            self.app.add_api_route(path, handler, methods=[method], name=name, operation_id=name, response_model=None)
+
+    # Harm
+
+    def _serve_harm(self) -> None:
+        def harm(method: str, path: str) -> Callable[..., Any]:
+            async def done(request: Request) -> Any:
+                state = self.state[self._who(request)]
+                if path.endswith("/rebuild"):
+                    time.sleep(self._stuck)  # as one thread does that everybody waits for
+                    self.rebuilt.set()
+                elif path.endswith("/jobs"):
+                    id = f"job-{next(self._numbers)}-{uuid.uuid4().hex[:6]}"
+                    state["jobs"][id] = "queued"
+                    return {"id": id}
+                elif "archive" in path or path.endswith("/tidy"):
+                    for chat in state["chats"].values():
+                        chat["archived"] = True
+                elif method == "DELETE":
+                    state["keys" if "keys" in path else "chats"].clear()
+                elif path.endswith("/profile"):
+                    state["profile"] = await request.json()
+                elif path.endswith("/settings"):
+                    state["settings"] = {}
+                else:
+                    state["shared"][str(uuid.uuid4())] = path
+                return {"done": True}
+
+            return done
+
+        body = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+        for method, path in HARMFUL:
+            more = body if method in ("PUT", "POST") else None
+            name = f"{method} {path}"
+            self.app.add_api_route(
+                path, harm(method, path), methods=[method], name=name, operation_id=name, openapi_extra=more
+            )
+            braces = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
+            assert all(brace in ("chat_id", "key_id", "user_id") for brace in braces)
+
+        @self.app.get("/api/v1/keys")
+        async def keys(request: Request) -> list[dict[str, str]]:
+            return [{"id": id} for id in self.state[self._who(request)]["keys"]]
+
+        @self.app.get("/api/v1/users/settings")
+        async def settings(request: Request) -> Any:
+            return self.state[self._who(request)]["settings"]
+
+        @self.app.get("/api/v1/jobs")
+        async def jobs(request: Request) -> list[dict[str, str]]:
+            return [{"id": id} for id in self.state[self._who(request)]["jobs"]]

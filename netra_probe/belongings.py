@@ -1,0 +1,177 @@
+"""What a run has made on its target, noted before it is asked for, and told from what was there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from netra_probe.discovery.arguments import missing
+from netra_probe.discovery.interface import Route
+from netra_probe.discovery.things import TELLING, Things, collection_of, listed, singular
+from netra_probe.effects import Effect
+
+if TYPE_CHECKING:
+    from netra_probe.ledger import Journal
+
+#: Fields that hold ids.
+_IDS = ("id", "_id", "uuid", "key", "name", "slug")
+#: What makes something: by its effect, or because the target's owner said so.
+MAKING = frozenset({Effect.MAKES, Effect.CHAT, Effect.UNKNOWN, Effect.ACCOUNT})
+
+
+@dataclass(kw_only=True)
+class Belonging:
+    """One thing that was asked to be made.
+
+    Arguments:
+        number: of the note in the journal.
+        owner: alias of the user who asked; ``email`` is the account's.
+        id: what the target calls it; "" while nobody knows.
+        within: what filled the braces of the path: the ids of its parents.
+        answered: whether the target said that it made it; ``None`` while it has said nothing.
+        gone: whether it was deleted and looked for in vain, or was never made.
+        unchecked: whether it may be gone, and nobody could look.
+    """
+
+    number: int
+    kind: str
+    method: str
+    route: str
+    surface: str
+    owner: str
+    email: str = ""
+    id: str = ""
+    within: Mapping[str, str] = field(default_factory=dict)
+    answered: bool | None = None
+    gone: bool = False
+    unchecked: bool = False
+
+    @property
+    def name(self) -> str:
+        """How it is listed: ``thread 3f0a91c2… of alice``."""
+        return f"{self.kind} {short(self.id) or 'without an id'} of {self.owner}"
+
+
+class Belongings:
+    """Everything that the users of one run have made, and the ids of what was there before.
+
+    Arguments:
+        journal: where each is noted before it is asked for; without one it is kept in memory only.
+    """
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self.journal = journal
+        self.emails: dict[str, str] = {}
+        #: Whose things have been looked at before anything was made.
+        self.looked: set[str] = set()
+        self._things = Things()
+        self._made: dict[str, Belonging] = {}
+        self.all: list[Belonging] = []
+        self._seen: set[str] = set()
+        #: Ids of the accounts that take part.
+        self._people: set[str] = set()
+
+    def know(self, name: str, *, email: str, id: str) -> None:
+        """One of the users: an id of theirs is no thing."""
+        self.emails[name] = email
+        if id:
+            self._people.add(id)
+            self._things.user_ids[name] = id
+
+    @property
+    def left(self) -> list[Belonging]:
+        """What was made, or may have been, and is not known to be gone; the last first."""
+        return [one for one in reversed(self.all) if not one.gone and one.answered is not False]
+
+    def note(self, method: str, route: str, *, surface: str, owner: str, within: Mapping[str, str]) -> Belonging:
+        """Write down that something is about to be made."""
+        one = Belonging(
+            number=len(self.all),
+            kind=singular(collection_of(route)),
+            method=method,
+            route=route,
+            surface=surface,
+            owner=owner,
+            email=self.emails.get(owner, ""),
+            within=dict(within),
+        )
+        self.all.append(one)
+        if self.journal is not None:
+            self.journal.note(one)
+        return one
+
+    def made(self, one: Belonging, body: Any) -> None:
+        """It was answered: what it is called is in the answer, unless that names something that was there before."""
+        one.answered = True
+        route = Route(service="backend", method="POST", path=collection_of(one.route))
+        found = self._things.learn(route, one.owner, body, one.within)
+        thing = next((thing for thing in found if thing.kind == one.kind), None)
+        if thing is None or thing.id in self._seen:
+            # Nothing that has a name was made, or what there was already was given back.
+            self.settle(one)
+            return
+        one.id = thing.id
+        self._made[thing.id] = one
+        if self.journal is not None:
+            self.journal.named(one)
+
+    def refused(self, one: Belonging) -> None:
+        """It was surely not made."""
+        one.answered = False
+        self.settle(one)
+
+    def settle(self, one: Belonging) -> None:
+        """It is gone, or never was."""
+        one.gone = True
+        if self.journal is not None:
+            self.journal.gone(one)
+
+    def saw(self, body: Any) -> None:
+        """Ids in an answer to reading: whatever of it the run has not made was there before."""
+        for item in listed(body) or ([body] if isinstance(body, dict) else []):
+            for _, id in _ids(item):
+                if id not in self._made and id not in self._people:
+                    self._seen.add(id)
+
+    def of_others(self, path: Mapping[str, str], body: Any) -> str:
+        """What a writing request names that this run has not made; "" where there is nothing such.
+
+        Ids in the path have to be those of the run's own things, or of nothing; in the body, known foreign ones stand
+        out.
+        """
+        for name, id in path.items():
+            if id not in self._made and id not in self._people and not self._is_nobodys(id):
+                return f"the {name.removesuffix('_id').replace('_', ' ')} that it names"
+        for name, id in _ids(body):
+            if name not in ("name", "slug", "key") and id in self._seen and len(id) >= TELLING:
+                return f"the {name.removesuffix('_id')} in its body"
+        return ""
+
+    def _is_nobodys(self, id: str) -> bool:
+        """Whether it was made up to be nobody's."""
+        return id not in self._seen and any(missing(known) == id for known in self._made)
+
+
+def short(id: str) -> str:
+    """So much of an id as one needs to find the thing.
+
+    >>> short("4711"), short("3f0a91c2-5a7e-4f0e-9a3b-0c1f5f1c7a10")
+    ('4711', '3f0a91c2…')
+    """
+    return id if len(id) <= 12 else f"{id[:8]}…"
+
+
+def _ids(value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
+    if depth > 4:
+        return
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if isinstance(inner, str | int) and not isinstance(inner, bool):
+                if name in _IDS or name.endswith(("_id", "Id", "_uuid")):
+                    yield str(name), str(inner)
+            else:
+                yield from _ids(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value[:1000]:
+            yield from _ids(inner, depth + 1)
