@@ -20,7 +20,7 @@ _IDS = ("id", "_id", "uuid", "key", "name", "slug")
 MAKING = frozenset({Effect.MAKES, Effect.CHAT, Effect.UNKNOWN, Effect.ACCOUNT})
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Belonging:
     """One thing that was asked to be made.
 
@@ -66,7 +66,8 @@ class Belongings:
         #: Whose things have been looked at before anything was made.
         self.looked: set[str] = set()
         self._things = Things()
-        self._made: dict[str, Belonging] = {}
+        #: What the run has made, by its id.
+        self.known: dict[str, Belonging] = {}
         self.all: list[Belonging] = []
         self._seen: set[str] = set()
         #: Ids of the accounts that take part.
@@ -101,6 +102,14 @@ class Belongings:
             self.journal.note(one)
         return one
 
+    def recall(self, note: Mapping[str, Any]) -> Belonging:
+        """What a journal of an earlier run says was made: it may be removed as if this one had made it."""
+        names = ("number", "kind", "method", "route", "surface", "owner", "email")
+        one = Belonging(**{name: note[name] for name in names}, id=note.get("id", ""), within=note.get("within", {}))
+        one.answered = True
+        self.known[one.id] = one
+        return one
+
     def made(self, one: Belonging, body: Any) -> None:
         """It was answered: what it is called is in the answer, unless that names something that was there before."""
         one.answered = True
@@ -112,7 +121,7 @@ class Belongings:
             self.settle(one)
             return
         one.id = thing.id
-        self._made[thing.id] = one
+        self.known[thing.id] = one
         if self.journal is not None:
             self.journal.named(one)
 
@@ -124,14 +133,14 @@ class Belongings:
     def settle(self, one: Belonging) -> None:
         """It is gone, or never was."""
         one.gone = True
-        if self.journal is not None:
+        if self.journal is not None and one in self.all:
             self.journal.gone(one)
 
     def saw(self, body: Any) -> None:
         """Ids in an answer to reading: whatever of it the run has not made was there before."""
         for item in listed(body) or ([body] if isinstance(body, dict) else []):
             for _, id in _ids(item):
-                if id not in self._made and id not in self._people:
+                if id not in self.known and id not in self._people:
                     self._seen.add(id)
 
     def of_others(self, path: Mapping[str, str], body: Any) -> str:
@@ -141,7 +150,7 @@ class Belongings:
         out.
         """
         for name, id in path.items():
-            if id not in self._made and id not in self._people and not self._is_nobodys(id):
+            if id not in self.known and id not in self._people and not self._is_nobodys(id):
                 return f"the {name.removesuffix('_id').replace('_', ' ')} that it names"
         for name, id in _ids(body):
             if name not in ("name", "slug", "key") and id in self._seen and len(id) >= TELLING:
@@ -150,7 +159,7 @@ class Belongings:
 
     def _is_nobodys(self, id: str) -> bool:
         """Whether it was made up to be nobody's."""
-        return id not in self._seen and any(missing(known) == id for known in self._made)
+        return id not in self._seen and any(missing(known) == id for known in self.known)
 
 
 def short(id: str) -> str:

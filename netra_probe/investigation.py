@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import httpx
+
 from netra_probe import cleanup, lab_target
 from netra_probe.belongings import Belongings
 from netra_probe.checkers.base import Checker
@@ -26,6 +28,7 @@ from netra_probe.effects import Rules
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.gauges import Gauges
 from netra_probe.generators import GENERATORS
+from netra_probe.health import Watch
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import Recorder
@@ -142,6 +145,25 @@ class Investigation:
                 )
                 raise TargetError(f"{self.target.auth_url} did not register {user.name}: {reply!r}; {hint}")
         return recruits
+
+    async def watch_over(self) -> None:
+        """Look after the target's health from here on, with one cheap request beside the work."""
+        gate = self.wire.gate
+        if gate is None or gate.rules.lab or self.target.mode is Mode.OBSERVE:
+            return
+        target = self.target
+
+        def places() -> list[tuple[str, dict[str, str]]]:
+            token = next((user.auth.access for user in self.users if user.auth.access is not None), None)
+            bearer = {"Authorization": f"Bearer {token.reveal()}"} if token is not None else {}
+            me = [(f"{target.auth_url}/auth/me", bearer)] if bearer else []
+            return [*me, *((f"{url}/health", bearer) for url in target.backend_urls)]
+
+        client = httpx.AsyncClient(
+            headers=target.header_values(), verify=target.ssl_context(), trust_env=False, timeout=self.timeouts.reply
+        )
+        gate.watch = Watch(places, client, limit=self.notes.limit)
+        await gate.watch.start()
 
     # Acting
 
@@ -317,6 +339,8 @@ class Investigation:
             finally:
                 for user in self._everybody:
                     await user.close()
+                if self.wire.gate is not None and self.wire.gate.watch is not None:
+                    await self.wire.gate.watch.close()
                 if self.database is not None:
                     await self.database.close()
                 if self.cache is not None:

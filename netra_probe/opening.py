@@ -101,6 +101,7 @@ async def investigate(
         else:
             await sweep(probe)
         probe.users = await probe.recruit(users)
+        await probe.watch_over()
         probe.generator = await find_generator(probe)
     except BaseException:
         await probe.close()

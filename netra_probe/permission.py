@@ -17,6 +17,7 @@ from netra_probe.belongings import MAKING, Belonging, Belongings
 from netra_probe.clients.replies import Answered, Refused, Reply, Unreachable
 from netra_probe.effects import LOOKING, Effect, Rules
 from netra_probe.errors import ParameterError
+from netra_probe.health import Step, Watch, strain
 from netra_probe.pace import Pace
 from netra_probe.target import Mode, Target
 
@@ -100,6 +101,23 @@ class Notes:
         self.withheld, self.limits = [], []
 
 
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """A request that has passed the gate.
+
+    Arguments:
+        attempt: whether it is meant to be refused.
+        made: the note of what it makes; ``step`` what the watch knows it by.
+    """
+
+    method: str
+    route: str
+    user: str
+    attempt: bool
+    made: Belonging | None
+    step: Step | None
+
+
 class Gate:
     """Lets through to a target what its parameters allow, at the pace that they allow, and notes what is made there.
 
@@ -112,6 +130,9 @@ class Gate:
         #: Making operations whose deletion is being tried.
         self.trials: dict[str, asyncio.Lock] = {}
         self.belongings = belongings or Belongings()
+        #: Looks after the target's health, once there is somebody to ask as.
+        self.watch: Watch | None = None
+        self._strains: dict[str, list[str]] = {}
         self._target = target
         self._notes = notes
         self._pace = pace
@@ -144,6 +165,8 @@ class Gate:
             reason = f"{method} {route} is not sent: {reason}"
             self._notes.withhold(reason)
             return reason
+        if self.watch is not None and not self.leaving and (ill := await self.watch.clear(method, route)):
+            return ill
         return await self._turn()
 
     def reason(
@@ -178,29 +201,48 @@ class Gate:
         return self.rules.is_public(method, route, sent_to=sent_to)
 
     def begin(
-        self, method: str, route: str, *, user: str | None, surface: str, path: Mapping[str, str]
-    ) -> Belonging | None:
+        self, method: str, route: str, *, user: str | None, surface: str, path: Mapping[str, str], attempt: bool = False
+    ) -> Passage:
         """A request is about to be sent: what it makes, if it makes something, is noted before."""
-        if not self.guards or method not in ("POST", "PUT") or (method == "PUT" and path):
-            return None
-        if self.rules.of(method, route).effect not in MAKING:
-            return None
-        return self.belongings.note(method, route, surface=surface, owner=user or "nobody", within=path)
+        makes = method == "POST" or (method == "PUT" and not path)
+        made = None
+        if self.guards and makes and self.rules.of(method, route).effect in MAKING:
+            made = self.belongings.note(method, route, surface=surface, owner=user or "nobody", within=path)
+        step = self.watch.begin(method, route, user) if self.watch is not None else None
+        return Passage(method=method, route=route, user=user or "nobody", attempt=attempt, made=made, step=step)
 
-    def end(self, method: str, reply: Reply, *, made: Belonging | None) -> None:
-        """It has been answered, or has not."""
+    def end(self, passage: Passage, reply: Reply | None) -> None:
+        """It has been answered, or has not; ``None`` where nobody waited for it."""
+        if self.watch is not None and passage.step is not None:
+            self.watch.end(passage.step, reply)
+        made = passage.made
         if made is not None:
             if isinstance(reply, Answered):
                 self.belongings.made(made, reply.body)
             elif isinstance(reply, Refused) or (isinstance(reply, Unreachable) and not reply.sent):
                 self.belongings.refused(made)
-        elif self.guards and method in LOOKING and isinstance(reply, Answered):
+        elif self.guards and passage.method in LOOKING and isinstance(reply, Answered):
             self.belongings.saw(reply.body)
+        if not self.rules.lab and reply is not None and not passage.attempt:
+            self._strained(passage, reply)
+
+    def _strained(self, passage: Passage, reply: Reply) -> None:
+        """Name a limit that this run has reached, at the step that reached it; what came through later lifts it."""
+        step = f"{passage.method} {passage.route} by {passage.user}"
+        if reply:
+            for reason in self._strains.pop(step, ()):
+                self._notes.lift(reason)
+        elif what := strain(reply):
+            reason = f"{step}: the target {what}, and it was this run that asked"
+            self._strains.setdefault(step, []).append(reason)
+            self._notes.limit(reason)
 
     async def handshake(self) -> str:
         """ "" for a handshake that may go now, else why it may not."""
         if self._target.mode is Mode.OBSERVE:
             return self._withheld("opening sockets needs mode probe")
+        if self.watch is not None and not self.leaving and (ill := await self.watch.clear()):
+            return ill
         return await self._turn()
 
     async def _turn(self) -> str:

@@ -1,11 +1,12 @@
-"""Left-overs: accounts of investigations that were killed, found in the ledger and removed at the next opportunity."""
+"""Left-overs of investigations that were killed, found in the ledger and removed at the next opportunity: their
+accounts, and their things in accounts that are not theirs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from netra_probe.cleanup import discover_routes, remove_user
+from netra_probe.cleanup import discover_routes, remove, remove_user
 from netra_probe.clients.replies import Refused, Timeouts
 from netra_probe.environ import scratch
 from netra_probe.history.store import Recorder
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def sweep(probe: Investigation) -> list[str]:
-    """Remove the orphaned accounts of this target; returns their e-mail addresses.
+    """Remove the orphaned accounts of this target, and things in existing ones; returns what was removed, by name.
 
     An account that can no longer log in is gone already. Whatever cannot be removed stays on the books.
     """
@@ -39,7 +40,42 @@ async def sweep(probe: Investigation) -> list[str]:
         finally:
             await user.close()
     probe.ledger.strike(set(removed))
-    return removed
+    return removed + await _sweep_things(probe)
+
+
+async def _sweep_things(probe: Investigation) -> list[str]:
+    """Delete what was left in the target's existing accounts; a note goes when its thing does."""
+    gate, target = probe.wire.gate, probe.target
+    if gate is None:
+        return []
+    emails = [account.email for account in target.accounts]
+    removed: list[str] = []
+    for path, notes in list(probe.ledger.lost_things(target.auth_url)):
+        waiting = [note for note in notes if note.get("email") in emails]
+        for email in sorted({note["email"] for note in waiting}):
+            number = emails.index(email)
+            user = User(
+                probe,
+                name=waiting[0]["owner"],
+                email=email,
+                password=target.account_password(number),
+                backend=0,
+                existing=True,
+            )
+            try:
+                if not await user.login():
+                    continue
+                for note in reversed([note for note in waiting if note["email"] == email]):
+                    one = gate.belongings.recall(note)
+                    if not one.id or await remove(probe, user, one):
+                        removed += [email] if one.id else []
+                        waiting.remove(note)
+                await user.auth.logout()
+            finally:
+                await user.close()
+        if not waiting:
+            path.unlink(missing_ok=True)
+    return [f"{len(removed)} thing(s) of {', '.join(sorted(set(removed)))}"] if removed else []
 
 
 async def sweep_target(target: Target, ledger: Ledger) -> list[str]:

@@ -35,11 +35,13 @@ class Gate(Protocol):
     def is_public(self, method: str, route: str, sent_to: str) -> bool:
         """Whether what comes from here is meant for everybody."""
 
-    def begin(self, method: str, route: str, *, user: str | None, surface: str, path: Mapping[str, str]) -> Any:
-        """One is about to be sent."""
+    def begin(
+        self, method: str, route: str, *, user: str | None, surface: str, path: Mapping[str, str], attempt: bool
+    ) -> Any:
+        """One is about to be sent; ``attempt`` says that it is meant to be refused."""
 
-    def end(self, method: str, reply: Reply, *, made: Any) -> None:
-        """It was answered, or was not; ``made`` is what ``begin`` returned."""
+    def end(self, passage: Any, reply: Reply | None) -> None:
+        """It was answered, or was not; ``passage`` is what ``begin`` returned."""
 
 
 #: Carries the request's nonce; a target that echoes it proves which response belongs to which request.
@@ -188,9 +190,11 @@ class Http:
         if bearer is not None:
             sent["Authorization"] = f"Bearer {bearer.reveal()}"
         sender = None if anonymous else principal or self.user
-        made = None
+        passage = None
         if gate is not None:
-            made = gate.begin(method, route, user=sender, surface=self.surface, path=path or {})
+            passage = gate.begin(
+                method, route, user=sender, surface=self.surface, path=path or {}, attempt="attempt" in (attempt or {})
+            )
         call = self.history.invoke(
             f"{method} {route}",
             user=principal or self.user,
@@ -207,11 +211,14 @@ class Http:
                 **(attempt or {}),
             },
         )
-        reply = await self._exchanged(
-            call, method, url, headers=sent, json=json, form=form, query=query, extensions=extensions
-        )
-        if gate is not None:
-            gate.end(method, reply, made=made)
+        reply: Reply | None = None
+        try:
+            reply = await self._exchanged(
+                call, method, url, headers=sent, json=json, form=form, query=query, extensions=extensions
+            )
+        finally:
+            if gate is not None:
+                gate.end(passage, reply)
         return reply
 
     async def _exchanged(

@@ -1,56 +1,192 @@
-"""Where people live: nothing of theirs is changed, what is made is gone again or named, and a target that suffers is let be."""
+"""Where people live: nothing of theirs is changed, what is made is gone again or named, an ill target is let be."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from strange_platform import HARMFUL, LivedInPlatform, served
 
 from netra_probe import Investigation, Verdict, acts, investigate
-from netra_probe.effects import Rules, fits
+from netra_probe.checkers import authorisation
+from netra_probe.clients.replies import Unreachable
 from netra_probe.history.secret import Secret
+from netra_probe.ledger import Ledger
+from netra_probe.sweeping import sweep_target
 from netra_probe.target import Target
 
 PEOPLE = {"a@example.org": "correct horse battery", "b@example.org": "staple the horses"}
+ACCOUNTS = [{"email": email, "password": Secret(password)} for email, password in PEOPLE.items()]
 
 
 @asynccontextmanager
 async def living(platform: LivedInPlatform, **changes: Any) -> AsyncIterator[tuple[Investigation, list[str]]]:
     """An investigation as two people who live there; their user ids."""
     ids = [platform.move_in(email, password) for email, password in PEOPLE.items()]
-    accounts = [{"email": email, "password": Secret(password)} for email, password in PEOPLE.items()]
     with served(platform) as url:
-        target = Target.model_validate({"auth_url": url, "backend_urls": [url], "accounts": accounts, **changes})
-        probe = await investigate("D3", users=2, target=target)
+        values = {"auth_url": url, "backend_urls": [url], "accounts": ACCOUNTS, **changes}
+        probe = await investigate("D3", users=2, target=Target.model_validate(values))
         try:
             yield probe, ids
         finally:
             await probe.close()
 
 
-def writes(platform: LivedInPlatform) -> set[str]:
-    return {f"{method} {path}" for method, path, _ in platform.served if method != "GET"}
+def sent(platform: LivedInPlatform) -> set[str]:
+    return {f"{method} {path}" for method, path, _ in platform.served}
 
 
-async def test_what_people_had_is_the_same_to_the_byte_and_what_was_made_is_gone() -> None:
+HARM = {f"{method} {path}" for method, path in HARMFUL}
+
+
+@pytest.mark.parametrize("mode", ["probe", "attack"])
+async def test_what_people_had_is_the_same_to_the_byte_and_what_was_made_is_gone(mode: str) -> None:
     platform = LivedInPlatform()
-    async with living(platform) as (probe, ids):
+    async with living(platform, mode=mode) as (probe, ids):
         before = platform.snapshot(*ids)
-        kept = await acts.keep_everything(probe, rounds=1)
+        kept = await acts.keep_everything(probe)
         assert platform.snapshot(*ids) != before
         deleted = await acts.delete_everything(probe)
         await acts.trespass(probe, owner=probe.users[0], intruder=probe.users[1])
-        await acts.equal_content(probe) if hasattr(acts, "equal_content") else None
         cleaned = await probe.close()
         assert platform.snapshot(*ids) == before
     assert (cleaned.verdict, cleaned.left) == (Verdict.PASS, ())
     assert kept.counts["made"] == kept.counts["found again"] == 6
     assert deleted.counts["deleted"] == 6
-    harmful = {f"{method} {path}" for method, path in HARMFUL}
-    assert not {f"{method} {path}" for method, path, _ in platform.served} & harmful
-    assert {"POST /api/v1/chats/new", "DELETE /api/v1/notes/{note_id}", "PUT /api/v1/folders/{folder_id}"} <= writes(
-        platform
-    )
+    assert not sent(platform) & HARM
+    assert {"POST /api/v1/chats/new", "DELETE /api/v1/notes/{note_id}"} <= sent(platform)
+    assert ("PUT /api/v1/folders/{folder_id}" in sent(platform)) is (mode == "attack")
+
+
+async def test_nothing_that_an_act_sends_gets_by_and_the_case_says_so() -> None:
+    platform = LivedInPlatform()
+    async with living(platform) as (probe, ids):
+        before, alice = platform.snapshot(*ids), probe.users[0]
+        chat = platform.things("chats")[0]
+        for method, path in HARMFUL:
+            filled = {"chat_id": chat, "key_id": platform.things("keys")[0], "user_id": ids[0]}
+            assert isinstance(await alice.rest.http.request(method, path, path=filled, json={}), Unreachable), path
+        for method in ("PUT", "DELETE"):
+            refused = await alice.rest.http.request(method, "/api/v1/chats/{chat_id}", path={"chat_id": chat}, json={})
+            assert isinstance(refused, Unreachable)
+            assert "was not made by this run" in refused.reason
+        assert platform.snapshot(*ids) == before
+        assert not sent(platform) & HARM
+        case = probe.check("D3.1", authorisation())
+        assert case.verdict is Verdict.NOT_APPLICABLE
+        assert "PUT /api/v1/profile is not sent: accounts that existed before are read and never" in case.result.reason
+
+
+async def test_own_accounts_need_mode_attack_for_what_is_theirs_as_a_whole() -> None:
+    for mode, reached in (("probe", False), ("attack", True)):
+        platform = LivedInPlatform()
+        async with living(platform, accounts=(), mode=mode) as (probe, _):
+            reply = await probe.users[0].rest.http.request("PUT", "/api/v1/profile", json={"name": "x"})
+        assert bool(reply) is reached
+
+
+async def test_what_the_owner_allows_is_sent_and_what_is_never_to_be_is_not() -> None:
+    platform = LivedInPlatform()
+    allow = ["POST /api/v1/jobs", "* /api/v1/configs/**"]
+    async with living(platform, allow=allow, never=["POST /api/v1/folders/"]) as (probe, ids):
+        before = platform.snapshot(*ids)
+        await acts.keep_everything(probe)
+        cleaned = await probe.close()
+        after = json.loads(platform.snapshot(*ids))
+    assert {"POST /api/v1/jobs", "POST /api/v1/configs/models"} <= sent(platform)
+    assert "POST /api/v1/folders/" not in sent(platform)
+    jobs = sorted(f"job {id[:8]}… of {name}" for id_, name in zip(ids, ("alice", "bob"), strict=True)
+                  for id in after[id_]["jobs"])  # fmt: skip
+    assert cleaned.left == tuple(f"{job} (nothing deletes it)" for job in jobs)
+    assert cleaned.verdict is Verdict.NOT_APPLICABLE
+    for state in (after, old := json.loads(before)):
+        for id in ids:
+            state[id].pop("jobs"), state[id].pop("shared")
+    assert after == old
+
+
+async def test_a_deletion_that_deletes_nothing_is_found_with_the_first_and_no_second_is_made() -> None:
+    platform = LivedInPlatform(forgetful=True)
+    async with living(platform) as (probe, _):
+        old = set(platform.things("notes"))
+        await acts.keep_everything(probe)
+        (note,) = set(platform.things("notes")) - old
+        cleaned = await probe.close()
+    assert (cleaned.verdict, [item[:13] for item in cleaned.left]) == (Verdict.FAIL, [f"note {note[:8]}"])
+
+
+async def test_who_cleans_up_waits_when_told_to_and_logs_in_again() -> None:
+    platform = LivedInPlatform(limit=4)
+    async with living(platform) as (probe, ids):
+        before = platform.snapshot(*ids)
+        await acts.keep_everything(probe)
+        platform.tokens.clear()
+        cleaned = await probe.close()
+        assert platform.snapshot(*ids) == before
+    assert (cleaned.verdict, cleaned.left) == (Verdict.PASS, ())
+    assert any(operation.status == 429 for operation in probe.history)
+
+
+async def test_what_a_killed_process_has_left_in_an_account_is_noted_before_and_swept(tmp_path: Path) -> None:
+    platform = LivedInPlatform()
+    ids = [platform.move_in(email, password) for email, password in PEOPLE.items()]
+    before = platform.snapshot(*ids)
+    with served(platform) as url:
+        target = Target.model_validate({"auth_url": url, "backend_urls": [url], "accounts": ACCOUNTS})
+        probe = await investigate("D3", users=2, target=target)
+        await acts.keep_everything(probe)
+        assert probe.wire.gate is not None
+        journal = probe.wire.gate.belongings.journal
+        assert journal is not None
+        head, *lines = journal.path.read_bytes().splitlines()
+        assert {json.loads(line).get("kind") for line in lines} >= {"chat", "folder", "note"}
+        # Its process dies.
+        journal.path.write_bytes(b"\n".join([head.replace(b'"pid":', b'"pid":9999'), *lines, b'{"number":']))
+        assert await sweep_target(target, Ledger()) == ["6 thing(s) of a@example.org, b@example.org"]
+        assert platform.snapshot(*ids) == before
+        assert not journal.path.exists()
+        await probe.close()
+
+
+async def test_a_target_that_stops_answering_is_let_be_and_the_step_is_named() -> None:
+    platform = LivedInPlatform(stuck=9.0)
+    async with living(platform, allow=["POST /api/v1/index/rebuild"]) as (probe, _):
+        alice, bob = probe.users
+        rebuilding = probe.start([alice.rest.http.request("POST", "/api/v1/index/rebuild", json={})])
+        assert probe.wire.gate is not None
+        watch = probe.wire.gate.watch
+        assert watch is not None
+        while not watch.reason:
+            await bob.rest.http.request("GET", "/api/v1/chats/")
+        asked = len(platform.served)
+        step = "the target stopped answering: nothing answered since POST /api/v1/index/rebuild by alice"
+        assert watch.reason == step
+        reply = await bob.rest.http.request("GET", "/api/v1/chats/")
+        assert platform.rebuilt.is_set()
+        assert reply
+        assert len(platform.served) <= asked + 6
+        await rebuilding
+        again = await bob.rest.http.request("POST", "/api/v1/index/rebuild", json={})
+        assert isinstance(again, Unreachable)
+        case = probe.check("D3.1", authorisation())
+        assert (case.verdict, case.result.reason.partition(";")[0]) == (Verdict.INCONCLUSIVE, step)
+        assert (await probe.close()).verdict is Verdict.PASS
+
+
+async def test_a_limit_that_the_run_itself_has_reached_is_named_at_its_step() -> None:
+    platform = LivedInPlatform(limit=1)
+    async with living(platform) as (probe, _):
+        await acts.keep_everything(probe)
+        assert probe.notes.limits == []
+        alice = probe.users[0]
+        mine = next(one for one in probe.wire.gate.belongings.left if one.kind == "note") if probe.wire.gate else None
+        assert mine is not None
+        for path in ({"note_id": mine.id}, {"note_id": mine.id}):
+            if (await alice.rest.http.request("DELETE", "/api/v1/notes/{note_id}", path=path)).status == 429:
+                break
+        said = "DELETE /api/v1/notes/{note_id} by alice: the target limits how often it may be asked (429)"
+        assert [limit.partition(", and")[0] for limit in probe.notes.limits] == [said]
