@@ -18,7 +18,7 @@ from netra_probe.clients.agent import Patience
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.component import Component
 from netra_probe.clients.database import DatabaseClient
-from netra_probe.clients.replies import Timeouts, Unreachable
+from netra_probe.clients.replies import Refused, Timeouts, why_not
 from netra_probe.clients.websocket import Opened, Socket
 from netra_probe.display.banner import Banner
 from netra_probe.display.evidence import EventTable, LeakMatrix
@@ -138,12 +138,11 @@ class Investigation:
         for user, reply in zip(recruits, replies, strict=True):
             # What a cap has cut short is inconclusive in each case, and no reason to end without cleaning up.
             if not reply and not self.notes.limits:
-                hint = (
-                    "is it running, and is target.auth_url right?"
-                    if isinstance(reply, Unreachable)
-                    else "where registration is closed give existing users as target.accounts."
-                )
-                raise TargetError(f"{self.target.auth_url} did not register {user.name}: {reply!r}; {hint}")
+                closed = f"{reply!r}; where registration is closed give existing users as target.accounts."
+                why = why_not(reply, "POST /auth/register")
+                if isinstance(reply, Refused) and why:
+                    why += " Else give existing users as target.accounts."
+                raise TargetError(f"{self.target.auth_url} did not register {user.name}: {why or closed}")
         return recruits
 
     async def watch_over(self) -> None:

@@ -245,6 +245,10 @@ class Gate:
             return ill
         return await self._turn()
 
+    def without(self, reason: str) -> None:
+        """Something that a case wanted is not there: it is not applicable."""
+        self._notes.withhold(reason)
+
     async def _turn(self) -> str:
         if await self._pace.turn(beyond=self.leaving):
             return ""

@@ -14,7 +14,7 @@ from netra_probe.clients.agent import Following, Run, ask
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.backend import BackendClient
 from netra_probe.clients.detour import Detour
-from netra_probe.clients.replies import Answered, Closed, Refused, Reply, Silent, Unreachable
+from netra_probe.clients.replies import Answered, Closed, Refused, Reply, Silent, Unreachable, why_not
 from netra_probe.clients.websocket import Opened, Received, Socket
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
@@ -397,9 +397,9 @@ async def _log_in(probe: Investigation, user: User, position: int, others: list[
     """Log in to an existing account and note what is in it."""
     reply = await user.login()
     if not reply:
+        why = why_not(reply, "POST /auth/login") or f"{reply!r}; check that account's e-mail and password."
         raise TargetError(
-            f"{probe.target.auth_url} did not let {user.name} in, who is target.accounts.{position}: {reply!r}; "
-            "check that account's e-mail and password."
+            f"{probe.target.auth_url} did not let {user.name} in, who is target.accounts.{position}: {why}"
         )
     if any(user.id and user.id == other.id for other in others):
         raise TargetError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
 from netra_probe.clients.detour import Detour
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Timeouts, Unreachable
+from netra_probe.clients.replies import Refused, Timeouts, Unreachable
 from netra_probe.clients.trust import Trust
 from netra_probe.clients.turnstile import Turnstile
 from netra_probe.clients.websocket import Opened, open_socket, websocket_url
@@ -72,6 +72,8 @@ class LiveWire:
         self._timeouts = timeouts
         self._trust = Trust()
         self._turnstile = Turnstile()
+        #: Backend → whether it was found to have no socket at all.
+        self._no_socket: dict[int, bool] = {}
 
     def http(
         self,
@@ -140,4 +142,26 @@ class LiveWire:
             plain = websocket_url(self._target.backend_urls[backend])
             return await open_here(plain, token=token, user=user, name=name, headers=self._headers)
 
-        return await self._turnstile.through(knock, backend=backend, user=user, token=token, attempt=attempt, open=show)
+        opened = await self._turnstile.through(
+            knock, backend=backend, user=user, token=token, attempt=attempt, open=show
+        )
+        if isinstance(opened, Refused) and user is not None and not (attempt or {}).get("expect"):
+            await self._say_if_there_is_none(backend, user, token, opened.status, open_here)
+        return opened
+
+    async def _say_if_there_is_none(
+        self, backend: int, user: str, token: Secret | None, status: int, open_here: Callable[..., Awaitable[Opened]]
+    ) -> None:
+        """A case that wants a socket is not applicable where nobody has promised one and there is none.
+
+        Refused may also be who knocks. A place that surely does not exist tells: an answer like there is none here.
+        """
+        if self.gate is None or self.gate.rules.lab or self._target.generator is not None:
+            return
+        if backend not in self._no_socket:
+            nowhere = websocket_url(self._target.backend_urls[backend]) + "-that-does-not-exist"
+            name = f"{user}/nowhere-{backend + 1}"
+            there = await open_here(nowhere, token=token, user=user, name=name, headers=self._headers)
+            self._no_socket[backend] = isinstance(there, Refused) and there.status == status
+        if self._no_socket[backend]:
+            self.gate.without(f"the target has no socket at /ws (status {status}, as where nothing is)")

@@ -37,6 +37,8 @@ async def ask_health(probe: Investigation, user: User) -> Outcome:
     answers = uses = 0
     services: list[tuple[str, str, str | None]] = [(probe.target.auth_url, "auth", None)]
     services += [(url, "rest", f"backend-{number}") for number, url in enumerate(probe.target.backend_urls, start=1)]
+    if probe.target.auth_url in probe.target.backend_urls:
+        del services[0]  # one service that is both is asked once
     for url, surface, backend in services:
         nobody = probe.wire.http(url, surface=surface, backend=backend)
         http = probe.wire.http(url, surface=surface, user=user.name, backend=backend)

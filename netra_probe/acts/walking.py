@@ -14,7 +14,7 @@ from netra_probe.acts.budget import Budget, Purse
 from netra_probe.acts.offers import backend_client
 from netra_probe.cleanup import remove
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Refused, Reply
+from netra_probe.clients.replies import Answered, Refused, Reply, from_api
 from netra_probe.discovery import Interface, Route, Survey
 from netra_probe.discovery.arguments import COMMON, Arguments, Filler
 from netra_probe.discovery.instances import Instances, Plant
@@ -152,6 +152,7 @@ class Walk:
     async def call(self, user: str, route: Route, arguments: Arguments, *, aim: Thing | None = None) -> Reply | None:
         """An ordinary request of a user on their own things. What is made by it becomes theirs."""
         reply = await self.send(user, route, arguments, mark={"object": aim.aim} if aim is not None else None)
+        reply = from_api(reply) if reply is not None else None
         if not isinstance(reply, Answered):
             return reply
         self.answered.setdefault((user, route.name), (arguments, reply.body))

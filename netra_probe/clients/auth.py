@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Reply
+from netra_probe.clients.replies import Answered, Reply, from_api
 from netra_probe.history.secret import Secret
 from netra_probe.playbook.tokens import claims_of
 
@@ -65,11 +65,11 @@ class AuthClient:
 
     async def me(self, *, token: Secret | None = None) -> Reply:
         """Who the service says one is."""
-        return await self.http.request("GET", "/auth/me", token=token)
+        return from_api(await self.http.request("GET", "/auth/me", token=token))
 
     async def verify(self, *, token: Secret | None = None) -> Reply:
         """Whether the service accepts the token, and as whom."""
-        return await self.http.request("GET", "/auth/verify", token=token)
+        return from_api(await self.http.request("GET", "/auth/verify", token=token))
 
     async def validate(self, token: Secret) -> Reply:
         """What another service is told about a token."""
@@ -81,6 +81,7 @@ class AuthClient:
         return {} if self.credential is None else {"credential": self.credential}
 
     def _keep(self, reply: Reply) -> Reply:
+        reply = from_api(reply)
         if isinstance(reply, Answered) and isinstance(reply.body, dict):
             body: dict[str, Any] = reply.body
             if isinstance(body.get("access_token"), str):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Reply
+from netra_probe.clients.replies import Answered, Reply, from_api
 from netra_probe.history import actions
 
 
@@ -18,15 +18,15 @@ class BackendClient:
 
     async def create_thread(self, title: str) -> Reply:
         """Create a thread; ``reply.body["id"]`` is its id."""
-        reply = await self.http.request("POST", "/api/threads", json={"title": title})
+        reply = from_api(await self.http.request("POST", "/api/threads", json={"title": title}))
         self._own("thread", reply)
         return reply
 
     async def threads(self) -> Reply:
-        return await self.http.request("GET", "/api/threads")
+        return from_api(await self.http.request("GET", "/api/threads"))
 
     async def thread(self, id: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
-        return await self.http.request("GET", "/api/threads/{id}", path={"id": id}, attempt=attempt)
+        return from_api(await self.http.request("GET", "/api/threads/{id}", path={"id": id}, attempt=attempt))
 
     async def rename_thread(self, id: str, title: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
         return await self.http.request(
@@ -34,10 +34,12 @@ class BackendClient:
         )
 
     async def delete_thread(self, id: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
-        return await self.http.request("DELETE", "/api/threads/{id}", path={"id": id}, attempt=attempt)
+        return from_api(await self.http.request("DELETE", "/api/threads/{id}", path={"id": id}, attempt=attempt))
 
     async def messages(self, thread: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
-        return await self.http.request("GET", "/api/threads/{id}/messages", path={"id": thread}, attempt=attempt)
+        return from_api(
+            await self.http.request("GET", "/api/threads/{id}/messages", path={"id": thread}, attempt=attempt)
+        )
 
     async def post_message(self, thread: str, text: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
         """Add a message of the user to a thread."""

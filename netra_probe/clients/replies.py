@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,15 @@ class Answered:
 
     def __bool__(self) -> bool:
         return True
+
+    @property
+    def page(self) -> str:
+        """What came instead of an answer of an API: a redirect (to a log-in page), an HTML page; "" for an answer."""
+        if 300 <= self.status < 400:
+            place = urlsplit(self.location)
+            return f"a redirect to {place.netloc or ''}{place.path}" if self.location else "a redirect"
+        start = self.body.lstrip()[:15].lower() if isinstance(self.body, str) else ""
+        return "an HTML page" if start.startswith(("<!doctype html", "<html")) else ""
 
     def __repr__(self) -> str:
         return f"Answered(status={self.status})"
@@ -51,6 +61,34 @@ class Refused(_Negative):
 
     def __repr__(self) -> str:
         return f"Refused(status={self.status}{f', error={self.error!r}' if self.error else ''})"
+
+
+def from_api(reply: Reply) -> Reply:
+    """The reply, where an API has given it: a redirect or an HTML page is neither a yes nor a list of anything."""
+    if isinstance(reply, Answered) and reply.page:
+        error = f"{reply.page}, which is no answer of an API"
+        return Refused(status=reply.status, error=error, body=reply.body, operation=reply.operation)
+    return reply
+
+
+def why_not(reply: Reply, operation: str) -> str:
+    """Why nobody was let in, as a sentence with what to set.
+
+    >>> why_not(Refused(status=404), "POST /auth/register")
+    'no such route: POST /auth/register (404); is target.auth_url the service that has it?'
+    """
+    if isinstance(reply, Refused) and reply.status in (404, 405):
+        return f"no such route: {operation} ({reply.status}); is target.auth_url the service that has it?"
+    if isinstance(reply, Refused) and reply.error.endswith("no answer of an API"):
+        return (
+            f"{operation} was answered with {reply.error}; is target.auth_url right, or a log-in page or web front end "
+            "before it?"
+        )
+    if isinstance(reply, Refused) and reply.status == 429:
+        return f"{operation} is limited (429) for longer than one waits; lower the parameter `users`, or try later."
+    if isinstance(reply, Unreachable):
+        return f"{reply!r}; is it running, and is target.auth_url right?"
+    return ""
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:

@@ -21,10 +21,14 @@ class Survey:
 
     auth: Interface
     backend: Interface
+    #: Whether one service is both.
+    one: bool = False
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        return (*self.backend.routes, *self.auth.routes)
+        """All operations; those of one service that is both are named once."""
+        known = {route.name for route in self.backend.routes} if self.one else set()
+        return (*self.backend.routes, *(route for route in self.auth.routes if route.name not in known))
 
     def of(self, service: str) -> Interface:
         """The interface of ``auth`` or ``backend``."""
@@ -48,6 +52,7 @@ async def survey(probe: Investigation) -> Survey:
             reply = await http.request("GET", DESCRIPTION, anonymous=True)
         finally:
             await http.close()
-        described = read_interface(service, reply.body) if isinstance(reply, Answered) else None
+        described = read_interface(service, reply.body) if isinstance(reply, Answered) and not reply.page else None
         found.append(described or usual(service))
-    return Survey(auth=found[0], backend=found[1])
+    one = probe.target.auth_url == probe.target.backend_urls[0]
+    return Survey(auth=found[0], backend=found[1], one=one)

@@ -39,8 +39,12 @@ class Asked:
 async def look_at_services(probe: Investigation) -> list[Line]:
     """One line for the auth service and one for each backend, asked at once."""
     target = probe.target
-    places = [("auth service", target.auth_url)]
-    places += [(f"backend {number}", url) for number, url in enumerate(target.backend_urls, start=1)]
+    places = [(f"backend {number}", url) for number, url in enumerate(target.backend_urls, start=1)]
+    if target.auth_url in target.backend_urls:
+        # One service that is both is looked at, and spoken of, once.
+        places = [(f"auth service and {name}" if url == target.auth_url else name, url) for name, url in places]
+    else:
+        places.insert(0, ("auth service", target.auth_url))
     return list(await asyncio.gather(*(_look(probe, subject, url) for subject, url in places)))
 
 
@@ -68,6 +72,9 @@ async def _look(probe: Investigation, subject: str, url: str) -> Line:
     if not isinstance(reply, Answered):
         status = Status.BROKEN if isinstance(reply, Broken) or not getattr(reply, "status", 0) else Status.NOTE
         return Line(subject=subject, status=status, text=f"{url}{asked.route}: {reply!r}")
+    if reply.page:
+        text = f"{url}{asked.route} was answered with {reply.page}: no answer of an API; is the URL right?"
+        return Line(subject=subject, status=Status.BROKEN, text=text)
     told, status = [f"{asked.milliseconds:.0f} ms"], Status.OK
     body = reply.body if isinstance(reply.body, dict) else {}
     told.append(f"says {body.get('status', 'nothing of its health')}")
