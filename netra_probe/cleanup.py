@@ -260,7 +260,7 @@ async def clean_up(probe: Investigation, users: list[User]) -> CleanUp:
         made = [one.id for one in probe.wire.gate.belongings.all if one.id and len(one.id) >= TELLING]
         here = {id: name for id, name in ids.items() if name in staying}
         rows = await probe.database.naming(here, made) if made else {}
-        left += [f"{number} row(s) in {table} about what was made" for table, number in rows.items()]
+        left += [f"{number} row(s) in {table} about what was made{FOR_GOOD}" for table, number in rows.items()]
     left += [f"socket {user.socket.name}" for user in users if user.socket is not None and user.socket.closed is None]
     left = sorted(set(left))
     stays = [item for item in left if item.endswith(FOR_GOOD) or (not can_remove and item.startswith("account of "))]

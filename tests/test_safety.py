@@ -1,6 +1,7 @@
 """What is done to a deployment is what its owner allows, and what was done is undone."""
 
 import json
+import re
 import secrets
 import signal
 import subprocess
@@ -324,7 +325,10 @@ async def test_existing_accounts_log_in_are_used_and_stay() -> None:
         case = probe.check("C4.2", canary(), envelope(), delivery(), automaton())
         cleaned = await probe.close()
         assert all(runs)
-        assert (case.verdict, cleaned.verdict, cleaned.left) == (Verdict.PASS, Verdict.PASS, ()), case.result.reason
+        assert case.verdict is Verdict.PASS, case.result.reason
+        # The interface deletes the threads; what the database keeps about them is named.
+        assert cleaned.verdict is Verdict.NOT_APPLICABLE
+        assert all(re.match(r"\d+ row\(s\) in \S+ about what was made", item) for item in cleaned.left), cleaned.left
         assert not any("/auth/register" in line or "users/me" in line for line in sent(probe))
         assert alice.email == everybody[0].email
         assert len(alice.threads_made) == 1

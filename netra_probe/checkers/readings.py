@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from functools import lru_cache
 
@@ -78,6 +79,14 @@ class Readings:
                     self._deleted[(user, target)] = done.index
                 elif method == "PUT":
                     self._deleted.pop((user, target), None)
+            if method == "POST":
+                self._given_out_again(done)
+
+    def _given_out_again(self, done: Operation) -> None:
+        """Numbers may be given out a second time after what had them was deleted; other ids are not."""
+        for user, target in [place for place in self._deleted if place[1].isdigit()]:
+            if re.search(rf"(?<![\w-]){target}(?![\w-])", done.payload):
+                del self._deleted[user, target]
 
     def _read(self, reading: Reading, user: str, targets: list[str]) -> None:
         call, done = reading.call, reading.done

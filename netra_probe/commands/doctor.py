@@ -20,17 +20,25 @@ from netra_probe.target import Target
 @click.option("--env", default="lab", show_default=True, help="lab, test, development, staging or production")
 @click.option("--parameters", type=click.Path(path_type=Path), help="a parameter file instead of --env")
 @click.option("--json", "as_json", is_flag=True, help="machine-readable")
+@click.option("--plan", is_flag=True, help="only list which operations a run may send, which not, and why")
 @yes_option
-def doctor(env: str, parameters: Path | None, as_json: bool, yes: bool) -> int:
+def doctor(env: str, parameters: Path | None, as_json: bool, plan: bool, yes: bool) -> int:
     """What is reachable and alive, what it speaks, what a run would do to it and be worth.
 
     Exit status: 0 ready, 2 wrong parameters, 3 not ready: unreachable or half-dead.
     """
-    from netra_probe.doctor import examine, own_amounts
+    from netra_probe.doctor import examine, own_amounts, plan_operations
 
     path = parameters or environment_file(env)
     given = read_parameters(path, resolve=True)
     target = target_in(given, path)
+    if plan:
+        told = "The doctor reads what the services say that they offer, and sends nothing else."
+        ask_before(target, environment=given.environment, what=told, yes=yes)
+        operations = asyncio.run(plan_operations(given, target))
+        said = json.dumps(operations.as_record(), indent=2, ensure_ascii=False) if as_json else operations.text()
+        click.echo(said)
+        return 0
     mine = own_amounts(target)
     told = f"The doctor itself makes and tries: {mine}; it removes what it made." if mine else "The doctor only looks."
     ask_before(target, environment=given.environment, what=told, yes=yes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from netra_probe.doctor.amounts import Amounts
 from netra_probe.doctor.examination import examine, own_amounts, planned
+from netra_probe.doctor.plan import OperationPlan, plan_operations
 from netra_probe.doctor.report import Report, Status
 
-__all__ = ["Amounts", "Report", "Status", "examine", "own_amounts", "planned"]
+__all__ = ["Amounts", "OperationPlan", "Report", "Status", "examine", "own_amounts", "plan_operations", "planned"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from netra_probe.doctor.acts import needs_of
 from netra_probe.doctor.notebooks import RUN_VERBS, SOCKET_VERBS, Case
 from netra_probe.doctor.report import CaseCost
-from netra_probe.permission import allows
+from netra_probe.permission import allows, needed_at
 from netra_probe.target import Mode, Target
 from netra_probe.verdict import Verdict
 
@@ -21,11 +21,13 @@ class State:
     """What was found out about a target.
 
     Arguments:
+        lab: whether it is a lab that was started here.
         reached: whether all services answer.
         people: whether users can be had.
         sockets, runs: whether sockets live, and runs come to their end with the message that the parameters name.
     """
 
+    lab: bool
     reached: bool
     people: bool
     sockets: bool
@@ -50,7 +52,7 @@ def _cost(case: Case, target: Target, state: State) -> tuple[Verdict, str]:
         return Verdict.INCONCLUSIVE, "a service cannot be reached"
     for act in case.acts:
         needs = needs_of(act)
-        mode = Mode.PROBE if target.is_local and needs.mode is Mode.ATTACK else needs.mode
+        mode = needed_at(target, needs.mode, lab=state.lab)
         if not allows(target.mode, mode):
             return Verdict.NOT_APPLICABLE, f"mode {target.mode}: {needs.what} needs mode {mode}"
     if target.mode is Mode.OBSERVE and (case.verbs - {"component"}):

@@ -196,6 +196,7 @@ class _Examination:
         target = self.probe.target
         cases = cases_of(self.parameters, all_notebooks())
         state = State(
+            lab=self.probe.rules.lab,
             reached=self.reached,
             people=self.people,
             sockets=self.sockets,

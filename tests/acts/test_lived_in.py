@@ -14,8 +14,10 @@ from strange_platform import HARMFUL, LivedInPlatform, served
 from netra_probe import Investigation, Verdict, acts, investigate
 from netra_probe.checkers import authorisation
 from netra_probe.clients.replies import Unreachable
+from netra_probe.doctor import plan_operations
 from netra_probe.history.secret import Secret
 from netra_probe.ledger import Ledger
+from netra_probe.parameters import Parameters
 from netra_probe.sweeping import sweep_target
 from netra_probe.target import Target
 
@@ -190,3 +192,20 @@ async def test_a_limit_that_the_run_itself_has_reached_is_named_at_its_step() ->
                 break
         said = "DELETE /api/v1/notes/{note_id} by alice: the target limits how often it may be asked (429)"
         assert [limit.partition(", and")[0] for limit in probe.notes.limits] == [said]
+
+
+async def test_the_plan_says_what_is_sent_and_what_is_not_and_why() -> None:
+    platform = LivedInPlatform()
+    with served(platform) as url:
+        values = {"auth_url": url, "backend_urls": [url], "accounts": ACCOUNTS, "allow": ["POST /api/v1/jobs"]}
+        target = Target.model_validate({**values, "public": ["GET /api/v1/users/search"]})
+        plan = await plan_operations(Parameters(environment="blind"), target)
+    assert platform.served == []
+    told = {f"{one.method} {one.path}": one for one in plan.operations}
+    assert {name for name in HARM if told[name].sent} == {"POST /api/v1/jobs"}
+    assert told["POST /api/v1/jobs"].why == "target.allow: POST /api/v1/jobs"
+    assert told["PUT /api/v1/users/settings"].why == "accounts that existed before are read and never changed"
+    assert told["GET /api/v1/index/rebuild"].why == 'a GET that may do something ("rebuild"): name it in target.allow'
+    assert told["POST /api/v1/chats/new"].why == "makes what DELETE /api/v1/chats/{chat_id} deletes"
+    assert told["GET /api/v1/users/search"].public
+    assert "  POST /auth/login " in plan.text().partition("A run will not send")[0]

@@ -12,7 +12,9 @@ from netra_probe import acts, investigate
 async def accused(platform: StrangePlatform) -> tuple[set[str], dict[str, tuple[str, ...]]]:
     """The operations that C5 finds anything on, and the findings and doubts of C1, C2 and C8."""
     with served(platform) as url:
-        probe = await investigate("C4", users=2, target={"auth_url": url, "backend_urls": [url]})
+        # What is renamed by an id in the body is not understood from outside: it is sent because this says so.
+        target = {"auth_url": url, "backend_urls": [url], "allow": ["POST /v2/*-renaming"]}
+        probe = await investigate("C4", users=2, target=target)
         acting = Acting(probe)
         try:
             await acts.trespass(probe, owner=probe.users[0], intruder=probe.users[1])
