@@ -176,13 +176,11 @@ class Rules:
             return Effect.LEAVES, "removes an account that the run has registered"
         if any(word in _ACCOUNT for word in words) or _PERSON.search(bare):
             return Effect.ACCOUNT, "account-level state"
-        reaches = [word for word in words if word in _REACHES]
-        if reaches:
+        if reaches := [word for word in words if word in _REACHES]:
             return Effect.UNKNOWN, f"its effect is not understood ({_quoted(reaches)})"
         if method in ("PUT", "PATCH", "DELETE"):
             if _ends_in_brace(bare):
-                does = "deletes" if method == "DELETE" else "changes"
-                return Effect.CHANGES, f"{does} what the run has made"
+                return Effect.CHANGES, f"{'deletes' if method == 'DELETE' else 'changes'} what the run has made"
             if method == "DELETE":
                 return Effect.UNKNOWN, "its effect is not understood: it names nothing, and may take everything"
             return Effect.UNKNOWN, "its effect is not understood"

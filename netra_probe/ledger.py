@@ -176,6 +176,6 @@ def _read_journal(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any
 
 def _is_gone(process: dict[str, Any]) -> bool:
     try:
-        return psutil.Process(process["pid"]).create_time() != process["started"]
+        return bool(psutil.Process(process["pid"]).create_time() != process["started"])
     except (psutil.NoSuchProcess, KeyError):
         return True

@@ -253,7 +253,7 @@ def test_costs_follow_from_what_the_parameters_allow(more: dict[str, Any], reaso
     from netra_probe.doctor.examination import cases_of
 
     elsewhere = {"auth_url": "https://a.example", "backend_urls": ["https://b.example"], **more}
-    state = State(lab=True, reached=True, people=True, sockets=True, runs=True)
+    state = State(lab=False, reached=True, people=True, sockets=True, runs=True)
     found = costs(cases_of(BLIND, all_notebooks()), Target.model_validate(elsewhere), state)
     reasons = {cost.reason for cost in found if not cost.reason.startswith("the target has no")}
     assert bool(reasons) == bool(reason)
