@@ -183,8 +183,8 @@ class Watch:
 def strain(reply: Reply) -> str:
     """What a refusal or failure says about a limit that was reached; "" where it says nothing of the kind.
 
-    >>> strain(Refused(status=429)), strain(Refused(status=404))
-    ('limits how often it may be asked (429)', '')
+    >>> strain(Refused(status=423)), strain(Broken(status=500, body="QueuePool limit of size 5 reached"))
+    ('has locked an account or an address out (423)', 'has no connection left in a pool (500)')
     """
     if not isinstance(reply, Refused | Broken):
         return ""
@@ -192,7 +192,7 @@ def strain(reply: Reply) -> str:
     if isinstance(reply, Refused):
         if reply.status == 423 or (reply.status in (401, 403, 429) and _LOCKED.search(text)):
             return f"has locked an account or an address out ({reply.status})"
-        return "limits how often it may be asked (429)" if reply.status == 429 else ""
+        return ""
     if _BREAKER.search(text):
         return f"has opened a circuit breaker ({reply.status})"
     return f"has no connection left in a pool ({reply.status})" if _POOL.search(text) else ""

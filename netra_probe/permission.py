@@ -73,6 +73,11 @@ def allows(mode: Mode, needed: Mode) -> bool:
     return _ORDER.index(mode) >= _ORDER.index(needed)
 
 
+def slowed_down(user: str, action: str) -> str:
+    """What a case is told of a request that came too early, until it comes through."""
+    return f"the target asked {user} to slow down (429): {action} was not served"
+
+
 @dataclass(kw_only=True)
 class Notes:
     """What was not done since the last check, and why.
@@ -230,7 +235,8 @@ class Gate:
         """Name a limit that this run has reached, at the step that reached it; what came through later lifts it."""
         step = f"{passage.method} {passage.route} by {passage.user}"
         if reply:
-            for reason in self._strains.pop(step, ()):
+            action = f"{passage.method} {passage.route}"
+            for reason in (*self._strains.pop(step, ()), slowed_down(passage.user, action)):
                 self._notes.lift(reason)
         elif what := strain(reply):
             reason = f"{step}: the target {what}, and it was this run that asked"

@@ -20,6 +20,7 @@ from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
 from netra_probe.history.canary import mint
 from netra_probe.history.secret import Secret
+from netra_probe.permission import slowed_down
 from netra_probe.target import Mode
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class User:
     def refused(self, action: str, status: int) -> None:
         """Note where an ordinary request was refused for a reason that is the probe's own."""
         if status == TOO_MANY:
-            self._probe.notes.limit(f"the target asked {self.name} to slow down (429): {action} was not served")
+            self._probe.notes.limit(slowed_down(self.name, action))
         elif self.auth.seconds_left <= 0:
             self._probe.notes.limit(f"{self.name}'s token had expired: {action} was refused")
 

@@ -58,7 +58,9 @@ class Shares:
             self._links |= {id for id in found - path if len(id) >= _SHORTEST and id not in call.payload}
 
     def opens(self, call: Operation) -> bool:
-        """Whether a request reads something by a link, or an object that was made public."""
+        """Whether a request reads something by a link, an object that was made public, or where all is (``public``)."""
+        if call.detail.get("public"):
+            return True
         if not self._links or not call.action.startswith(("GET ", "HEAD ")):
             return False
         named = str(call.detail.get("path", "")).split("/")

@@ -219,6 +219,8 @@ class Http:
         finally:
             if gate is not None:
                 gate.end(passage, reply)
+        if kept is not None and isinstance(reply, Refused) and reply.status in REFUSED_FOR_NOW:
+            kept.refused(call.action, reply.status)
         return reply
 
     async def _exchanged(
@@ -253,8 +255,6 @@ class Http:
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             # What a target has told can be such that it makes no request: a path, a header, a number.
             return self._unreachable(call, error, sent=False)
-        if kept is not None and response.status_code in REFUSED_FOR_NOW:
-            kept.refused(call.action, response.status_code)
         return self._record(call, response)
 
     async def abandon(self, method: str, route: str, *, after: float = 0.0, **request: Any) -> Reply:

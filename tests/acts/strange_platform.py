@@ -462,6 +462,10 @@ class LivedInPlatform:
             braces = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
             assert all(brace in ("chat_id", "key_id", "user_id") for brace in braces)
 
+        @self.app.get("/api/v1/crowded")
+        async def crowded() -> None:
+            raise HTTPException(503, "QueuePool limit of size 5 overflow 0 reached")
+
         @self.app.get("/api/v1/keys")
         async def keys(request: Request) -> list[dict[str, str]]:
             return [{"id": id} for id in self.state[self._who(request)]["keys"]]

@@ -185,13 +185,19 @@ async def test_a_limit_that_the_run_itself_has_reached_is_named_at_its_step() ->
         await acts.keep_everything(probe)
         assert probe.notes.limits == []
         alice = probe.users[0]
-        mine = next(one for one in probe.wire.gate.belongings.left if one.kind == "note") if probe.wire.gate else None
-        assert mine is not None
-        for path in ({"note_id": mine.id}, {"note_id": mine.id}):
-            if (await alice.rest.http.request("DELETE", "/api/v1/notes/{note_id}", path=path)).status == 429:
+        assert probe.wire.gate is not None
+        for one in [one for one in probe.wire.gate.belongings.left if one.owner == "alice"][:2]:
+            action = f"DELETE {probe.rules.deletion(one.route)}"
+            reply = await alice.rest.http.request(*action.split(), path={f"{one.kind}_id": one.id})
+            if getattr(reply, "status", 0) == 429:
                 break
-        said = "DELETE /api/v1/notes/{note_id} by alice: the target limits how often it may be asked (429)"
-        assert [limit.partition(", and")[0] for limit in probe.notes.limits] == [said]
+        assert probe.notes.limits == [f"the target asked alice to slow down (429): {action} was not served"]
+        crowded = await alice.rest.http.request("GET", "/api/v1/crowded")
+        assert not crowded
+        assert probe.notes.limits[1] == (
+            "GET /api/v1/crowded by alice: the target has no connection left in a pool (503), "
+            "and it was this run that asked"
+        )
 
 
 async def test_the_plan_says_what_is_sent_and_what_is_not_and_why() -> None:
