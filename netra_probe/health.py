@@ -28,7 +28,7 @@ RECOVERY = 60.0
 #: What a proxy says for a service that does not answer.
 _GATEWAY = frozenset((502, 503, 504))
 _LOCKED = re.compile(r"lock(ed|out)|too many (failed )?(attempts|logins|tries)", re.IGNORECASE)
-_POOL = re.compile(r"\bpool|too many (connections|clients)|connection (limit|slots)|exhaust", re.IGNORECASE)
+_POOL = re.compile(r"pool\b|too many (connections|clients)|connection (limit|slots)|exhaust", re.IGNORECASE)
 _BREAKER = re.compile(r"circuit|breaker", re.IGNORECASE)
 
 
