@@ -2,6 +2,7 @@
 
     ProbeError
      ├── ParameterError     wrong use: a parameter, file, scenario or environment   (exit status 2)
+     │    └── AlreadyCheckedError   a case was checked twice
      ├── TargetError        the target cannot be reached or used                    (exit status 3)
      ├── OutputError        what was found cannot be kept where it should be        (exit status 3)
      └── CleanUpError       something the probe made could not be removed           (exit status 3)
@@ -30,6 +31,10 @@ class ParameterError(ProbeError):
     """A parameter, file, scenario or environment is wrong."""
 
     exit_status = 2
+
+
+class AlreadyCheckedError(ParameterError):
+    """A case was checked a second time, such as by executing its cell again: nothing is wrong with what was done."""
 
 
 class TargetError(ProbeError):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
 from netra_probe import cleanup, lab_target
 from netra_probe.belongings import Belongings
+from netra_probe.cells import Cells
 from netra_probe.checkers.base import Checker
 from netra_probe.cleanup import Routes
 from netra_probe.clients.agent import Patience
@@ -23,9 +24,9 @@ from netra_probe.clients.websocket import Opened, Socket
 from netra_probe.display.banner import Banner
 from netra_probe.display.evidence import EventTable, LeakMatrix
 from netra_probe.display.timeline import Timeline
-from netra_probe.display.views import CaseView, ScenarioView
+from netra_probe.display.views import CaseView, ScenarioView, Summary
 from netra_probe.effects import Rules
-from netra_probe.errors import ParameterError, TargetError
+from netra_probe.errors import AlreadyCheckedError, ParameterError, TargetError
 from netra_probe.gauges import Gauges
 from netra_probe.generators import GENERATORS
 from netra_probe.health import Watch
@@ -43,6 +44,9 @@ from netra_probe.turns import Turn
 from netra_probe.users import User, alias, log_in_accounts
 from netra_probe.verdict import CaseResult, CleanUp
 from netra_probe.wire import LiveWire, Wire
+
+if TYPE_CHECKING:
+    from netra_probe.batch.interactive import OwnRun
 
 Value = TypeVar("Value")
 
@@ -91,7 +95,10 @@ class Investigation:
         self._gauges = Gauges(self)
         self.turn = Turn(patience=timeouts.alone)
         self._cases: list[CaseResult] = []
-        self._banner = Banner(scenario=scenario, environment=environment)
+        self._banner = Banner()
+        self._cells = Cells(self._cell_raised)
+        #: Leaves a run directory at the end; None in a batch run, which does so itself, and over a recording.
+        self.own_run: OwnRun | None = None
         self._components: dict[str, Component] = {}
         #: What an act with a budget has finished, by the act and its users: done again, it goes on from there.
         self.finished: dict[tuple[str, ...], set[str]] = {}
@@ -254,7 +261,8 @@ class Investigation:
         """Everything so far was preparation: the first case is judged from here on."""
         self.notes.clear()
         self._window = len(self.history)
-        self._banner.show([user.name for user in self.users])
+        self._cells.watch()
+        self._banner.show(self.result(), [user.name for user in self.users])
 
     def check(
         self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = (), steady: bool = True
@@ -274,7 +282,7 @@ class Investigation:
                 f'case "{case}" does not belong to scenario {self.scenario}; name it {self.scenario}.….'
             )
         if any(done.id == case for done in self._cases):
-            raise ParameterError(f'case "{case}" was checked already; every case is judged once.')
+            raise AlreadyCheckedError(f'case "{case}" was checked already; every case is judged once.')
         claim = claim or SCENARIOS[self.scenario].cases.get(case, case)
         missing = sorted(set(needs) - self.target.surfaces)
         if missing:
@@ -296,8 +304,18 @@ class Investigation:
         self._window = len(self.history)
         self.notes.clear()
         self._cases.append(result)
-        self._banner.update(self._cases, self.cleaned)
+        self._tell()
         return CaseView(result, self.history)
+
+    def _cell_raised(self, error: str, message: str) -> None:
+        with suppress(OSError):  # a disk that is full is what the cell raised
+            self.history.observe(actions.RAISED, detail={"error": error, "message": message})
+        self._tell()
+
+    def _tell(self) -> None:
+        """Bring the banner up to date."""
+        if self._banner.is_shown:
+            self._banner.update(self.result(), running=self.cleaned is None)
 
     # Showing
 
@@ -321,16 +339,26 @@ class Investigation:
         """The verdict on the whole scenario: one row a case."""
         return ScenarioView(self.result())
 
+    def summary(self) -> Summary:
+        """The last word: when, on what, with which versions, where the evidence is, and the verdict."""
+        return Summary(self.result(), evidence=self.history.path.parent.parent)
+
     def result(self) -> ScenarioResult:
-        """The verdict as a value."""
-        cleanup = next((op for op in reversed(list(self.history)) if op.action == actions.CLEANUP), None)
+        """The verdict as a value; until the clean-up is done there is none to pass."""
+        cleanup = None
+        if self.cleaned is not None:
+            cleanup = next((op for op in reversed(list(self.history)) if op.action == actions.CLEANUP), None)
         return scenario_result(self.history, self.history[0], tuple(self._cases), cleanup)
 
     # Ending
 
     async def close(self) -> CleanUp:
-        """Remove what was made, look whether it is gone, close the history. Closing twice is harmless."""
+        """Remove what was made, look whether it is gone, close the history. Closing twice is harmless.
+
+        Outside of a batch run the results and the report are written beside the history.
+        """
         if self.cleaned is None:
+            self._cells.leave()
             if self.wire.gate is not None:
                 self.wire.gate.leaving = True
             try:
@@ -347,7 +375,9 @@ class Investigation:
                 self.history.close()
                 self.turn.leave()
                 await asyncio.to_thread(lab_target.release)
-            self._banner.update(self._cases, self.cleaned)
+                if self.own_run is not None:
+                    await asyncio.to_thread(self.own_run.end, self.result())
+            self._tell()
         return self.cleaned
 
     def __repr__(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +12,100 @@ from typing import Any
 from netra_probe.checkers import from_options
 from netra_probe.checkers.attribution import Attribution, attribute, attributed
 from netra_probe.checkers.base import Checker, Window, judge
+from netra_probe.errors import ParameterError
 from netra_probe.history import actions
 from netra_probe.history.damage import MOST_SIGNS, is_well_formed
 from netra_probe.history.frames import read_frame
-from netra_probe.history.operation import Operation
+from netra_probe.history.operation import PROBE, Operation
 from netra_probe.history.store import History, HistoryError
-from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict
+from netra_probe.requirements import SCENARIOS
+from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict, issues
 
 #: What is left by an investigation whose end is not in its recording.
 ENDED = "the investigation ended before its clean-up"
+#: Why a case is not decided that nobody has checked.
+NOT_RUN = "not run"
+#: Why a case is not decided in which nobody did anything.
+NOTHING_DONE = "nothing was done before this check; was a cell left out?"
+#: Actions that show that something was done, although they are no calls.
+_DONE = frozenset({actions.ATTEMPT, actions.TXN, actions.GAUGE, actions.DISTURB, *actions.ENDINGS})
+#: Operations from the beginning of a history among which the services say which versions they are.
+_INTRODUCTION = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """When, on what and with what an investigation was made: what a reader needs before the verdict means anything.
+
+    Arguments:
+        started: when it was opened (UTC, ISO 8601).
+        urls: of the target's services, by role: ``auth``, ``backend-1``, …
+        services: what they say of their versions, by name.
+        versions: of netra-probe and Python.
+        faults: what the lab was started with, each with its title; nothing where nobody can know.
+    """
+
+    started: str = ""
+    mode: str = ""
+    users: int = 0
+    urls: tuple[tuple[str, str], ...] = ()
+    services: tuple[tuple[str, str], ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
+    faults: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(opened: Operation, services: dict[str, str]) -> Circumstances:
+        """From the first operation of a history, and from what the services have said."""
+        detail = opened.detail
+        return Circumstances(
+            started=str(detail.get("started", "")),
+            mode=str(detail.get("mode", "")),
+            users=int(detail.get("users", 0)),
+            urls=tuple(detail.get("urls", {}).items()),
+            services=tuple(services.items()),
+            versions=tuple(detail.get("versions", {}).items()),
+            faults=tuple(detail.get("faults", ())),
+        )
+
+    @property
+    def with_faults(self) -> str:
+        """``with injected fault W1 (…)``; nothing for a healthy or unknown target."""
+        return with_faults(self.faults)
+
+    def as_record(self) -> dict[str, Any]:
+        """As ``results.json`` holds it, without what is not known."""
+        known = {
+            "started": self.started,
+            "mode": self.mode,
+            "users": self.users,
+            "urls": dict(self.urls),
+            "services": dict(self.services),
+            "versions": dict(self.versions),
+            "faults": list(self.faults),
+        }
+        return {name: value for name, value in known.items() if value}
+
+
+def with_faults(faults: Sequence[str]) -> str:
+    """``with injected fault W1 (…)``; nothing where there is none."""
+    return f"with injected fault{'s' if len(faults) > 1 else ''} {', '.join(faults)}" if faults else ""
+
+
+def versions_said(operations: Iterable[Operation]) -> dict[str, str]:
+    """What services have said of their versions, by name: in answers about their health, else in their description."""
+    said: dict[str, dict[str, dict[str, None]]] = {"health": {}, "/openapi.json": {}}
+    for operation in operations:
+        where = next((one for one in said if one in operation.action), "")
+        if not where or operation.type != "ok":
+            continue
+        with contextlib.suppress(ValueError, AttributeError):
+            body = json.loads(operation.payload)
+            about = body.get("info") or body
+            name, version = about.get("title") or about.get("service"), about.get("version")
+            if name and version:
+                said[where].setdefault(str(name), {})[str(version)] = None
+    told = said["health"] or said["/openapi.json"]
+    return {name: " and ".join(versions) for name, versions in told.items()}
 
 #: Checkers that conclude from what is missing, doubled or out of order, which damage may have made.
 MISSING = frozenset(("C3", "C4", "C8", "C10", "C11"))
@@ -40,10 +127,32 @@ class ScenarioResult:
     #: What was changed in its recording after it had been made.
     damage: tuple[str, ...] = ()
     witnesses: tuple[tuple[int, str], ...] = ()
+    circumstances: Circumstances = Circumstances()
+    raised: str = ""
+
+    @property
+    def undone(self) -> str:
+        """What was left out, so that finding nothing proves nothing; "" for a scenario that was run to its end.
+
+        >>> result.undone   # doctest: +SKIP
+        '2 of 5 cases run; not run: C4.3, C4.4, C4.5; a cell raised KeyboardInterrupt'
+        """
+        missing = [case.id for case in self.cases if not case.was_run]
+        told = []
+        if missing:
+            run = f"{len(self.cases) - len(missing)} of {len(self.cases)} cases run"
+            told.append(f"{run}; not run: {', '.join(missing)}")
+            told += [f"a cell raised {self.raised}"] * bool(self.raised)
+        if self.truncated:
+            told.append("the clean-up was not done" if ENDED in self.cleanup.left else "the recording was cut")
+        return "; ".join(told)
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the cases; a cut or damaged recording cannot pass, and neither can leaving things behind."""
+        """The worst of the cases, also those that were not run; a cut or damaged recording passes nothing.
+
+        Neither does leaving things behind, or not looking whether they are gone.
+        """
         parts = [case.verdict for case in self.cases]
         if self.truncated or self.damage:
             parts.append(Verdict.INCONCLUSIVE)
@@ -72,11 +181,13 @@ class ScenarioResult:
             "id": self.id,
             "title": self.title,
             "verdict": str(self.verdict),
+            **({"reason": self.undone} if self.undone else {}),
             "cases": [
                 {
                     "id": case.id,
                     "title": case.title,
                     "verdict": str(case.verdict),
+                    **({} if case.was_run else {"run": False}),
                     "reason": case.reason,
                     "requirements": list(case.requirements),
                     "findings": [_finding_record(finding, shown) for finding in case.findings],
@@ -104,12 +215,16 @@ def _finding_record(finding: Finding, shown: dict[int, str]) -> dict[str, Any]:
 def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequence[Checker]) -> CaseResult:
     """The verdict on one case: all checkers over the window that the marker closes."""
     window = Window(start=int(marker.detail.get("start", 0)), end=marker.index)
-    disturbances = 0
+    disturbances, acted, raised = 0, False, ""
 
     def watched() -> Iterator[Operation]:
-        nonlocal disturbances
+        nonlocal disturbances, acted, raised
         for operation in history:
-            disturbances += operation.action == actions.DISTURB and operation.index in window
+            if window.start <= operation.index < marker.index:
+                disturbances += operation.action == actions.DISTURB
+                acted = acted or _is_act(operation)
+                if operation.action == actions.RAISED:
+                    raised = raised or str(operation.detail.get("error"))
             yield operation
 
     judgements = tuple(judge(checkers, watched(), window))
@@ -128,7 +243,7 @@ def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequen
         echo=attribution.echo,
         steady=steady,
     )
-    return _bounded(result, marker.detail)
+    return _bounded(result, marker.detail, acted=acted, raised=raised)
 
 
 def referred(result: CaseResult, earlier: Iterable[CaseResult], history: Iterable[Operation]) -> CaseResult:
@@ -160,13 +275,26 @@ def _ways(result: CaseResult, operations: Mapping[int, Operation]) -> set[str]:
     return ways
 
 
-def _bounded(result: CaseResult, detail: dict[str, Any]) -> CaseResult:
-    """What was not allowed, or begun and not finished, bounds what a case can say; a defect that was seen stays one.
+def _is_act(operation: Operation) -> bool:
+    """Whether this was done in order to see something, rather than received, or noted by the way."""
+    if operation.type == "invoke" or operation.action in _DONE:
+        return True
+    return operation.surface in ("database", "cache")
+
+
+def _bounded(result: CaseResult, detail: dict[str, Any], *, acted: bool, raised: str) -> CaseResult:
+    """What was not done, not allowed, or begun and not finished bounds what a case can say; a defect stays one.
 
     What was begun and not finished leaves a case undecided, whatever was not allowed besides.
     """
     withheld, limits = detail.get("withheld", ()), detail.get("limits", ())
-    if result.verdict is Verdict.FAIL or not (withheld or limits):
+    if result.verdict is Verdict.FAIL:
+        return result
+    if raised:
+        return replace(result, verdict=Verdict.INCONCLUSIVE, reason=f"a cell raised {raised} before this check")
+    if not (acted or withheld or limits):
+        return replace(result, verdict=Verdict.INCONCLUSIVE, reason=NOTHING_DONE)
+    if not (withheld or limits):
         return result
     reasons = limits or withheld
     reason = "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
@@ -275,7 +403,7 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
     else:
         reason = _evidence(result.evidence, disturbances, steady=steady)
     if objections:
-        told = f"hygiene: {len(objections)} objection(s)"
+        told = issues(len(objections))
         reason = " · ".join((reason, told) if leaks or doubts else (told, reason))
     return replace(result, reason=reason)
 
@@ -316,9 +444,29 @@ def skipped_case(id: str, claim: str, reason: str) -> CaseResult:
 
 def undecided_case(id: str, claim: str, reason: str) -> CaseResult:
     """A case that cannot be judged."""
-    return CaseResult(
-        id=id, title=claim, verdict=Verdict.INCONCLUSIVE, reason=reason, requirements=(id.partition(".")[0], id)
-    )
+    return replace(skipped_case(id, claim, reason), verdict=Verdict.INCONCLUSIVE)
+
+
+def _owed(opened: Operation) -> dict[str, str]:
+    """Cases of a scenario and their titles, as its recording says; an older one does not, notebooks beside us may."""
+    said = opened.detail.get("cases")
+    if isinstance(said, dict):
+        return {str(case): str(title) for case, title in said.items()}
+    with contextlib.suppress(ParameterError):
+        if (known := SCENARIOS.get(str(opened.detail["scenario"]))) is not None:
+            return known.cases
+    return {}
+
+
+def _complete(opened: Operation, cases: Sequence[CaseResult]) -> tuple[CaseResult, ...]:
+    """The cases that were run and those that the scenario owes beside them, in its order."""
+    owed = _owed(opened)
+    run = {case.id for case in cases}
+    order = {id: position for position, id in enumerate(owed)}
+    missing = [
+        replace(undecided_case(id, claim, NOT_RUN), was_run=False) for id, claim in owed.items() if id not in run
+    ]
+    return tuple(sorted([*cases, *missing], key=lambda case: order.get(case.id, len(order))))
 
 
 def judge_history(history: Iterable[Operation]) -> ScenarioResult:
@@ -377,14 +525,25 @@ def damaged(damage: Sequence[str]) -> str:
 def scenario_result(
     history: Iterable[Operation], opened: Operation, cases: tuple[CaseResult, ...], cleanup: Operation | None
 ) -> ScenarioResult:
-    """Put a scenario together from its judged cases, counting answered runs and their events in one pass."""
+    """Put a scenario together from its judged cases, counting answered runs and their events in one pass.
+
+    What it owes beside these cases is listed as not run: a notebook that was cut down, or is not over, passes nothing.
+    """
     wanted = {index for case in cases for finding in case.findings for index in finding.witness}
     runs = deliveries = 0
     arrived: Counter[str] = Counter()
     last = opened
     witnesses = []
+    introduction: list[Operation] = []
+    raised = ""
     for operation in history:
         last = operation
+        if operation.index < _INTRODUCTION and operation.surface == PROBE:
+            introduction.append(operation)
+        if operation.action == actions.RAISED:
+            raised = raised or str(operation.detail.get("error"))
+        elif operation.action in (actions.CHECK, actions.SKIP):
+            raised = ""
         if operation.action == actions.ASK and operation.type == "ok":
             runs += 1
             deliveries += arrived.pop(operation.ids.get("run_id", ""), 0)
@@ -403,10 +562,12 @@ def scenario_result(
         title=str(opened.detail.get("title", "")),
         environment=str(opened.detail["environment"]),
         seed=int(opened.detail["seed"]),
-        cases=cases,
+        cases=_complete(opened, cases),
         cleanup=done,
         confidence=Confidence.of(runs=runs, deliveries=deliveries, leaks=leaks),
         seconds=round((last.time - opened.time) / 1e9, 3),
         truncated=cleanup is None,
         witnesses=tuple(witnesses),
+        circumstances=Circumstances.of(opened, versions_said(introduction)),
+        raised=raised,
     )

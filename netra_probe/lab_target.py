@@ -7,17 +7,20 @@ import os
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from netra_probe import lab
 from netra_probe.errors import TargetError
 from netra_probe.history.secret import Secret
-from netra_probe.target import Target, read_target
+from netra_probe.target import Target, is_loopback, read_target
 
 #: Path of the state file of the lab to use; set by ``netra-probe run`` and by the test suite for their kernels.
 LAB_VARIABLE = "NETRA_PROBE_LAB"
 SECRETS = ("database_url", "redis_url", "service_secret", "jwt_secret", "operator_token")
 
 _own: lab.Lab | None = None
+#: URL of an auth service → what its lab was started with.
+_faults: dict[str, tuple[str, ...]] = {}
 _investigations = 0
 _turn = threading.Lock()
 
@@ -52,6 +55,20 @@ def release() -> None:
         _investigations = max(0, _investigations - 1)
 
 
+def faults_of(target: Target) -> list[str]:
+    """What the lab behind a target was started with: ``W1 (broadcast to all)``; nothing for other deployments."""
+    told = _faults.get(target.auth_url)
+    if told is None and is_loopback(urlsplit(target.auth_url).hostname):
+        told = next((one.faults for one in lab.running_labs() if one.parameters.get("auth_url") == target.auth_url), ())
+    return [title_of_fault(id) for id in told or ()]
+
+
+def title_of_fault(id: str) -> str:
+    """A published fault with its title; any other as it is."""
+    known = lab.known_faults().get(id.partition(":")[0])
+    return f"{id} ({known.title})" if known is not None and known.title else id
+
+
 def stop() -> None:
     """Stop the lab that this process has started, if any."""
     global _own
@@ -81,6 +98,7 @@ def as_target(running: lab.Lab) -> Target:
         for name, value in running.parameters.items()
     }
     operator = running.state["operator"]
+    _faults[str(values["auth_url"])] = running.faults
     values["operator_urls"] = [url for name, url in sorted(operator["urls"].items()) if name.startswith("backend")]
     values["operator_token"] = Secret(operator["token"])
     if not running.variant.differences():

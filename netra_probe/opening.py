@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netra_probe import lab_target
 from netra_probe.cleanup import discover_routes
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
-from netra_probe.clients.replies import Timeouts, Unreachable
+from netra_probe.clients.replies import Reply, Timeouts, Unreachable
 from netra_probe.errors import ParameterError, TargetError, did_you_mean
 from netra_probe.generators import find_generator
 from netra_probe.history import actions
@@ -26,12 +26,15 @@ from netra_probe.history.store import SCHEMA, Recorder
 from netra_probe.investigation import Investigation
 from netra_probe.ledger import Ledger
 from netra_probe.pace import RUN_VARIABLE as RUN_VARIABLE
-from netra_probe.parameters import environment_file, folder, read_parameters, target_of, validated
+from netra_probe.parameters import Parameters, environment_file, folder, read_parameters, target_of, validated
 from netra_probe.references import resolve_secret
 from netra_probe.replay import replay
 from netra_probe.requirements import SCENARIOS
 from netra_probe.sweeping import sweep
 from netra_probe.target import Mode, Target
+
+if TYPE_CHECKING:
+    from netra_probe.batch.interactive import OwnRun
 
 
 async def investigate(
@@ -65,16 +68,23 @@ async def investigate(
         raise ParameterError(f"users={users}: isolation needs at least two users; raise the parameter.")
     if target is not None and not isinstance(target, Target) and "replay" in target:
         return await replay(_kept(str(target["replay"]), scenario), scenario=scenario, users=users)
-    resolved = await _resolve(environment, target)
+    resolved, given = await _resolve(environment, target)
+    path = _history_path(scenario, environment)
+    faults = await asyncio.to_thread(lab_target.faults_of, resolved)
     probe = Investigation(
         scenario=scenario,
         environment=environment,
         target=resolved,
-        history=Recorder(_history_path(scenario, environment)),
+        history=Recorder(path),
         ledger=Ledger(),
         seed=seed,
         timeouts=Timeouts(run=deadline),
     )
+    if RUN_VARIABLE not in os.environ:
+        parameters = Parameters.model_construct(
+            environment=environment, target=given, users=users, seed=seed, deadline=deadline
+        )
+        probe.own_run = await asyncio.to_thread(_own_run, path, scenario, parameters, faults)
     probe.history.observe(
         actions.OPEN,
         detail={
@@ -88,6 +98,11 @@ async def investigate(
             "mode": str(resolved.mode),
             "surfaces": sorted(resolved.surfaces),
             "unlocks": resolved.unlocks,
+            "urls": {
+                "auth": resolved.auth_url,
+                **{f"backend-{number}": url for number, url in enumerate(resolved.backend_urls, start=1)},
+            },
+            "faults": faults,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"netra-probe": version("netra-probe"), "python": platform.python_version()},
         },
@@ -99,6 +114,7 @@ async def investigate(
         if resolved.mode is Mode.OBSERVE:
             await _look_whether_it_is_there(probe)
         else:
+            await _ask_how_they_are(probe)
             await sweep(probe)
         probe.users = await probe.recruit(users)
         await probe.watch_over()
@@ -110,16 +126,24 @@ async def investigate(
     return probe
 
 
-async def _resolve(environment: str, target: Mapping[str, Any] | Target | None) -> Target:
+async def _resolve(environment: str, target: Mapping[str, Any] | Target | None) -> tuple[Target, dict[str, Any]]:
+    """The target, and what was written down of it, with its secrets as references."""
     if isinstance(target, Target):
-        return target
+        return target, {}
     if target:
-        return target_of(environment, target)
+        return target_of(environment, target), dict(target)
     if environment == "lab":
-        return await asyncio.to_thread(lab_target.find_or_start)
+        return await asyncio.to_thread(lab_target.find_or_start), {}
     path = environment_file(environment)
     given = read_parameters(path, resolve=True)
-    return validated(given.target, environment, lambda keys: str(path))
+    return validated(given.target, environment, lambda keys: str(path)), given.target
+
+
+def _own_run(path: Path, scenario: str, parameters: Parameters, faults: list[str]) -> OwnRun:
+    from netra_probe.batch.interactive import OwnRun  # what only runs by hand need is loaded for them only
+
+    bare = [fault.partition(" ")[0] for fault in faults]
+    return OwnRun.begin(path.parent.parent, scenario=scenario, parameters=parameters, faults=bare)
 
 
 def _history_path(scenario: str, environment: str) -> Path:
@@ -157,12 +181,21 @@ def know_secrets(probe: Investigation) -> None:
 
 async def _look_whether_it_is_there(probe: Investigation) -> None:
     """Where nobody is registered nobody would notice that there is no target. Raises TargetError."""
-    for url in (probe.target.auth_url, *probe.target.backend_urls):
+    for url, reply in await _ask_how_they_are(probe):
+        if isinstance(reply, Unreachable):
+            raise TargetError(f"{url} cannot be reached: {reply!r}; is it running, and is the URL right?")
+
+
+async def _ask_how_they_are(probe: Investigation) -> list[tuple[str, Reply]]:
+    """Each service's URL and its answer about its health, which often says its version."""
+
+    async def ask(url: str) -> tuple[str, Reply]:
         http = probe.wire.http(url, surface="probe")
         reply = await http.request("GET", "/health", anonymous=True)
         await http.close()
-        if isinstance(reply, Unreachable):
-            raise TargetError(f"{url} cannot be reached: {reply!r}; is it running, and is the URL right?")
+        return url, reply
+
+    return await asyncio.gather(*map(ask, dict.fromkeys((probe.target.auth_url, *probe.target.backend_urls))))
 
 
 async def _open_surfaces(probe: Investigation) -> None:

@@ -130,11 +130,12 @@ class Replay(Investigation):
         result = distrusted(result, self._tape.damage)
         self._window = len(self.history) if marker is None else marker.index + 1
         self._cases.append(result)
-        self._banner.update(self._cases, self.cleaned)
+        self._tell()
         return CaseView(result, self.history)
 
     def result(self) -> ScenarioResult:
-        return replace(super().result(), truncated=self._tape.truncated, damage=self._tape.damage)
+        result = super().result()
+        return replace(result, truncated=result.truncated or self._tape.truncated, damage=self._tape.damage)
 
     async def close(self) -> CleanUp:
         marker = next((operation for operation in self.history if operation.action == actions.CLEANUP), None)
@@ -142,7 +143,7 @@ class Replay(Investigation):
             self.cleaned = CleanUp(verdict=Verdict.INCONCLUSIVE, left=("the recording ends before its clean-up",))
         else:
             self.cleaned = CleanUp(verdict=Verdict(marker.detail["verdict"]), left=tuple(marker.detail["left"]))
-        self._banner.update(self._cases, self.cleaned)
+        self._tell()
         return self.cleaned
 
 
@@ -164,5 +165,5 @@ async def replay(path: str | Path, *, scenario: str, users: int) -> Replay:
     probe = Replay(Tape(History.open(path)), scenario=scenario)
     probe.routes = await discover_routes(probe)
     probe.users = await probe.recruit(users)
-    probe._banner.show([user.name for user in probe.users])
+    probe._banner.show(probe.result(), [user.name for user in probe.users])
     return probe

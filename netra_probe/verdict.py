@@ -22,8 +22,8 @@ class Verdict(StrEnum):
 
     @property
     def exit_status(self) -> int:
-        """The documented exit status of a run that ends in this verdict."""
-        return {Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3}.get(self, 0)
+        """The documented exit status of a run that ends in this verdict; where nothing applies nothing was decided."""
+        return {Verdict.PASS: 0, Verdict.FAIL: 1}.get(self, 3)
 
     @staticmethod
     def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -112,7 +112,8 @@ class CaseResult:
 
     ``looks_like`` names the groups of catalogue faults that would look like the findings, likeliest first, with
     reasons, and ``points`` how much speaks for each. ``steady`` says whether the counts are the same in every healthy
-    run, so that they can be shown; ``echo`` that all that was found had come to its recipients before this case.
+    run, so that they can be shown; ``echo`` that all that was found had come to its recipients before this case;
+    ``was_run`` that it was judged at all, or found not to apply.
     """
 
     id: str
@@ -125,10 +126,16 @@ class CaseResult:
     points: tuple[int, ...] = ()
     steady: bool = True
     echo: bool = False
+    was_run: bool = True
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         return tuple(finding for judgement in self.judgements for finding in judgement.findings)
+
+    @property
+    def heading(self) -> str:
+        """What to call the case: by its claim, unless something was found."""
+        return heading(self.title, ((finding.kind, finding.severity) for finding in self.findings))
 
     @property
     def evidence(self) -> dict[str, int]:
@@ -138,6 +145,32 @@ class CaseResult:
             for name, count in judgement.evidence.items():
                 merged[name] = max(count, merged.get(name, 0))
         return merged
+
+
+def issues(number: int) -> str:
+    """``hygiene: 3 issues``: how findings of hygiene are told beside a verdict; nothing where there are none."""
+    return f"hygiene: {number} issue{'s' * (number > 1)}" if number else ""
+
+
+#: Kinds of findings that a heading names.
+MOST_KINDS = 3
+
+
+def heading(claim: str, findings: Iterable[tuple[str, str]]) -> str:
+    """A case in a few words: what was violated, else which hygiene issues there are, else what it claims.
+
+    Nobody should read "registering and logging in withstand the careless" beside findings that say the opposite.
+
+    Arguments:
+        findings: kind and severity of each.
+    """
+    found = list(findings)
+    for severity, told in (("isolation", "violated"), ("hygiene", "hygiene issues")):
+        kinds = list(dict.fromkeys(kind for kind, how_bad in found if how_bad == severity))
+        if kinds:
+            more = f" and {len(kinds) - MOST_KINDS} more" if len(kinds) > MOST_KINDS else ""
+            return f"{told}: {', '.join(kinds[:MOST_KINDS])}{more}"
+    return claim
 
 
 @dataclass(frozen=True, kw_only=True)

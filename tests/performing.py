@@ -6,6 +6,7 @@ import ast
 import contextlib
 import inspect
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from netra_probe import Investigation
@@ -22,7 +23,7 @@ async def perform(
     until: Callable[[CaseResult], bool] = lambda case: False,
     **parameters: Any,
 ) -> ScenarioResult:
-    """Run the notebook of a scenario; its result, with everything removed that it made.
+    """Run the notebook of a scenario; its result, with everything removed that it made, on the cases that were run.
 
     Arguments:
         only: the ids of the cases to perform, with those cells that belong to no case.
@@ -53,7 +54,7 @@ async def perform(
         raise
     await names["probe"].close()
     result: ScenarioResult = names["probe"].result()
-    return result
+    return replace(result, cases=tuple(case for case in result.cases if case.was_run))
 
 
 def leaks(result: ScenarioResult) -> list[str]:

@@ -112,7 +112,7 @@ def test_a_run_whose_history_was_cut_is_inconclusive(
     results = compute(copy)
     assert results["verdict"] == "inconclusive"
     assert len(results["scenarios"][0]["cases"]) == 5
-    assert results["scenarios"][0]["cases"][-1]["reason"] == "not reached: the recording was cut"
+    assert results["scenarios"][0]["cases"][-1]["reason"] == "not run"
 
 
 def test_the_same_notebook_over_a_recording_that_came_in_a_bundle_says_the_same(
@@ -294,7 +294,7 @@ def test_a_run_that_is_asked_to_end_leaves_a_valid_result_and_nothing_running(tm
     assert process.returncode == 3, complaint
     results = json.loads((run / "results.json").read_text())
     assert results["verdict"] == "inconclusive"
-    assert results["scenarios"][0]["cases"][-1]["reason"] == "not reached: the run was interrupted"
+    assert results["scenarios"][0]["cases"][-1]["reason"] == "not run: the run was interrupted"
     # Kernels end with their workers, and workers with the run; give the kernels the moment that they poll for.
     deadline = time.monotonic() + 10
     while (left := _still_running(run)) and time.monotonic() < deadline:

@@ -114,7 +114,7 @@ def test_an_interrupted_run_is_valid_and_inconclusive_and_nothing_of_it_stays(wo
     assert "Traceback" not in output + complaint
     results = json.loads((world.run / "results.json").read_text())
     assert results["verdict"] == "inconclusive"
-    assert results["scenarios"][0]["cases"][-1]["reason"] == "not reached: the run was interrupted"
+    assert results["scenarios"][0]["cases"][-1]["reason"] == "not run: the run was interrupted"
     assert json.loads((world.run / "run.json").read_text())["after"]["left"] == []
     wait_until(world.is_quiet, what=f"no process left: {world.processes()}", seconds=GONE_SECONDS * BUSY)
     assert world.files() == []

@@ -422,4 +422,4 @@ def test_an_interruption_before_anything_was_done_is_a_valid_result_too(tmp_path
     assert process.returncode == 3, complaint
     results = json.loads((run / "results.json").read_text())
     assert results["verdict"] == "inconclusive"
-    assert {case["reason"] for case in results["scenarios"][0]["cases"]} == {"not reached: the run was interrupted"}
+    assert {case["reason"] for case in results["scenarios"][0]["cases"]} == {"not run: the run was interrupted"}

@@ -19,6 +19,7 @@ from typing import Any
 
 from netra_probe.batch.changes import Change, Kind, since_last_decided
 from netra_probe.batch.places import is_url
+from netra_probe.batch.results import case_heading
 from netra_probe.batch.runs import REPORT, Run, cases_of
 from netra_probe.errors import ParameterError
 from netra_probe.history.redaction import Redactor
@@ -130,7 +131,7 @@ def _link(report: Path, shown: Callable[[Path], str]) -> str:
 
 
 def _told(case: dict[str, Any]) -> dict[str, str]:
-    return {"case": str(case["id"]), "title": str(case["title"]), "reason": str(case["reason"])}
+    return {"case": str(case["id"]), "title": case_heading(case), "reason": str(case["reason"])}
 
 
 def _text(told: dict[str, Any]) -> str:

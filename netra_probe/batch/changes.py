@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from netra_probe.batch.results import case_heading
 from netra_probe.batch.runs import Case, Run, cases_of
 from netra_probe.verdict import Verdict
 
@@ -123,7 +124,7 @@ def _made(kind: Kind, id: str, old: Case | None, new: Case | None) -> Change:
     before, after = findings(old) if old else set(), findings(new) if new else set()
     return Change(
         case=id,
-        title=str((new or old or {}).get("title", "")),
+        title=case_heading(new or old or {"title": "", "findings": ()}),
         kind=kind,
         before=Verdict(old["verdict"]) if old else None,
         after=Verdict(new["verdict"]) if new else None,

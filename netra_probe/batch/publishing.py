@@ -85,6 +85,8 @@ def _why(error: Exception) -> str:
 
 
 def _pages(run: Run) -> list[str]:
+    if not any((run.path / "notebooks").glob("*.ipynb")):
+        return []  # nbconvert takes seconds to load
     from netra_probe.batch.report.notebooks import write_notebook_pages
 
     return [f"warning   {problem}" for problem in write_notebook_pages(run.path)]

@@ -15,15 +15,17 @@ from netra_probe.batch.schema import is_plan
 from netra_probe.errors import OutputError, ParameterError
 from netra_probe.history.frames import UNDECODABLE
 from netra_probe.history.store import History, HistoryError
-from netra_probe.judging import ENDED, ScenarioResult, damaged, judge_history
+from netra_probe.judging import ENDED, NOT_RUN, ScenarioResult, damaged, judge_history
 from netra_probe.requirements import SCENARIOS
-from netra_probe.verdict import Confidence, Verdict
+from netra_probe.verdict import Confidence, Verdict, heading
 
 SCHEMA = 1
 RESULTS = "results.json"
 PLAN = "run.json"
 #: What a run directory holds beside these: what its notebooks leave.
 FOLDERS = ("notebooks", "history", "logs")
+#: What a run ends with in which no case applied: it proves nothing.
+NOTHING_DECIDED = "Nothing was decided: no case applies to this target with what may be done there."
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -96,9 +98,9 @@ def compute(
 ) -> dict[str, Any]:
     """The results of a run, judged from its histories; ``keep`` gets the judged scenarios themselves, by id.
 
-    A scenario whose notebook did not end, or whose history was cut, damaged, or is not that of this run, is
-    inconclusive with the reason; its cases that were never judged are listed as such. What is ``already`` judged, by
-    ``judge_scenario``, is not judged again.
+    A scenario whose notebook did not end, or left cases or its clean-up out, or whose history was cut, damaged, or is
+    not that of this run, is inconclusive with the reason; its cases that were not run are listed as such. What is
+    ``already`` judged, by ``judge_scenario``, is not judged again.
     """
     plan = read_plan(run)
     scenarios, judged = [], []
@@ -139,47 +141,59 @@ def compute(
 
 def judge_scenario(run: Path, entry: Mapping[str, Any]) -> Judged:
     """One scenario of a run, from its history and from what ``run.json`` says of how its notebook ended."""
-    id = str(entry["id"])
-    result: ScenarioResult | None = None
-    reason = str(entry.get("reason") or "")
-    history = find_history(run, id)
+    history = find_history(run, str(entry["id"]))
     if history is None:
-        reason = reason or "it left no history"
-    else:
-        try:
-            result = judge_history(history)
-        except HistoryError as error:
-            reason = reason or str(error)
-        except Exception as error:
-            # Of a sound recording that is a defect of ours, and hidden from nobody.
-            if not (signs := history.damage):
-                raise
-            reason = reason or f"the recording is damaged: {damaged(signs)} ({type(error).__name__})"
-    title, declared = _declared(entry)
-    title = result.title if result else title
-    cases: list[dict[str, Any]] = result.as_record()["cases"] if result else []
-    seen = {case["id"] for case in cases}
-    if result is not None and result.damage:
-        reason = reason or f"the recording is damaged: {damaged(result.damage)}"
-    if reason or result is None or result.truncated:
-        reason = reason or "the recording was cut"
-        for case, claim in declared.items():
-            if case not in seen:
-                cases.append(_unjudged(case, claim, f"not reached: {reason}"))
-    verdicts = [Verdict(case["verdict"]) for case in cases]
-    if result is not None:
-        verdicts.append(result.verdict)
+        return _scenario_record(entry, None, trouble="it left no history"), None
+    try:
+        result = judge_history(history)
+    except HistoryError as error:
+        return _scenario_record(entry, None, trouble=str(error)), None
+    except Exception as error:
+        # Of a sound recording that is a defect of ours, and hidden from nobody.
+        if not (signs := history.damage):
+            raise
+        trouble = f"the recording is damaged: {damaged(signs)} ({type(error).__name__})"
+        return _scenario_record(entry, None, trouble=trouble), None
+    trouble = f"the recording is damaged: {damaged(result.damage)}" if result.damage else ""
+    record = _scenario_record(entry, result, trouble=trouble)
+    # What the judgement rests on, to the byte; older recordings have none.
+    return {**record, **({"digest": history.digest} if history.digest else {})}, result
+
+
+def _scenario_record(entry: Mapping[str, Any], result: ScenarioResult | None, *, trouble: str) -> dict[str, Any]:
+    """One scenario as ``results.json`` lists it, but for the digest of its recording.
+
+    Arguments:
+        entry: what ``run.json`` says of it.
+        trouble: why there is no result, or none to rely on, where ``run.json`` gives no reason.
+    """
+    id = str(entry["id"])
+    reason = str(entry.get("reason") or trouble)
+    if result is None:
+        title, cases = _declared(entry)
+        listed = [_unjudged(case, claim, f"{NOT_RUN}: {reason}") for case, claim in cases.items()]
+        return {
+            "id": id,
+            "title": title,
+            "verdict": str(Verdict.INCONCLUSIVE),
+            "reason": f"0 of {len(listed)} cases run: {reason}",
+            "seconds": 0.0,
+            "cases": listed,
+        }
+    record = result.as_record()
     if reason:
-        verdicts.append(Verdict.INCONCLUSIVE)
-    return {
-        "id": id,
-        "title": title,
-        "verdict": str(Verdict.worst(verdicts)),
-        "seconds": result.seconds if result else 0.0,
-        "cases": cases,
-        # What the judgement rests on, to the byte; older recordings have none.
-        **({"digest": history.digest} if result and history and history.digest else {}),
-    }, result
+        left_out = {case.id for case in result.cases if not case.was_run}
+        for case in record["cases"]:
+            if case["id"] in left_out:
+                case["reason"] = f"{NOT_RUN}: {reason}"
+        record["verdict"] = str(Verdict.worst([result.verdict, Verdict.INCONCLUSIVE]))
+        record["reason"] = "; ".join(filter(None, [result.undone, reason]))
+    return {**record, "seconds": result.seconds, "circumstances": result.circumstances.as_record()}
+
+
+def case_heading(case: Mapping[str, Any]) -> str:
+    """A case of ``results.json`` in a few words: what was violated, else what it claims."""
+    return heading(str(case["title"]), ((one["kind"], one["severity"]) for one in case["findings"]))
 
 
 def _unlisted(run: Path, plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -240,6 +254,7 @@ def _unjudged(case: str, claim: str, reason: str) -> dict[str, Any]:
         "id": case,
         "title": claim,
         "verdict": str(Verdict.INCONCLUSIVE),
+        "run": False,
         "reason": reason,
         "requirements": [case.partition(".")[0], case],
         "findings": [],

@@ -53,6 +53,8 @@ def verdict_line(execution: Execution, record: Mapping[str, Any]) -> str:
     if execution.status != "completed":
         why = f"{execution.status}: {execution.reason}"
         shown = f"{shown}, {why}" if verdict is Verdict.FAIL else why
+    elif verdict is Verdict.INCONCLUSIVE and record.get("reason"):
+        shown += f"  {record['reason']}"
     elif verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
         case = next((one for one in record["cases"] if one["verdict"] == verdict), None)
         shown += f"  {case['id']} {case['reason']}" if case else "  see its clean-up"

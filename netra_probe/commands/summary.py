@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from netra_probe.batch.results import RESULTS
+from netra_probe.batch.results import NOTHING_DECIDED, RESULTS, case_heading
 from netra_probe.display.tables import Table
-from netra_probe.verdict import Confidence
+from netra_probe.verdict import Confidence, Verdict, issues
 
 #: Findings of one case that the terminal shows; results.json holds all.
 MOST_FINDINGS = 3
@@ -17,7 +17,7 @@ def summary(results: dict[str, Any]) -> str:
     rows, details = [], []
     for scenario in results["scenarios"]:
         for case in scenario["cases"]:
-            rows.append([case["id"], case["title"], case["verdict"], case["reason"]])
+            rows.append([case["id"], case_heading(case), case["verdict"], case["reason"]])
             for finding in sorted(case["findings"], key=lambda found: found["severity"] == "hygiene")[:MOST_FINDINGS]:
                 mark = "hygiene, " if finding["severity"] == "hygiene" else ""
                 details.append(f"{case['id']} {mark}{finding['checker']} {finding['kind']}: {finding['summary']}")
@@ -33,7 +33,7 @@ def summary(results: dict[str, Any]) -> str:
         for case in scenario["cases"]
         for finding in case["findings"]
     )
-    beside = f", hygiene: {objections} objection(s)" if objections else ""
+    beside = f", {issues(objections)}" if objections else ""
     table = Table(
         caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}{beside}",
         headings=("case", "claim", "verdict", "evidence"),
@@ -42,4 +42,7 @@ def summary(results: dict[str, Any]) -> str:
     left = results["cleanup"]["left"]
     confidence = Confidence(**results["confidence"]).sentence
     lines = [table.text(), f"clean-up: {results['cleanup']['verdict']}{': left ' + ', '.join(left) if left else ''}"]
+    lines += [f"{scenario['id']}: {scenario['reason']}" for scenario in results["scenarios"] if scenario.get("reason")]
+    if results["verdict"] == Verdict.NOT_APPLICABLE:
+        lines.append(NOTHING_DECIDED)
     return "\n".join([*lines, f"confidence: {confidence}", *([""] if details else []), *details])

@@ -77,8 +77,8 @@ class Table:
         )
 
 
-def badge(verdict: Verdict) -> str:
-    """A verdict as an HTML badge, readable without colour."""
+def badge(verdict: Verdict, word: str = "") -> str:
+    """A verdict as an HTML badge, readable without colour; with another word where it is none yet."""
     colour, background = COLOURS[verdict]
     style = f"color:{colour};background:{background};padding:2px 10px;border-radius:4px;border:1px solid {colour}"
-    return f'<b style="{style}">{str(verdict).upper()}</b>'
+    return f'<b style="{style}">{html.escape(word or str(verdict).upper())}</b>'

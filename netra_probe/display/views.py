@@ -5,13 +5,16 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from netra_probe.display.controls import visible
+from netra_probe.display.standing import standing
 from netra_probe.display.tables import Table, badge
 from netra_probe.history.operation import Operation
 from netra_probe.judging import ScenarioResult
-from netra_probe.verdict import CaseResult, Confidence, Finding, Verdict
+from netra_probe.parameters import folder
+from netra_probe.verdict import CaseResult, Confidence, Finding, Verdict, issues
 
 #: MIME type under which a notebook carries its verdict, so that any executed notebook can be harvested.
 VERDICT_MIME = "application/vnd.netra-probe.verdict+json"
@@ -52,7 +55,7 @@ class CaseView(View):
 
     def text(self) -> str:
         result = self.result
-        lines = [f"{str(result.verdict).upper()}  {result.id} {result.title}", f"      {result.reason}"]
+        lines = [f"{str(result.verdict).upper()}  {result.id} {result.heading}", f"      {result.reason}"]
         for finding in (found for found in result.findings if found.is_leak):
             lines += ["", *self._finding(finding)]
         for number, finding in enumerate(found for found in result.findings if not found.is_leak):
@@ -74,7 +77,7 @@ class CaseView(View):
         result = self.result
         parts = [
             f'<p style="margin:4px 0">{badge(result.verdict)}&nbsp; <b>{html.escape(result.id)}</b> '
-            f"{html.escape(result.title)}<br>{html.escape(result.reason)}</p>"
+            f"{html.escape(result.heading)}<br>{html.escape(result.reason)}</p>"
         ]
         hygiene_begun = False
         for finding in sorted(result.findings, key=lambda found: not found.is_leak):
@@ -107,7 +110,7 @@ class ScenarioView(View):
             observed = observation(case) if case.judgements else "–"
             marks[number, 4] = case.verdict
             expected = "no finding" if case.judgements else "–"
-            rows.append([case.id, case.title, expected, observed, str(case.verdict), f"{checkers}: {case.reason}"])
+            rows.append([case.id, case.heading, expected, observed, str(case.verdict), f"{checkers}: {case.reason}"])
         return Table(
             caption=self._caption(),
             headings=("case", "claim", "expected", "observed", "verdict", "evidence"),
@@ -118,8 +121,10 @@ class ScenarioView(View):
     def _caption(self) -> str:
         result = self.result
         beside = sum(not finding.is_leak for case in result.cases for finding in case.findings)
-        verdict = str(result.verdict).upper() + (f", hygiene: {beside} objection(s)" if beside else "")
-        return f"{result.id} {result.title} on {result.environment}, seed {result.seed}: {verdict}"
+        verdict = str(result.verdict).upper() + (f", {issues(beside)}" if beside else "")
+        verdict += f" · {result.undone}" if result.undone else ""
+        place = " ".join(filter(None, [result.environment, result.circumstances.with_faults]))
+        return f"{result.id} {result.title} on {place}, seed {result.seed}: {verdict}"
 
     def _tail(self) -> list[str]:
         cleanup = self.result.cleanup
@@ -156,6 +161,65 @@ class ScenarioView(View):
         bundle = super()._repr_mimebundle_(include, exclude)
         # Through JSON once, so that the stored notebook and the live message are the same to the byte.
         return {**bundle, VERDICT_MIME: json.loads(json.dumps(self.record()))}
+
+
+class Summary(View):
+    """The last word of a notebook: when, on what and with what, where the evidence is, and the verdict.
+
+    It differs from run to run; its cell is tagged ``nbval-ignore-output``, and the table before it is what is compared.
+
+    Arguments:
+        evidence: the run directory.
+    """
+
+    def __init__(self, result: ScenarioResult, *, evidence: Path) -> None:
+        self.result = result
+        self._evidence = evidence
+
+    def _rows(self) -> list[tuple[str, str]]:
+        result, about = self.result, self.result.circumstances
+        when = about.started.replace("T", " ").replace("+00:00", "") or "unknown"
+        services = ", ".join(f"{name} {version}" for name, version in about.services)
+        versions = ", ".join(f"{name} {version}" for name, version in about.versions)
+        report = self._evidence / "report.html"
+        place = f"{result.environment} {about.with_faults}".rstrip()
+        seed = f"{result.seed}, {about.users} users, mode {about.mode}" if about.users else str(result.seed)
+        rows = [
+            ("when", f"{when} UTC, {result.seconds:.1f} s"),
+            ("environment", place),
+            *((role, url) for role, url in about.urls),
+            ("services", services or "do not say their versions"),
+            ("made with", versions or "unknown"),
+            ("seed", seed),
+            ("evidence", shown_path(self._evidence)),
+            *([("report", shown_path(report))] if report.is_file() else []),
+        ]
+        return rows
+
+    def text(self) -> str:
+        word, told, _ = standing(self.result)
+        width = max(len(name) for name, _ in self._rows())
+        lines = [f"{name:{width}}  {value}" for name, value in self._rows()]
+        return "\n".join([*lines, f"{word}  {self.result.id} {self.result.title}: {told}"])
+
+    def html(self) -> str:
+        word, told, verdict = standing(self.result)
+        cell = '<td style="text-align:left;padding:1px 12px 1px 0;vertical-align:top">'
+        rows = "".join(
+            f"<tr>{cell}{html.escape(name)}</td>{cell}{html.escape(value)}</td></tr>" for name, value in self._rows()
+        )
+        line = html.escape(f"{self.result.id} {self.result.title}: {told}")
+        return (
+            f'<table style="font-size:13px;border-collapse:collapse"><tbody>{rows}</tbody></table>'
+            f'<p style="font-size:15px">{badge(verdict, word)}&nbsp; {line}</p>'
+        )
+
+
+def shown_path(path: Path) -> str:
+    """A path as one would type it in the project, else in full."""
+    root = folder("outputs").parent.resolve()
+    resolved = path.resolve()
+    return str(resolved.relative_to(root)) if resolved.is_relative_to(root) else str(resolved)
 
 
 def observation(case: CaseResult) -> str:

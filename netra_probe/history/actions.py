@@ -5,13 +5,15 @@ REST and auth requests are named by method and route, ``GET /api/threads/{id}``;
 =============  ==========  ==================================================================================
 action         surface     detail
 =============  ==========  ==================================================================================
-``open``       probe       the first line: schema, scenario, environment, seed, run, versions, users
+``open``       probe       the first line: schema, scenario, environment, seed, versions, users, ``urls`` of the target,
+                           ``faults`` that were injected, where that is known
 ``principal``  probe       an account: ``ids.user_id``; ``email``
 ``mint``       probe       a canary: ``token``, ``field``, ``surface``, ``epoch``, ``control``
 ``own``        probe       an object that a user made: ``kind`` and ``id`` (thread, message, run)
 ``disturb``    probe       what the nemesis did: ``what``, ``target``
 ``check``      probe       a verdict is asked for here: ``case``, ``claim``, ``requirements``, ``checkers``, ``needs``
 ``skip``       probe       a case that the target has no surface for: ``case``, ``claim``, ``requirements``, ``reason``
+``raised``     probe       a notebook cell ended in an exception: its name as ``error``, and its ``message``
 ``cleanup``    probe       what was removed and what is left: ``left``, ``unverified``
 ``ask``        websocket   invoke: a run is asked for (``nonce``, ``ids.thread_id`` if known); ok: its terminal event
                            arrived (``ids.run_id``); info: silent until the deadline; fail: refused
@@ -45,6 +47,7 @@ DISTURB = "disturb"
 CHECK = "check"
 SKIP = "skip"
 CLEANUP = "cleanup"
+RAISED = "raised"
 ASK = "ask"
 CONNECT = "connect"
 SEND = "send"

@@ -69,6 +69,7 @@ def record_run(
 def _record(path: Path, scenario: str, cases: Mapping[str, str], environment: str, said: str, cleanup: str) -> None:
     recorder = Recorder(path)
     opening = {"schema": 1, "scenario": scenario, "title": f"the {scenario}", "environment": environment, "seed": 7}
+    opening["cases"] = {case: f"what {case} claims" for case in cases}
     recorder.observe("open", detail={**opening, "surfaces": ["rest", "websocket"], "versions": {"python": "3.11.9"}})
     asked = recorder.invoke("GET /openapi.json", connection="nobody/probe")
     about = {"info": {"title": "Netra backend", "version": "2.3.4"}}

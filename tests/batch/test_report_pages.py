@@ -56,7 +56,7 @@ def test_a_report_begins_with_the_verdict_and_tells_what_is_new(outputs: Path) -
     told = text(page(outputs, 1))
     assert told.startswith("fail 1 of 3 cases failed. Isolation on lab , 02 November 2026, 01:00 UTC")
     news = told.partition("What is new")[2].partition("Verdicts")[0]
-    assert "New failures C4.1 what C4.1 claims: pass → fail. New: C1 foreign canary (websocket)." in news
+    assert "New failures C4.1 violated: foreign canary: pass → fail. New: C1 foreign canary (websocket)." in news
     assert "Recovered C4.2 what C4.2 claims: fail → pass. Gone: C1 foreign canary (websocket)." in news
     assert "C4.3" not in news
 
@@ -64,7 +64,7 @@ def test_a_report_begins_with_the_verdict_and_tells_what_is_new(outputs: Path) -
 def test_a_first_run_has_only_new_failures(outputs: Path) -> None:
     news = text(page(outputs, 0)).partition("What is new")[2].partition("Verdicts")[0]
     assert "There is no earlier run of lab" in news
-    assert "C4.2 what C4.2 claims: first result: fail." in news
+    assert "C4.2 violated: foreign canary: first result: fail." in news
     assert "C4.1" not in news
 
 

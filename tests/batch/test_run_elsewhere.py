@@ -120,7 +120,7 @@ def test_any_executor_will_do_and_one_that_loses_its_work_costs_only_that(tmp_pa
         directory, results = run(plan_in(folder, output=tmp_path / "run"), executor=executor)
     assert '"42"' in (directory / "notebooks" / "A1-small.ipynb").read_text()
     reasons = {one["id"]: one["cases"][-1]["reason"] for one in results["scenarios"]}
-    assert reasons["A1"] == "not reached: it left no history"
+    assert reasons["A1"] == "not run: it left no history"
     assert "its worker was lost (CancelledError)" in reasons["A2"]
     assert "no worker took it (RuntimeError: cannot schedule new futures" in reasons["A3"]
 
@@ -170,5 +170,5 @@ def test_when_a_cluster_goes_what_came_back_is_kept_and_the_rest_is_inconclusive
     assert '"42"' in (directory / "notebooks" / "A1-small.ipynb").read_text()
     assert results["verdict"] == "inconclusive"
     for scenario in results["scenarios"][1:]:
-        assert scenario["cases"][0]["reason"] == "not reached: the cluster's scheduler cannot be reached any more"
+        assert scenario["cases"][0]["reason"] == "not run: the cluster's scheduler cannot be reached any more"
     assert compute(directory) == results

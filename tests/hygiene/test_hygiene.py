@@ -130,7 +130,7 @@ async def test_objections_leave_the_verdict_as_it_is_and_stand_by_themselves(oth
         await acts.try_sizes(probe, probe.users[0])
         view = probe.check("S2.3", hygiene())
         assert view.verdict == "pass"
-        assert view.result.reason.startswith("hygiene: 1 objection(s)")
+        assert view.result.reason.startswith("hygiene: 1 issue")
         assert f"  {HYGIENE}\n  H1 announced message size" in view.text()
         assert "OWASP ASVS 5.0 2.3.2" in view.text() and HYGIENE in view.html()
         assert "0 finding(s), 1 of hygiene" in probe.verdict().text()

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netra_probe.batch.changes import Change, Kind, since_last_decided
-from netra_probe.batch.report.evidence import Evidence, evidence_of, introduction, title_of_fault, versions_of_target
+from netra_probe.batch.report.evidence import Evidence, evidence_of, introduction, versions_of_target
+from netra_probe.batch.results import NOTHING_DECIDED
 from netra_probe.batch.runs import Case, Run
-from netra_probe.judging import ScenarioResult
+from netra_probe.judging import ScenarioResult, with_faults
+from netra_probe.lab_target import title_of_fault
 from netra_probe.requirements import SCENARIOS
 from netra_probe.verdict import Confidence, Verdict
 
@@ -52,6 +54,8 @@ class Contents:
     cases: tuple[Shown, ...]
     target_versions: dict[str, str]
     surfaces: tuple[str, ...]
+    urls: dict[str, str]
+    with_faults: str
     files: dict[str, list[tuple[str, str]]]
 
     @staticmethod
@@ -76,6 +80,11 @@ class Contents:
             cases=tuple(cases),
             target_versions=versions,
             surfaces=tuple(opening.detail.get("surfaces", ())) if opening else (),
+            urls=dict(opening.detail.get("urls", {})) if opening else {},
+            with_faults=with_faults(
+                [title_of_fault(fault) for fault in run.faults]
+                or (list(opening.detail.get("faults", ())) if opening else [])
+            ),
             files={scenario["id"]: _files(run, scenario["id"]) for scenario in scenarios},
         )
 
@@ -94,10 +103,17 @@ class Contents:
         return [shown.case["id"] for shown in self.having(Verdict.FAIL) if shown.case["id"] not in new]
 
     @property
+    def took(self) -> str:
+        """How long the notebooks took together; those of a batch run at the same time."""
+        return f"{sum(float(scenario['seconds']) for scenario in self.run.results['scenarios']):.0f} s"
+
+    @property
     def headline(self) -> str:
         """The verdict in a sentence."""
         count = {verdict: len(self.having(verdict)) for verdict in Verdict}
         total = len(self.cases)
+        if self.run.verdict is Verdict.NOT_APPLICABLE:
+            return NOTHING_DECIDED
         if count[Verdict.FAIL]:
             return f"{count[Verdict.FAIL]} of {total} cases failed."
         if count[Verdict.INCONCLUSIVE]:
@@ -124,7 +140,7 @@ class Contents:
     @property
     def coverage(self) -> list[tuple[str, str, list[tuple[str, str, Shown | None]]]]:
         """Requirement by requirement: scenario, its title, and (case, claim, what was shown of it)."""
-        by_case = {shown.case["id"]: shown for shown in self.cases}
+        by_case = {shown.case["id"]: shown for shown in self.cases if shown.case.get("run", True)}
         told = []
         for id, scenario in SCENARIOS.items():
             claims = dict(scenario.cases)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from netra_probe import lab
 from netra_probe.batch.results import find_history
 from netra_probe.display.evidence import MOST_USERS, LeakMatrix
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import History, HistoryError
-from netra_probe.judging import ScenarioResult, judge_history
+from netra_probe.judging import ScenarioResult, judge_history, versions_said
+from netra_probe.lab_target import title_of_fault
 from netra_probe.verdict import Verdict
 
 #: Operations from the beginning of a history among which a target says what it is.
@@ -92,27 +91,9 @@ def _with_title(group: str) -> str:
     return f"{' or '.join(title_of_fault(id) for id in ids.split(' or '))}: {reasons}"
 
 
-def title_of_fault(id: str) -> str:
-    """A fault of the catalogue with its title; an unknown one as it is."""
-    known = lab.known_faults()
-    return f"{id} ({known[id].title})" if id in known and known[id].title else id
-
-
 def versions_of_target(run: Path, scenario: str) -> dict[str, str]:
     """What the services have said of themselves in a scenario's history: title or name → version."""
-    told: dict[str, str] = {}
-    for operation in introduction(run, scenario):
-        if operation.type != "ok" or ("/openapi.json" not in operation.action and "health" not in operation.action):
-            continue
-        try:
-            body = json.loads(operation.payload)
-            said = body.get("info") or body
-            name = said.get("title") or said.get("service")
-            if name and said.get("version"):
-                told[str(name)] = str(said["version"])
-        except (ValueError, AttributeError):
-            continue
-    return told
+    return versions_said(introduction(run, scenario))
 
 
 def introduction(run: Path, scenario: str) -> Iterator[Operation]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from netra_probe.batch.results import case_heading
 from netra_probe.display.controls import visible
 from netra_probe.verdict import Verdict
 
@@ -51,5 +52,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"style": style, "short": lambda verdict: SHORT[Verdict(verdict)]}
+    environment.filters |= {"style": style, "short": lambda verdict: SHORT[Verdict(verdict)], "heading": case_heading}
     return environment

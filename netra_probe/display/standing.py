@@ -1,0 +1,57 @@
+"""How a scenario stands, in a word and a line: the same in the banner, the summary and wherever else it is told."""
+
+from __future__ import annotations
+
+from netra_probe.judging import ScenarioResult
+from netra_probe.verdict import CaseResult, Verdict, issues
+
+#: The word for a scenario that is not over, and of which nothing bad is known.
+RUNNING = "RUNNING"
+
+
+def standing(result: ScenarioResult, *, running: bool = False) -> tuple[str, str, Verdict]:
+    """A word, a line, and the verdict whose colour both have.
+
+    A scenario that is running is nothing yet, unless something was found or a cell raised.
+
+    >>> standing(result, running=True)   # doctest: +SKIP
+    ('RUNNING', '2 of 5 · no leak so far', <Verdict.NOT_APPLICABLE: 'not applicable'>)
+    """
+    total, run = len(result.cases), sum(case.was_run for case in result.cases)
+    failed = [case for case in result.cases if case.verdict is Verdict.FAIL]
+    if running and not result.raised:
+        if failed:
+            return "FAIL", f"{run} of {total} cases run · {_reasons(failed)}", Verdict.FAIL
+        open_ones = [case for case in result.cases if case.was_run and case.verdict is Verdict.INCONCLUSIVE]
+        beside = f" · not decided: {', '.join(case.id for case in open_ones)}" if open_ones else ""
+        return RUNNING, f"{run} of {total} · no leak so far{beside}", Verdict.NOT_APPLICABLE
+    verdict = result.verdict
+    told = []
+    if failed:
+        told.append(_reasons(failed))
+    if undone := result.undone:
+        told.append(undone)
+    elif not failed:
+        told.append(_counts(result))
+    objections = sum(not finding.is_leak for case in result.cases for finding in case.findings)
+    told += [issues(objections)] * bool(objections)
+    if not result.truncated:
+        told.append(f"clean-up: {result.cleanup.verdict}")
+    return str(verdict).upper(), " · ".join(told), verdict
+
+
+def _reasons(cases: list[CaseResult]) -> str:
+    more = f" (and {len(cases) - 1} more failed case{'s' * (len(cases) > 2)})" if len(cases) > 1 else ""
+    return f"{cases[0].id}: {cases[0].reason}{more}"
+
+
+def _counts(result: ScenarioResult) -> str:
+    passed = sum(case.verdict is Verdict.PASS for case in result.cases)
+    told = f"{passed} of {len(result.cases)} cases pass"
+    open_one = next((case for case in result.cases if case.verdict is Verdict.INCONCLUSIVE), None)
+    if open_one is not None:
+        return f"{told} · {open_one.id}: {open_one.reason}"
+    beside = sum(case.verdict is Verdict.NOT_APPLICABLE for case in result.cases)
+    if not passed:
+        return f"nothing was decided: none of {len(result.cases)} cases applies here"
+    return f"{told} · no leak" + (f" · {beside} not applicable" if beside else "")
