@@ -154,7 +154,7 @@ def test_results_that_were_edited_are_not_confirmed(run: Path) -> None:
     [
         (lambda plan: plan.update(seed=8), "its seed is 7, not 8"),
         (lambda plan: plan.update(environment="staging"), "it was made in the environment lab, not staging"),
-        (lambda plan: plan["scenarios"].pop(), "run.json does not list it"),
+        (lambda plan: plan["scenarios"].pop(0), "run.json does not list it"),
         (lambda plan: plan["scenarios"][0].update(reason="a kernel died"), "a kernel died"),
     ],
     ids=["another seed", "another environment", "a scenario less", "another end"],
