@@ -55,7 +55,15 @@ def record_run(
             "started": started,
             "versions": {"python": "3.11.9", "netra-probe": "0.1.0"},
             "scenarios": [
-                {"id": id, "notebook": NOTEBOOKS[id], "status": "completed", "reason": ""} for id in scenarios
+                {
+                    "id": id,
+                    "title": f"the {id}",
+                    "cases": {case: f"what {case} claims" for case in wanted},
+                    "notebook": NOTEBOOKS[id],
+                    "status": "completed",
+                    "reason": "",
+                }
+                for id, wanted in scenarios.items()
             ],
         },
     )
