@@ -1,5 +1,8 @@
 """Evidence reads as phrases with numbers."""
 
+from IPython.lib.pretty import pretty
+
+from netra_probe.acts.outcome import ACTS, Outcome
 from netra_probe.judging import PHRASES, counted
 from netra_probe.verdict import Confidence
 
@@ -25,3 +28,13 @@ def test_a_bound_on_the_leak_rate_is_told_where_it_says_something() -> None:
     assert Confidence.of(runs=68, deliveries=900, leaks=1).sentence.endswith(
         "; no bound, because there were findings or no runs"
     )
+
+
+def test_an_act_is_a_phrase_with_its_users_and_numbers_first_in_a_notebook() -> None:
+    forged = Outcome(act="forge", users=("bob", "alice"), counts={"doors": 11, "shown": 674, "without effect": 674})
+    told = "Forged tokens (bob, alice): 11 endpoints, 674 presented, 674 rejected"
+    assert str(forged) == pretty(forged) == told
+    assert str(Outcome(act="late close", users=("bob",), counts={"answered": 6})) == "Late close (bob): 6 answered"
+    missing = Outcome(act="tools", users=("bob",), missing="a route that starts a run")
+    assert str(missing) == "Tool calls (bob): not run; missing: a route that starts a run"
+    assert all(name == name.strip() and name[0].isupper() for name in ACTS.values())
