@@ -45,10 +45,11 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("around", ["{}", '{{"result":"see {} there"}}', "x{}", "data:text/plain;base64,{}"])
-def test_a_secret_is_found_in_every_encoding(encoding: str, around: str) -> None:
-    (sighting,) = search().find(around.format(ENCODINGS[encoding](TOKEN)))
-    assert (sighting.canary, sighting.whole, sighting.form) == (SECRET, True, encoding.split(" ")[0].rstrip(","))
+def test_a_secret_is_found_in_every_encoding(encoding: str) -> None:
+    form = encoding.split(" ")[0].rstrip(",")
+    for around in ("{}", '{{"result":"see {} there"}}', "x{}", "data:text/plain;base64,{}"):
+        (sighting,) = search().find(around.format(ENCODINGS[encoding](TOKEN)))
+        assert (sighting.canary, sighting.whole, sighting.form) == (SECRET, True, form), around
 
 
 @pytest.mark.parametrize(

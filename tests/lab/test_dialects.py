@@ -87,9 +87,8 @@ def test_an_event_has_the_keys_and_ids_of_its_producer_and_no_others(dialect: st
 
 
 @pytest.mark.parametrize("dialect", ENCODERS)
-@pytest.mark.parametrize("name", RUN_EVENTS)
-def test_the_probe_reads_every_event_of_every_dialect_under_its_own_name(dialect: str, name: str) -> None:
-    assert read_frame(json.dumps(written(dialect, contract(name)))).name == name
+def test_the_probe_reads_every_event_of_every_dialect_under_its_own_name(dialect: str) -> None:
+    assert [read_frame(json.dumps(written(dialect, contract(name)))).name for name in RUN_EVENTS] == list(RUN_EVENTS)
 
 
 @pytest.mark.parametrize("dialect", ENCODERS)

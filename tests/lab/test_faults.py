@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 
-import pytest
 from backend_client import Socket, register_in
 
 from netra_probe.lab import Lab, start_lab
 from netra_probe.lab.backend.composition import healthy_parts
-from netra_probe.lab.shared.faults import Fault, known_faults
+from netra_probe.lab.shared.faults import known_faults
 
 USERS = 4
 
@@ -52,19 +51,19 @@ async def test_x1_sends_a_run_to_whoever_started_last_in_the_same_process() -> N
         assert foreign and all(reader % 2 == owner % 2 for reader, owner in foreign)
 
 
-@pytest.mark.parametrize("fault", known_faults().values(), ids=lambda fault: fault.id)
-def test_every_fault_says_what_it_is(fault: type[Fault]) -> None:
-    for field in ("layer", "title", "breaks", "incident", "trigger", "symptom", "checkers"):
-        assert getattr(fault, field), f"{fault.id} does not say its {field}"
-    text = fault.__doc__ or ""
-    assert text.startswith(f"{fault.id}: ")
-    assert all(f"{word}:" in text for word in ("Breaks", "Incident", "Trigger", "Symptom"))
+def test_every_fault_says_what_it_is() -> None:
+    for fault in known_faults().values():
+        for field in ("layer", "title", "breaks", "incident", "trigger", "symptom", "checkers"):
+            assert getattr(fault, field), f"{fault.id} does not say its {field}"
+        text = fault.__doc__ or ""
+        assert text.startswith(f"{fault.id}: ")
+        assert all(f"{word}:" in text for word in ("Breaks", "Incident", "Trigger", "Symptom")), fault.id
 
 
-@pytest.mark.parametrize("fault", known_faults().values(), ids=lambda fault: fault.id)
-def test_every_fault_of_the_backend_replaces_something(fault: type[Fault]) -> None:
-    if fault.service != "backend":
-        return
-    parts, healthy = healthy_parts(), healthy_parts()
-    fault().install(parts)
-    assert [name for name in parts if parts[name] != healthy[name]]
+def test_every_fault_of_the_backend_replaces_something() -> None:
+    of_the_backend = [fault for fault in known_faults().values() if fault.service == "backend"]
+    assert len(of_the_backend) > 30
+    for fault in of_the_backend:
+        parts, healthy = healthy_parts(), healthy_parts()
+        fault().install(parts)
+        assert [name for name in parts if parts[name] != healthy[name]], fault.id
