@@ -238,6 +238,7 @@ class Investigation:
     async def knock(self, *, like: User) -> list[Opened]:
         """Let strangers try the door: no token, nonsense, the user's token with another signature."""
         try:
+            await like.renew()
             return await knock(self, like=like)
         except NotPermitted:
             return []

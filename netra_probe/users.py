@@ -285,19 +285,21 @@ class User:
                 self._thread = await self.new_thread()
             thread = self._thread
         self._asking[socket.name] = self._asking.get(socket.name, 0) + 1
-        run = await ask(
-            self._probe.history,
-            socket,
-            f"{question} [{canary}]",
-            nonce=nonce or f"{self.name}-question-{next(self._questions)}",
-            thread_id=thread,
-            kind=self._probe.generator,
-            patience=self._probe.patience,
-            beside=self._questions_asked,
-            claims=claims,
-            attempt=attempt,
-        )
-        self._asking[socket.name] -= 1
+        try:
+            run = await ask(
+                self._probe.history,
+                socket,
+                f"{question} [{canary}]",
+                nonce=nonce or f"{self.name}-question-{next(self._questions)}",
+                thread_id=thread,
+                kind=self._probe.generator,
+                patience=self._probe.patience,
+                beside=self._questions_asked,
+                claims=claims,
+                attempt=attempt,
+            )
+        finally:
+            self._asking[socket.name] -= 1
         if isinstance(run.outcome, Closed) and self._expired(socket):
             self._probe.notes.limit(f"{self.name}'s token had expired: {socket.name} was closed in the middle of a run")
         return run

@@ -35,6 +35,8 @@ def allowed(act: Callable[..., Any]) -> Callable[..., Any]:
         try:
             if not asks and not all(user.id for user in _actors(probe, arguments)):
                 permit(probe, Mode.PROBE, "acting as users")
+            # Acts that show tokens by themselves begin with ones that last.
+            await probe.together(user.renew() for user in _actors(probe, arguments))
             return await doing(probe, *arguments, **options)
         except NotPermitted as error:
             return Outcome(act=act.__name__, users=names(_actors(probe, arguments)), missing=error.reason)
