@@ -12,10 +12,12 @@ from typing import Any
 from netra_probe.checkers import from_options
 from netra_probe.checkers.attribution import Attribution, attribute, attributed
 from netra_probe.checkers.base import Checker, Window, judge
+from netra_probe.checkers.groups import headline, listing, told_by, united
 from netra_probe.errors import ParameterError
 from netra_probe.history import actions
 from netra_probe.history.damage import MOST_SIGNS, is_well_formed
 from netra_probe.history.frames import read_frame
+from netra_probe.history.lines import line
 from netra_probe.history.operation import PROBE, Operation
 from netra_probe.history.store import History, HistoryError
 from netra_probe.requirements import SCENARIOS
@@ -126,7 +128,7 @@ class ScenarioResult:
     truncated: bool = False
     #: What was changed in its recording after it had been made.
     damage: tuple[str, ...] = ()
-    witnesses: tuple[tuple[int, str], ...] = ()
+    witnesses: tuple[Operation, ...] = ()
     circumstances: Circumstances = Circumstances()
     raised: str = ""
 
@@ -174,9 +176,12 @@ class ScenarioResult:
                 votes[tuple(group.partition(":")[0].split(" or "))] += points / position
         return tuple(group for group, _ in sorted(votes.items(), key=lambda item: -item[1]))
 
-    def as_record(self) -> dict[str, Any]:
-        """The scenario as ``results.json`` and the verdict MIME type hold it, but for its seconds."""
-        shown = dict(self.witnesses)
+    def as_record(self, *, numbers: bool = False) -> dict[str, Any]:
+        """The scenario as ``results.json`` and the verdict MIME type hold it, but for its seconds.
+
+        ``numbers`` adds all counts of each case: some differ from run to run, so that notebooks leave them out.
+        """
+        shown = {operation.index: operation for operation in self.witnesses}
         return {
             "id": self.id,
             "title": self.title,
@@ -191,13 +196,14 @@ class ScenarioResult:
                     "reason": case.reason,
                     "requirements": list(case.requirements),
                     "findings": [_finding_record(finding, shown) for finding in case.findings],
+                    **({"evidence": case.evidence} if numbers else {}),
                 }
                 for case in self.cases
             ],
         }
 
 
-def _finding_record(finding: Finding, shown: dict[int, str]) -> dict[str, Any]:
+def _finding_record(finding: Finding, shown: Mapping[int, Operation]) -> dict[str, Any]:
     return {
         "checker": finding.checker,
         "kind": finding.kind,
@@ -205,11 +211,32 @@ def _finding_record(finding: Finding, shown: dict[int, str]) -> dict[str, Any]:
         "victims": list(finding.victims),
         "recipients": list(finding.recipients),
         "surface": finding.surface,
-        "witness": [{"operation": index, "text": shown.get(index, "")} for index in finding.witness],
+        "witness": [{"operation": index, "text": _line(shown.get(index), finding)} for index in finding.witness],
         "attribution": list(finding.attribution),
         "explanation": finding.explanation,
         "severity": finding.severity,
+        "operations": [
+            {
+                "operation": place.operation,
+                "pairs": [
+                    {
+                        "owner": pair.owner,
+                        "recipient": pair.recipient,
+                        "count": pair.count,
+                        "example": {"operation": pair.example, "text": _line(shown.get(pair.example), finding)},
+                    }
+                    for pair in place.pairs
+                ],
+            }
+            for place in listing(finding)
+        ],
+        "count": finding.count,
+        "secrets": len(finding.secrets),
     }
+
+
+def _line(operation: Operation | None, finding: Finding) -> str:
+    return line(operation, finding.secrets) if operation is not None else ""
 
 
 def judge_case(history: Iterable[Operation], marker: Operation, checkers: Sequence[Checker]) -> CaseResult:
@@ -385,7 +412,7 @@ def _evidence(evidence: dict[str, int], disturbances: int, *, steady: bool) -> s
 
 
 def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: int, *, steady: bool) -> CaseResult:
-    judgements = tuple(replace(judgement, findings=condensed(judgement.findings)) for judgement in judgements)
+    judgements = tuple(replace(judgement, findings=united(judgement.findings)) for judgement in judgements)
     verdict = Verdict.worst(judgement.verdict for judgement in judgements)
     result = CaseResult(
         id=id, title=claim, verdict=verdict, reason="", requirements=(id.partition(".")[0], id), judgements=judgements
@@ -393,8 +420,7 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
     findings, doubts = result.findings, list(dict.fromkeys(one for judged in judgements for one in judged.doubts))
     leaks, objections = [found for found in findings if found.is_leak], [f for f in findings if not f.is_leak]
     if leaks:
-        more = f" — and {len(leaks) - 1} more finding(s)" if len(leaks) > 1 else ""
-        reason = leaks[0].summary + more
+        reason = headline(leaks)
     elif doubts:
         more = f" (and {len(doubts) - 1} more doubt(s))" if len(doubts) > 1 else ""
         reason = doubts[0] + more
@@ -406,33 +432,6 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
         told = issues(len(objections))
         reason = " · ".join((reason, told) if leaks or doubts else (told, reason))
     return replace(result, reason=reason)
-
-
-def condensed(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """One finding per checker, kind and surface: a broadcast among ten users is one defect and not ninety.
-
-    Victims and recipients are united; summary, explanation and witness are those of the first.
-    """
-    groups: dict[tuple[str, str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.checker, finding.kind, finding.surface), []).append(finding)
-    merged = []
-    for group in groups.values():
-        first = group[0]
-        if len(group) > 1:
-            first = replace(
-                first,
-                summary=f"{first.summary}; {len(group) - 1} more like it among {_names(group)}",
-                victims=tuple(sorted({name for finding in group for name in finding.victims})),
-                recipients=tuple(sorted({name for finding in group for name in finding.recipients})),
-            )
-        merged.append(first)
-    return tuple(merged)
-
-
-def _names(group: Sequence[Finding]) -> str:
-    names = sorted({name for finding in group for name in (*finding.victims, *finding.recipients)})
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} others" if len(names) > 6 else "")
 
 
 def skipped_case(id: str, claim: str, reason: str) -> CaseResult:
@@ -529,7 +528,7 @@ def scenario_result(
 
     What it owes beside these cases is listed as not run: a notebook that was cut down, or is not over, passes nothing.
     """
-    wanted = {index for case in cases for finding in case.findings for index in finding.witness}
+    wanted = {index for case in cases for finding in case.findings for index in told_by(finding)}
     runs = deliveries = 0
     arrived: Counter[str] = Counter()
     last = opened
@@ -550,7 +549,7 @@ def scenario_result(
         elif operation.action == actions.RECEIVE and (run := read_frame(operation.payload).run):
             arrived[run] += 1
         if operation.index in wanted:
-            witnesses.append((operation.index, str(operation)))
+            witnesses.append(operation)
     leaks = sum(1 for case in cases for finding in case.findings if finding.is_leak)
     done = (
         CleanUp(verdict=Verdict(cleanup.detail["verdict"]), left=tuple(cleanup.detail["left"]))

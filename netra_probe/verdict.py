@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from netra_probe.severity import ISOLATION, severity_of
+
 
 class Verdict(StrEnum):
     """Three-valued, plus the honest fourth: ``PASS``, ``FAIL``, ``INCONCLUSIVE``, ``NOT_APPLICABLE``."""
@@ -44,6 +46,28 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pair:
+    """How often one operation gave one user what is another's; "" is nobody in particular.
+
+    ``count`` is in frames and responses (or attempts, rows, …), ``example`` the operation in the history that shows it
+    once.
+    """
+
+    owner: str = ""
+    recipient: str = ""
+    count: int = 1
+    example: int = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One thing to mend: a route, a type of frame with its tool, a forgery and where it was presented, a table."""
+
+    operation: str
+    pairs: tuple[Pair, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One defect, with what shows it.
 
@@ -56,7 +80,12 @@ class Finding:
         witness: indices of at most six operations that show it.
         explanation: "Let r1 = …, then …: a contradiction."
         attribution: catalogue ids of the faults that would look like this, likeliest first.
-        severity: ``isolation`` for a leak or a broken guarantee, ``hygiene`` for defects of honesty.
+        severity: ``isolation`` for what harms, ``hygiene`` for weaknesses; by its kind (``netra_probe.severity``) where
+            it is left out.
+        operations: every operation through which it came, each with its pairs of owner and recipient.
+        secrets: the canaries that were seen, each once; the witness is shown around them.
+        story: the summary with ``{owner}`` and ``{recipient}`` for the names, told again when findings are united;
+            ``unit`` is what it counts, ``notes`` what else there is to say (in which encoding it came).
     """
 
     checker: str
@@ -68,9 +97,16 @@ class Finding:
     witness: tuple[int, ...] = ()
     explanation: str = ""
     attribution: tuple[str, ...] = ()
-    severity: str = "isolation"
+    severity: str = ""
+    operations: tuple[Place, ...] = ()
+    secrets: tuple[str, ...] = ()
+    story: str = ""
+    unit: str = "time"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.severity:
+            object.__setattr__(self, "severity", severity_of(self.kind))
         if not 1 <= len(self.witness) <= 6:
             raise ValueError(
                 f"a finding carries one to six witness operations, not {len(self.witness)}: {self.summary}"
@@ -79,7 +115,12 @@ class Finding:
     @property
     def is_leak(self) -> bool:
         """Whether it turns a verdict red, rather than standing beside it as hygiene."""
-        return self.severity == "isolation"
+        return self.severity == ISOLATION
+
+    @property
+    def count(self) -> int:
+        """How often, over all operations and pairs."""
+        return sum(pair.count for place in self.operations for pair in place.pairs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
+from html import unescape
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
@@ -17,7 +21,10 @@ from deployments import in_process
 
 from netra_probe.batch.bundle import unpacked, write_bundle
 from netra_probe.batch.results import compute
+from netra_probe.display.evidence import LeakMatrix
+from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import VERDICT_MIME
+from netra_probe.history.store import History
 from netra_probe.lab import running_labs
 from netra_probe.parameters import OUTPUT_VARIABLE, folder
 
@@ -171,6 +178,62 @@ def test_a_fault_is_found_with_its_victims_recipients_and_witness(fault: str, tm
     assert f"C4 as a whole looks like <b>{fault} (" in report
     assert "Who saw whose secrets" in report
     assert json.loads((run / "results.json").read_text()) == compute(run)
+    assert_one_unit_of_counting(run, results)
+
+
+def assert_one_unit_of_counting(run: Path, results: dict[str, Any]) -> None:
+    """Of each case: matrix = timeline = heading = sum over the pairs in results.json, in frames and responses."""
+    (scenario,) = results["scenarios"]
+    history = History.open(run / "history" / f"{scenario['id']}.jsonl.gz")
+    windows = {one.detail["case"]: (one.detail["start"], one.index) for one in history if one.action == "check"}
+    leaking = 0
+    for case in scenario["cases"]:
+        seen = [found for found in case["findings"] if found["checker"] == "C1"]
+        pairs: Counter[tuple[str, str]] = Counter()
+        for found in seen:
+            for place in found["operations"]:
+                for pair in place["pairs"]:
+                    pairs[pair["owner"], pair["recipient"]] += pair["count"]
+        if not any(judged["id"] == "C1" for judged in checks_of(history, case["id"])):
+            continue
+        start, end = windows[case["id"]]
+        matrix = LeakMatrix.of(islice(history, end), start=start)
+        assert {who: count for who, count in matrix.counts.items() if who[0] != who[1]} == pairs
+        marked = [mark for mark in Timeline.of(islice(history, end), start=start).marks if mark.foreign]
+        frames = sum(found["count"] for found in seen if found["surface"] == "websocket")
+        assert sum(len(mark.foreign.split(", ")) for mark in marked) == frames
+        if total := sum(pairs.values()):
+            leaking += 1
+            assert ("1 frame or response" if total == 1 else f"{total} frames and responses") in case["reason"]
+    assert leaking
+
+
+def checks_of(history: History, case: str) -> list[dict[str, Any]]:
+    """The checkers of a case, as its marker says."""
+    return next(one.detail["checkers"] for one in history if one.action == "check" and one.detail["case"] == case)
+
+
+@pytest.mark.parametrize("fault", ["D1", pytest.param("G5", marks=pytest.mark.nightly)])
+def test_each_broken_route_is_named_wherever_one_reads(fault: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    ended = netra_probe("run", "D3", "--fault", fault, "--output", str(run), "-p", "rounds", "1", "-p", "deadline", "3")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    results = json.loads((run / "results.json").read_text())
+    findings = [found for case in results["scenarios"][0]["cases"] for found in case["findings"]]
+    assert_one_unit_of_counting(run, results)
+    if fault == "D1":
+        broken = {"GET /api/threads/{thread_id}", "GET /api/chat/messages/{message_id}"}
+        named = {place["operation"] for found in findings if found["checker"] == "C5" for place in found["operations"]}
+        assert broken <= named
+        (executed,) = (run / "notebooks").glob("D3*.ipynb")
+        shown = " ".join(
+            output.get("data", {}).get("text/plain", "")
+            for cell in nbformat.read(executed, as_version=4).cells  # type: ignore[no-untyped-call]
+            for output in cell.get("outputs", ())
+        )
+        for text in (" ".join(shown.split()), ended.stdout, unescape((run / "report.html").read_text())):
+            assert all(route in text for route in broken)
+            assert "more like it" not in text
 
 
 @pytest.mark.parametrize(

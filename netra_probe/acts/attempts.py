@@ -10,6 +10,7 @@ from netra_probe.clients.replies import Answered, Refused, Reply
 from netra_probe.history import actions
 from netra_probe.history.operation import Outcome
 from netra_probe.playbook import Forgery
+from netra_probe.playbook.tokens import description
 
 if TYPE_CHECKING:
     from netra_probe.investigation import Investigation
@@ -37,13 +38,17 @@ async def attempt(
         control: a valid credential, shown to prove that the door is open; the request itself is then an ordinary one.
         owner: whose identity the forgery claims beside a valid one.
     """
+    # What the forged token says, so that whoever reads the witness can make it again; never the token.
+    shown = [forgery.bearer, forgery.subprotocol, *forgery.cookies.values(), *forgery.query.values()]
+    told = [] if control else [description(one, user.auth.access) for one in shown if one is not None]
     call = probe.history.invoke(
         actions.ATTEMPT,
         user=user.name,
         connection=f"{user.name}/door",
         surface=door.surface,
         backend=door.backend,
-        detail={"attempt": name, "expect": expect, "control": control, "phase": door.name},
+        detail={"attempt": name, "expect": expect, "control": control, "phase": door.name}
+        | ({"token": "; ".join(filter(None, told))} if any(told) else {}),
     )
     marked: dict[str, Any] = {} if control else {"attempt": name, "expect": expect}
     if owner is not None:

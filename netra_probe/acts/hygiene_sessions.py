@@ -33,7 +33,7 @@ from netra_probe.discovery.arguments import missing
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 from netra_probe.permission import permit
-from netra_probe.playbook.tokens import header_of
+from netra_probe.playbook.tokens import header_of, weak_key_of
 from netra_probe.target import Mode
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def _note(probe: Investigation, user: User, kind: str, token: Secret, *, stated:
     if said:
         detail["algorithm"] = str(header_of(token).get("alg", ""))
         detail["claims"] = " ".join(sorted(said))
+        # Tried offline, against the published list: nothing is sent, and the key itself is not kept.
+        detail["known_key"] = weak_key_of(token) is not None
         issued, expires = said.get("iat"), said.get("exp")
         if isinstance(issued, int | float) and isinstance(expires, int | float):
             detail["lifetime"] = expires - issued

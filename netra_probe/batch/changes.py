@@ -97,7 +97,7 @@ def _compared(id: str, old: Case | None, new: Case | None) -> Change | None:
     if old is None or new is None:
         return _made(Kind.ADDED if old is None else Kind.GONE, id, old, new)
     before, after = Verdict(old["verdict"]), Verdict(new["verdict"])
-    gone, added = findings(old) - findings(new), findings(new) - findings(old)
+    gone, added = _differing(old, new)
     if before is not after:
         if after is Verdict.FAIL:
             kind = Kind.NEW_FAILURE
@@ -121,15 +121,15 @@ def _compared(id: str, old: Case | None, new: Case | None) -> Change | None:
 
 
 def _made(kind: Kind, id: str, old: Case | None, new: Case | None) -> Change:
-    before, after = findings(old) if old else set(), findings(new) if new else set()
+    gone, added = _differing(old, new)
     return Change(
         case=id,
         title=case_heading(new or old or {"title": "", "findings": ()}),
         kind=kind,
         before=Verdict(old["verdict"]) if old else None,
         after=Verdict(new["verdict"]) if new else None,
-        added=tuple(sorted(after - before)),
-        gone=tuple(sorted(before - after)),
+        added=tuple(sorted(added)),
+        gone=tuple(sorted(gone)),
         reasons=(str(old["reason"]) if old else "", str(new["reason"]) if new else ""),
     )
 
@@ -138,9 +138,30 @@ def _made(kind: Kind, id: str, old: Case | None, new: Case | None) -> Change:
 HYGIENE = "hygiene "
 
 
-def findings(case: Case) -> set[str]:
+#: Checkers of what was tried: the operations that they name are the same in every run, so a further one is news. Which
+#: frames a race corrupts is not.
+TRIED = frozenset(("C5", "C6", "C7", "H1"))
+
+
+def _differing(old: Case | None, new: Case | None) -> tuple[set[str], set[str]]:
+    """What only the old one has, and what only the new one has; by operation where both list them."""
+    both = [*(old or {"findings": []})["findings"], *(new or {"findings": []})["findings"]]
+    listed = bool(old and new) and all("operations" in finding for finding in both)
+    before, after = (findings(case, by_operation=listed) if case else set() for case in (old, new))
+    return before - after, after - before
+
+
+def findings(case: Case, *, by_operation: bool = False) -> set[str]:
     """What was found in a case, without who and how often, which differ from run to run."""
-    return {finding_name(finding) for finding in case["findings"]}
+    return {
+        f"{finding_name(finding)}{where}"
+        for finding in case["findings"]
+        for where in (
+            {f": {place['operation']}" for place in finding["operations"]}
+            if by_operation and finding["checker"] in TRIED
+            else {""}
+        )
+    }
 
 
 def finding_name(finding: Mapping[str, Any]) -> str:

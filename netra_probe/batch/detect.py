@@ -197,11 +197,11 @@ def _seen(result: ScenarioResult, history: History, elapsed: float) -> Iterator[
         windows = [(start, end) for id, start, end in checks if id == case.id]
         disturbed = any(start <= index < end for start, end in windows for index in disturbances)
         for finding in case.findings:
-            if finding.severity == "isolation":
-                yield Seen(
-                    case=case.id,
-                    checker=finding.checker,
-                    seconds=elapsed + max(times.get(index, 0) for index in finding.witness) / 1e9,
-                    disturbed=disturbed,
-                    people=frozenset({*finding.victims, *finding.recipients}),
-                )
+            yield Seen(
+                case=case.id,
+                checker=finding.checker,
+                seconds=elapsed + max(times.get(index, 0) for index in finding.witness) / 1e9,
+                disturbed=disturbed,
+                people=frozenset({*finding.victims, *finding.recipients}),
+                severity=finding.severity,
+            )

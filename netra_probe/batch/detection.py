@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from math import comb
 from typing import Any
 
+from netra_probe.severity import ISOLATION
+
 SCHEMA = 1
 HEALTHY = "healthy"
 
@@ -21,6 +23,7 @@ class Seen:
     seconds: float
     disturbed: bool
     people: frozenset[str]
+    severity: str = ISOLATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,7 @@ class Report:
 
     def by_case(self) -> dict[str, set[str]]:
         """Case → faults that turned it red."""
-        return self._by(lambda seen: seen.case)
+        return self._by(lambda seen: seen.case if seen.severity == ISOLATION else "")
 
     def by_checker(self) -> dict[str, set[str]]:
         """Checker → faults that it found."""
@@ -121,8 +124,8 @@ class Report:
         table: dict[str, set[str]] = {}
         for trial in self.trials:
             for seen in trial.seen:
-                if trial.fault != HEALTHY:
-                    table.setdefault(key(seen), set()).add(trial.fault)
+                if trial.fault != HEALTHY and (name := key(seen)):
+                    table.setdefault(name, set()).add(trial.fault)
         return table
 
     def _first(self, fault: str) -> Trial:

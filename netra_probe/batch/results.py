@@ -180,7 +180,7 @@ def _scenario_record(entry: Mapping[str, Any], result: ScenarioResult | None, *,
             "seconds": 0.0,
             "cases": listed,
         }
-    record = result.as_record()
+    record = result.as_record(numbers=True)
     if reason:
         left_out = {case.id for case in result.cases if not case.was_run}
         for case in record["cases"]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias, TypedDict
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
 
 import msgspec
+
+from netra_probe.checkers.groups import MOST_SHOWN, shown
 
 VerdictName: TypeAlias = Literal["pass", "fail", "inconclusive", "not applicable"]
 
@@ -12,6 +15,18 @@ VerdictName: TypeAlias = Literal["pass", "fail", "inconclusive", "not applicable
 class Step(TypedDict):
     operation: int
     text: str
+
+
+class PairRecord(TypedDict):
+    owner: str
+    recipient: str
+    count: int
+    example: Step
+
+
+class OperationRecord(TypedDict):
+    operation: str
+    pairs: list[PairRecord]
 
 
 class FindingRecord(TypedDict):
@@ -25,6 +40,10 @@ class FindingRecord(TypedDict):
     attribution: list[str]
     explanation: str
     severity: str
+    #: Results from before 2026-12 have none of these.
+    operations: NotRequired[list[OperationRecord]]
+    count: NotRequired[int]
+    secrets: NotRequired[int]
 
 
 class CaseRecord(TypedDict):
@@ -33,6 +52,7 @@ class CaseRecord(TypedDict):
     verdict: VerdictName
     reason: str
     findings: list[FindingRecord]
+    evidence: NotRequired[dict[str, int]]
 
 
 class ScenarioRecord(TypedDict):
@@ -112,6 +132,37 @@ def is_plan(value: Any) -> bool:
 def is_results(value: Any) -> bool:
     """Whether this is what ``results.json`` holds, as far as others rely on it."""
     return _fits(value, Results)
+
+
+def operations_of(finding: Mapping[str, Any], most: int = MOST_SHOWN) -> list[str]:
+    """What there is to mend, a line an operation: its name, whose data came to whom, how often, and one example.
+
+    Up to ``most``, and how many more results.json holds. Nothing for results from before operations were listed.
+    """
+    places = finding.get("operations", [])
+    lines = []
+    for place in places[:most]:
+        pairs = [
+            f"{' → '.join(dict.fromkeys((pair['owner'] or 'nobody', pair['recipient'] or 'nobody')))} "
+            f"×{pair['count']} (#{pair['example']['operation']})"
+            for pair in place["pairs"]
+        ]
+        lines.append(f"{place['operation']}: {shown(pairs, most)}")
+    return lines + [f"and {len(places) - most} more in results.json"] * (len(places) > most)
+
+
+def basis(case: Mapping[str, Any]) -> str:
+    """What a case rests on: its reason, and for a pass all numbers, also those that a notebook leaves out.
+
+    A notebook's text is compared word by word with what is committed, so it can only show numbers that are the same in
+    every healthy run. Nobody compares a terminal or a report.
+    """
+    reason = str(case["reason"])
+    numbers = [f"{name} {count}" for name, count in case.get("evidence", {}).items() if count]
+    if case["verdict"] != "pass" or not numbers:
+        return reason
+    beside = [reason.partition(" · ")[0]] if reason.startswith("hygiene: ") else []
+    return " · ".join([*beside, *numbers])
 
 
 def _fits(value: Any, shape: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.bodies import values
+from netra_probe.checkers.groups import plain, told
 from netra_probe.checkers.readings import Readings
 from netra_probe.checkers.roster import Roster, times, witness
 from netra_probe.checkers.shares import Shares
@@ -17,7 +18,8 @@ from netra_probe.history.canary import Canary, CanarySearch
 from netra_probe.history.frames import RUN_EVENTS, read_frame
 from netra_probe.history.operation import PROBE, Operation
 from netra_probe.history.operation import Outcome as Completion
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.severity import HYGIENE, severity_of
+from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 #: Frames that answer anything without granting it.
 _NO_GRANT = frozenset(("error", "agent_error", "ack", "pong", "ping", "heartbeat_ack"))
@@ -183,7 +185,7 @@ class _AuthorisationPass(Pass):
     # -- judgement ---------------------------------------------------------------------------------------------------
 
     def finish(self) -> Judgement:
-        groups: dict[tuple[str, str, str, str, str, str], tuple[list[Outcome], Trial]] = {}
+        groups: dict[tuple[str, str, str, str], tuple[list[Outcome], Trial]] = {}
         doubts: dict[tuple[str, str], int] = defaultdict(int)
         counts = {"foreign attempts": 0, "attempts refused": 0, "attempts with positive control": 0, "re-reads": 0}
         statuses: dict[str, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
@@ -196,12 +198,12 @@ class _AuthorisationPass(Pass):
             if outcome.doubt:
                 doubts[(trial.call.action, outcome.doubt)] += 1
             elif outcome.kind:
-                place = (outcome.severity, outcome.kind, trial.call.action, trial.owner or "", trial.actor, trial.kind)
+                place = (outcome.kind, trial.call.action, trial.owner or "", trial.actor)
                 groups.setdefault(place, ([], trial))[0].append(outcome)
             else:
                 counts["attempts refused"] += 1
                 self._note_status(trial, statuses)
-            if not control and trial.owner is not None and (not outcome.kind or outcome.severity == "hygiene"):
+            if not control and trial.owner is not None and (not outcome.kind or severity_of(outcome.kind) == HYGIENE):
                 doubts[(trial.call.action, "has no positive control of the owner")] += 1
         findings = [_finding(place, outcomes, trial) for place, (outcomes, trial) in sorted(groups.items(), key=_place)]
         findings += list(self._uses_after_delete())
@@ -274,6 +276,9 @@ class _AuthorisationPass(Pass):
                 victims=(user,),
                 recipients=(user,),
                 surface="rest",
+                operations=(
+                    Place(operation=plain(action), pairs=(Pair(owner=user, recipient=user, example=indices[2]),)),
+                ),
                 witness=witness(*indices),
                 explanation=f"Let d = #{indices[0]} delete the object, then #{indices[2]} shows it: a contradiction.",
             )
@@ -291,34 +296,54 @@ class _AuthorisationPass(Pass):
                 f"(status {missing.done.status})"
             ),
             surface="rest",
+            operations=(Place(operation=plain(action), pairs=(Pair(example=foreign.done.index),)),),
             witness=witness(foreign.call.index, foreign.done.index, missing.call.index, missing.done.index),
             explanation="Two refusals that differ tell whoever guesses ids which of them exist.",
-            severity="hygiene",
         )
 
 
 def _place(item: tuple[tuple[str, ...], Any]) -> tuple[bool, tuple[str, ...]]:
     """Isolation before hygiene, then by kind and people."""
-    return item[0][0] != "isolation", item[0]
+    return severity_of(item[0][0]) == HYGIENE, item[0]
+
+
+_STORIES = {
+    "foreign read": "{recipient} could read {owner}'s data",
+    "foreign write": "{recipient} could change {owner}'s data",
+    "foreign write accepted": "{recipient} was told to have changed {owner}'s data",
+    "refused write took effect": "{recipient} was refused and changed {owner}'s data all the same",
+    "foreign stream": "{recipient} could follow {owner}'s events",
+    "answered without credentials": "an answer was given without credentials",
+    "use after delete": "{recipient} still got what was deleted",
+    "wrong parent": "{recipient} got an object under a parent that it does not belong to",
+    "not refused": "what {recipient} must be refused was answered with success",
+    "refusal as server error": "a refusal came as a server error",
+}
+_BY_ID = frozenset(("foreign read", "foreign write", "foreign write accepted", "foreign stream"))
 
 
 def _finding(place: tuple[str, ...], outcomes: list[Outcome], trial: Trial) -> Finding:
-    severity, kind, action, owner, actor, noun = place
+    kind, action, owner, actor = place
     first = outcomes[0]
-    on = f" on the {noun} of {owner}" if owner else ""
     assert trial.done is not None
     status = f" with status {trial.done.status}" if trial.done.status is not None else ""
-    return Finding(
-        checker=AuthorisationChecker.id,
-        kind=kind,
-        summary=f"{kind}: {action} by {actor}{on} ({times(len(outcomes), 'attempt')})",
-        victims=(owner,) if owner else (),
-        recipients=(actor,),
-        surface=trial.call.surface,
-        witness=first.shows,
-        explanation=(
-            f'Let r1 = #{trial.call.index} ("{trial.name}") by {actor}, answered by #{trial.done.index}{status}; then '
-            f"{first.why}, though it must be refused: a contradiction."
-        ),
-        severity=severity,
+    pair = Pair(owner=owner, recipient=actor, count=len(outcomes), example=trial.done.index)
+    return told(
+        Finding(
+            checker=AuthorisationChecker.id,
+            kind=kind,
+            summary=kind,
+            story=_STORIES.get(kind, f"{kind}: by {{recipient}}")
+            + (" by id" if trial.target and kind in _BY_ID else ""),
+            unit="attempt",
+            operations=(Place(operation=plain(action), pairs=(pair,)),),
+            victims=(owner,) if owner else (),
+            recipients=(actor,),
+            surface=trial.call.surface,
+            witness=first.shows,
+            explanation=(
+                f'Let r1 = #{trial.call.index} ("{trial.name}") by {actor}, answered by #{trial.done.index}{status}; '
+                f"then {first.why}, though it must be refused: a contradiction."
+            ),
+        )
     )

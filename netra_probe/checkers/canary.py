@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import Groups
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from netra_probe.checkers.base import Checker, Pass, Window, judge
+from netra_probe.checkers.groups import CROSSED, Groups, Spot, natural, place_of
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.recipients import ANONYMOUS, Recipients
 from netra_probe.checkers.roster import witness
@@ -16,6 +21,9 @@ from netra_probe.verdict import Judgement
 
 #: Canaries of unknown origin that are told apart; a hostile target could make up any number.
 MOST_STRANGE = 1_000
+#: Answers that give a credential out, and how one looks in a history: redacted, and the same wherever it stands.
+_ISSUES = ("/login", "/register", "/refresh", "/callback")
+_CREDENTIAL = re.compile(r"\[(?:jwt|access-token|refresh-token|token):[0-9a-f]{8}\]")
 #: Rows and keys have no recipient: whose they are is the business of C12.
 STORES = frozenset({"database", "cache"})
 
@@ -30,7 +38,7 @@ class CanaryChecker(Checker):
     ...     Operation(index=1, time=1, type="ok", action="receive", user="bob", surface="websocket", payload=token),
     ... ]
     >>> [finding.summary for finding in CanaryChecker()(history).findings]
-    ['bob received the secret of alice over websocket (1 time)']
+    ["alice's data reached bob over websocket through a frame of unknown type (1 frame, 1 secret)"]
     """
 
     id = "C1"
@@ -50,11 +58,12 @@ class CanaryChecker(Checker):
         return CanaryPass(window.start)
 
 
-_SUMMARY = "{recipient} received the secret of {victim} over {surface}"
+_SUMMARY = "{victim}'s data reached {recipient} over {surface}"
 _SUMMARIES = {
     "foreign canary": _SUMMARY,
     "control canary": _SUMMARY,
-    "canary of another investigation": "{recipient} received a secret of another investigation over {surface}",
+    "another user's credential": "a credential of {victim} reached {recipient} over {surface}",
+    "canary of another investigation": "data of another investigation reached {recipient} over {surface}",
 }
 
 
@@ -73,7 +82,16 @@ class CanaryPass(Pass):
         self._planters: set[str] = set()
         #: user → first sighting of an own canary in the window.
         self._own: dict[str, int] = {}
-        self._own_count = 0
+        self.users: dict[str, None] = {}
+        #: user → frames and responses in the window with secrets of their own.
+        self.own: Counter[str] = Counter()
+        #: credential → who was given it first, and where; what users sent of them; acts that present any on purpose.
+        self._issued: dict[str, tuple[str, int]] = {}
+        self._presented: set[tuple[str, str]] = set()
+        self._trials: set[int] = set()
+        self._own_last = -1
+        #: index → whose data a frame or response gave somebody else; kept where somebody wants to show it.
+        self.foreign: dict[int, set[str]] | None = None
         self._recipients = Recipients()
         #: Requests that read what was shared on purpose.
         self._shares = Shares()
@@ -81,7 +99,7 @@ class CanaryPass(Pass):
         self._observers: set[str] = set()
         self._deliveries = 0
         self._frames = 0
-        self._leaks = Groups("C1", _SUMMARIES)
+        self._leaks = Groups("C1", _SUMMARIES, unit="delivery")
         self._partial: dict[tuple[str, str], int] = {}
         self._controls: dict[str, int] = {}
         self._strange: dict[str, int] = {}
@@ -100,6 +118,8 @@ class CanaryPass(Pass):
             self._mint(operation)
         elif action == actions.PRINCIPAL:
             self._recipients.principal(operation)
+            if operation.user:
+                self.users[operation.user] = None
             if operation.detail.get("existing"):
                 self._existing.add(operation.user or "")
         elif operation.type == "invoke":
@@ -122,6 +142,33 @@ class CanaryPass(Pass):
             self._frames += 1
             for sighting in self._search.find(operation.payload):
                 self._sighted(operation, operation.user or ANONYMOUS, sighting)
+            if self._issued and "[jwt:" in operation.payload:
+                self._credentials(operation, operation.user or ANONYMOUS)
+
+    def _credentials(self, operation: Operation, recipient: str) -> None:
+        """A token that was given to one user must not come to another, who could then act as the first."""
+        gives = operation.type == "ok" and operation.action.endswith(_ISSUES)
+        for credential in dict.fromkeys(_CREDENTIAL.findall(operation.payload)):
+            owner, given = self._issued.get(credential, ("", -1))
+            if not owner:
+                if gives and recipient != ANONYMOUS:
+                    self._issued[credential] = (recipient, operation.index)
+            elif owner != recipient and (recipient, credential) not in self._presented:
+                self._credential(operation, recipient, credential, owner, given)
+
+    def _credential(self, operation: Operation, recipient: str, credential: str, owner: str, given: int) -> None:
+        if operation.index < self._start:
+            return
+        kind, spot = "another user's credential", Spot(operation.index, place_of(operation), credential)
+        if self._leaks.again(kind, owner, recipient, operation.surface, spot=spot):
+            return
+        explanation = (
+            f"Let g = #{given} give a token to {owner}, and r = #{operation.index} in which {recipient}, who never "
+            f"sent it, receives the same one. A token is its owner's alone, and who has it acts as {owner}: "
+            "a contradiction."
+        )
+        shown = witness(given, operation.index, operation.call)
+        self._leaks.first(kind, owner, recipient, operation.surface, shown, explanation, spot=spot)
 
     def _mint(self, operation: Operation) -> None:
         detail = operation.detail
@@ -148,6 +195,10 @@ class CanaryPass(Pass):
         if operation.payload:
             self._sent(user, operation.index, operation.payload)
         detail = operation.detail
+        if "attempt" in detail:
+            self._trials.add(operation.index)
+        if self._issued and "[" in operation.payload:
+            self._presented |= {(user, sent) for sent in _CREDENTIAL.findall(operation.payload)}
         if "path" in detail:
             self._sent(user, operation.index, f"{detail['path']} {detail.get('query', '')}")
 
@@ -166,6 +217,10 @@ class CanaryPass(Pass):
         index = operation.index
         self._shares.feed(operation)
         recipient = self._recipients.of(operation)
+        if operation.call in self._trials:
+            self._trials.discard(operation.call or -1)
+        elif operation.surface in ("auth", "rest") and "[" in operation.payload:
+            self._credentials(operation, recipient)
         if index < self._start:
             return
         if operation.type != "info" or operation.payload:
@@ -184,7 +239,9 @@ class CanaryPass(Pass):
             if canary.control:
                 self._controls.setdefault(canary.user, index)
             elif sighting.whole:
-                self._own_count += 1
+                if index != self._own_last:
+                    self.own[recipient] += 1
+                    self._own_last = index
                 if recipient not in self._own:
                     self._own[recipient] = index
         elif (recipient, canary.token) in self._quoted:
@@ -194,6 +251,10 @@ class CanaryPass(Pass):
         else:
             self._leak(operation, recipient, canary, sighting.form)
 
+    def _note(self, operation: Operation, owner: str) -> None:
+        if self.foreign is not None:
+            self.foreign.setdefault(operation.index, set()).add(owner)
+
     def _astray(self, operation: Operation, recipient: str, sighting: Sighting) -> None:
         """What nobody here has minted is somebody else's, unless it may stand in an account since an earlier time."""
         if recipient in self._existing or (recipient == ANONYMOUS and self._existing):
@@ -201,7 +262,9 @@ class CanaryPass(Pass):
                 self._strange.setdefault(sighting.token, operation.index)
             return
         kind, note = "canary of another investigation", "" if sighting.form == "raw" else sighting.form
-        if self._leaks.again(kind, "", recipient, operation.surface, note):
+        spot = Spot(operation.index, place_of(operation), sighting.token)
+        self._note(operation, "")
+        if self._leaks.again(kind, "", recipient, operation.surface, note, spot=spot):
             return
         explanation = (
             f"Let r = #{operation.index} in which {recipient} receives a secret ({sighting.form}) that was minted for "
@@ -209,12 +272,14 @@ class CanaryPass(Pass):
             "only have it from another user's data: a contradiction."
         )
         shown = witness(operation.index, operation.call)
-        self._leaks.first(kind, "", recipient, operation.surface, shown, explanation, note)
+        self._leaks.first(kind, "", recipient, operation.surface, shown, explanation, note, spot=spot)
 
     def _leak(self, operation: Operation, recipient: str, canary: Canary, form: str) -> None:
         kind = "control canary" if canary.control else "foreign canary"
         note = "" if form == "raw" else form
-        if self._leaks.again(kind, canary.user, recipient, operation.surface, note):
+        spot = Spot(operation.index, place_of(operation), canary.token)
+        self._note(operation, canary.user)
+        if self._leaks.again(kind, canary.user, recipient, operation.surface, note, spot=spot):
             return
         minted, planted = self._minted[canary.token], self._planted.get(canary.token)
         own = self._own.get(canary.user)
@@ -229,7 +294,7 @@ class CanaryPass(Pass):
             "although only its owner may see a secret: a contradiction."
         )
         shown = witness(minted, operation.index, planted, own, operation.call)
-        self._leaks.first(kind, canary.user, recipient, operation.surface, shown, explanation, note)
+        self._leaks.first(kind, canary.user, recipient, operation.surface, shown, explanation, note, spot=spot)
 
     def finish(self) -> Judgement:
         self._deliveries += self._frames
@@ -241,7 +306,7 @@ class CanaryPass(Pass):
             evidence={
                 "canaries planted": len(self._search),
                 "deliveries": self._deliveries,
-                "own canaries seen": self._own_count,
+                "own canaries seen": sum(self.own.values()),
                 "users looking": len(self._observers),
             },
         )
@@ -273,3 +338,53 @@ class CanaryPass(Pass):
             first = min(self._strange.values())
             doubts.append(f"{len(self._strange)} canaries of another investigation were seen, first in #{first}")
         return doubts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossings:
+    """Whose data came to whom in a window, counted in frames and responses: what matrix, timeline and headings show.
+
+    Arguments:
+        pairs: (owner, recipient) → frames and responses with data of the owner; the diagonal are owners who saw their
+            own. "" owns what belongs to another investigation.
+        foreign: index of a frame or response → whose data it gave somebody else.
+        users: everybody who has an account.
+        secrets: how many different secrets were seen by somebody else.
+    """
+
+    pairs: Counter[tuple[str, str]]
+    foreign: dict[int, set[str]]
+    users: tuple[str, ...]
+    secrets: int
+
+    @staticmethod
+    def of(history: Iterable[Operation], *, start: int = 0, end: int | None = None) -> Crossings:
+        """As C1 judges the window: what it accuses is what is shown, to the frame."""
+        watching = _Watching()
+        (judgement,) = judge([watching], history, Window(start=start, end=end))
+        running = watching.running
+        pairs = Counter({(user, user): count for user, count in running.own.items()})
+        leaks = [finding for finding in judgement.findings if finding.kind in CROSSED]
+        for finding in leaks:
+            for place in finding.operations:
+                for pair in place.pairs:
+                    pairs[pair.owner, pair.recipient] += pair.count
+        secrets = {secret for finding in leaks for secret in finding.secrets}
+        users = tuple(sorted(running.users, key=natural))
+        return Crossings(pairs=pairs, foreign=running.foreign or {}, users=users, secrets=len(secrets))
+
+    @property
+    def leaks(self) -> int:
+        """Frames and responses with another user's data; one with data of two users counts for each."""
+        return sum(count for (owner, recipient), count in self.pairs.items() if owner != recipient)
+
+
+class _Watching(CanaryChecker):
+    """C1, whose pass can be asked afterwards."""
+
+    running: CanaryPass
+
+    def begin(self, window: Window) -> Pass:
+        self.running = CanaryPass(window.start)
+        self.running.foreign = {}
+        return self.running

@@ -149,7 +149,12 @@ def measure(
         one_owner=len(owners) == 1,
         first_owner=owners == {first},
         kinds=frozenset((found.checker, found.kind) for found in findings),
-        said=tuple(f"{found.checker} {found.kind}: {found.summary}" for found in findings),
+        said=tuple(
+            " ".join(
+                (f"{found.checker} {found.kind}: {found.summary}", *(place.operation for place in found.operations))
+            )
+            for found in findings
+        ),
         lost_by=frozenset(lost_by),
         loss_rate=losses.silent / losses.asked if losses.asked else 0.0,
         rivalled=0 < losses.silent == losses.rivalled,

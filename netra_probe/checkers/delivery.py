@@ -6,7 +6,7 @@ from collections import deque
 
 from netra_probe.checkers.arrivals import Run, Stream, delivered_before, is_late, mark, uneven
 from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import Groups
+from netra_probe.checkers.groups import Groups, Spot, place_of
 from netra_probe.checkers.life import PING, Life
 from netra_probe.checkers.nameless import Nameless, name_of
 from netra_probe.checkers.roster import times, witness
@@ -210,6 +210,7 @@ class DeliveryPass(Pass):
             operation.index,
             witness(before, operation.index, self._closing(run, before)),
             explanation,
+            place_of(operation),
         )
 
     def _closing(self, run: Run, before: int) -> int | None:
@@ -225,14 +226,18 @@ class DeliveryPass(Pass):
             f"Let r1 = #{before} and then r2 = #{operation.index} deliver two events of one run to {run.user} on "
             f"{operation.connection}. By their own marks the second was produced first: a contradiction."
         )
-        self._fault("reordered", run.user, operation.index, witness(before, operation.index), explanation)
+        shown = witness(before, operation.index)
+        self._fault("reordered", run.user, operation.index, shown, explanation, place_of(operation))
 
-    def _fault(self, kind: str, user: str, index: int, shown: tuple[int, ...], explanation: str) -> None:
+    def _fault(
+        self, kind: str, user: str, index: int, shown: tuple[int, ...], explanation: str, named: str = ""
+    ) -> None:
         if index < self._start:
             return
         place = (kind, "" if kind == "unexpected" else user, user, "websocket")
-        if not self._found.again(*place):
-            self._found.first(*place, shown, explanation)
+        spot = Spot(index, named)
+        if not self._found.again(*place, spot=spot):
+            self._found.first(*place, shown, explanation, spot=spot)
 
     def _complete(self, run: Run) -> None:
         """Judge a run of which nothing more is expected."""

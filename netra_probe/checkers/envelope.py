@@ -8,7 +8,7 @@ from collections import deque
 import msgspec
 
 from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import Groups
+from netra_probe.checkers.groups import Groups, Spot, place_of
 from netra_probe.checkers.life import Life
 from netra_probe.checkers.recipients import Recipients
 from netra_probe.checkers.roster import witness
@@ -65,6 +65,8 @@ class Owned(msgspec.Struct, frozen=True, gc=False):
     index: int
 
 
+#: What is made, or listed as one's own, comes in an answer.
+OWN_ANSWER = "an answer that lists one's own"
 _SUMMARIES = {
     "": "{recipient} was sent the {what} of {victim} over {surface}",
     "identity not bound": "{recipient}'s connection was welcomed as somebody else",
@@ -84,7 +86,7 @@ class EnvelopePass(Pass):
         self._runs: deque[str] = deque()
         self._objects: deque[str] = deque()
         #: id → user → first operation that showed it, for ids that nobody is known to own yet.
-        self._waiting = Recent[dict[str, tuple[int, str]]](KEPT_RUN_IDS)
+        self._waiting = Recent[dict[str, tuple[str, Spot]]](KEPT_RUN_IDS)
         self._quoted: set[tuple[str, str]] = set()
         #: "user text" for what users have sent, known as an id or not: an echo of it says nothing.
         self._sent = Recent[None](KEPT_IDS)
@@ -103,7 +105,7 @@ class EnvelopePass(Pass):
         #: Frames that fit no envelope: searched like all others, and counted for whoever reads the verdict.
         self._shapeless = 0
         self._observers: set[str] = set()
-        self._found = Groups("C2", _SUMMARIES)
+        self._found = Groups("C2", _SUMMARIES, unit="delivery")
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
@@ -222,7 +224,7 @@ class EnvelopePass(Pass):
         if known is not None and known.user != owned.user and owned.kind != "user":
             # Two users were given one id: the first keeps it, the second was sent it.
             if owned.index >= self._start and not self._named_by(owned.user, id):
-                self._record(known, owned.user, "rest", owned.index, None)
+                self._record(known, owned.user, "rest", Spot(owned.index, OWN_ANSWER), None)
             return
         if known is None and owned.kind != "user":
             order, most = (self._runs, KEPT_RUN_IDS) if owned.kind == "run" else (self._objects, KEPT_IDS)
@@ -230,12 +232,12 @@ class EnvelopePass(Pass):
             if len(order) > most:
                 self._owned.pop(order.popleft(), None)
         self._owned[id] = owned
-        for user, (index, surface) in self._waiting.pop(id, {}).items():
+        for user, (surface, spot) in self._waiting.pop(id, {}).items():
             if user == owned.user:
                 self._compared += 1
-                self._own.setdefault(user, index)
+                self._own.setdefault(user, spot.at)
             elif not self._named_by(user, id):
-                self._record(owned, user, surface, index, None)
+                self._record(owned, user, surface, spot, None)
 
     def frame(self, operation: Operation, frame: Frame) -> None:
         user = operation.user
@@ -280,7 +282,7 @@ class EnvelopePass(Pass):
         id, thread = frame.ids[name], frame.ids.get("thread_id", "")
         owner = self._owned.get(thread)
         if owner is None or self._asking.get(user, 0) > 0 or self._named_by(user, thread):
-            self._wait(id, user, operation.index, operation.surface)
+            self._wait(id, user, operation.surface, Spot(operation.index, place_of(operation, frame)))
         else:
             owned = Owned(owner.user, "run", operation.index)
             self._learn(id, owned)
@@ -315,12 +317,12 @@ class EnvelopePass(Pass):
         elif not self._named_by(recipient, id):
             self._mismatch(operation, recipient, owned)
 
-    def _wait(self, id: str, user: str, index: int, surface: str) -> None:
+    def _wait(self, id: str, user: str, surface: str, spot: Spot) -> None:
         waiting = self._waiting.get(id)
         if waiting is None:
             waiting = {}
             self._waiting.keep(id, waiting)
-        waiting.setdefault(user, (index, surface))
+        waiting.setdefault(user, (surface, spot))
 
     def _welcome(self, operation: Operation, user: str, frame: Frame) -> None:
         """The welcome says who the target takes the connection for; some say only the first characters."""
@@ -330,27 +332,30 @@ class EnvelopePass(Pass):
         if account == said or (len(said) >= 8 and account.startswith(said)):
             return
         place = ("identity not bound", user, user, operation.surface)
-        if not self._found.again(*place):
+        spot = Spot(operation.index, place_of(operation, frame))
+        if not self._found.again(*place, spot=spot):
             explanation = (
                 f"Let c = #{operation.index} welcome {user}'s connection under an id that is not {user}'s. Whoever "
                 f"else is welcomed so shares {user}'s identity, so the connection is not bound to its token: "
                 "a contradiction."
             )
-            self._found.first(*place, (operation.index,), explanation)
+            self._found.first(*place, (operation.index,), explanation, spot=spot)
 
     def _mismatch(self, operation: Operation, recipient: str, owned: Owned) -> None:
-        self._record(owned, recipient, operation.surface, operation.index, operation.call)
+        spot = Spot(operation.index, place_of(operation))
+        self._record(owned, recipient, operation.surface, spot, operation.call)
 
-    def _record(self, owned: Owned, recipient: str, surface: str, index: int, call: int | None) -> None:
-        kind = f"foreign {owned.kind} id"
-        if self._found.again(kind, owned.user, recipient, surface):
+    def _record(self, owned: Owned, recipient: str, surface: str, spot: Spot, call: int | None) -> None:
+        kind, index = f"foreign {owned.kind} id", spot.at
+        if self._found.again(kind, owned.user, recipient, surface, spot=spot):
             return
         explanation = (
             f"Let o = #{owned.index} by which {owned.kind} t is {owned.user}'s, and r = #{index} in which {recipient} "
             f"is sent the id of t. {recipient} never named t before r, so r carries what is {owned.user}'s: "
             "a contradiction."
         )
-        self._found.first(kind, owned.user, recipient, surface, witness(owned.index, index, call), explanation)
+        shown = witness(owned.index, index, call)
+        self._found.first(kind, owned.user, recipient, surface, shown, explanation, spot=spot)
 
     def finish(self) -> Judgement:
         self._deliveries += self._frames

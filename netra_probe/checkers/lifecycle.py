@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.roster import times, witness
+from netra_probe.checkers.groups import place_of, plain, told
+from netra_probe.checkers.roster import witness
 from netra_probe.history import actions
 from netra_probe.history.frames import read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 #: Frames that say nothing of anybody's business; after the end they show that the socket still lives.
 _SIGNS_OF_LIFE = frozenset(("pong", "ping", "heartbeat", "heartbeat_ack", "ack"))
@@ -41,7 +42,7 @@ class LifecycleChecker(Checker):
     ...     op(10, "ok", "GET /auth/me", call=9, status=200),
     ... ]
     >>> LifecycleChecker()(history).findings[0].summary
-    'GET /auth/me of alice was answered after revoke (1 time)'
+    "alice's credential was accepted after revoke through GET /auth/me (1 answer)"
 
     Arguments:
         grace: seconds that an end may take to reach every service and every socket.
@@ -93,6 +94,14 @@ class _End:
 
 
 @dataclass
+class _Group:
+    witness: tuple[int, ...]
+    surface: str
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    connections: set[str] = field(default_factory=set)
+
+
+@dataclass
 class _Socket:
     user: str
     credential: str | None
@@ -110,7 +119,8 @@ class _LifecyclePass(Pass):
         #: (user, credential) → the last operation that showed it working.
         self._worked: dict[tuple[str, str | None], int] = {}
         self._ends: dict[str, list[_End]] = {}
-        self._groups: dict[tuple[str, ...], list[Any]] = {}
+        #: (kind, user, how) → what shows it first; and by operation the first that shows it, and how many did.
+        self._groups: dict[tuple[str, str, str], _Group] = {}
         self._closed = 0
         #: Requests that are answered without any credential, too: their answers say nothing of one.
         self._public: set[str] = set()
@@ -263,28 +273,38 @@ class _LifecyclePass(Pass):
                     "socket alive after the end" if frame.name in _SIGNS_OF_LIFE else "socket outlives its credential"
                 )
                 socket = self._sockets.get(name)
-                self._group((kind, name, user, end.how), end, operation, opened=socket.opened if socket else None)
+                opened = socket.opened if socket else None
+                self._group((kind, user, end.how), place_of(operation, frame), end, operation, opened=opened)
 
-    def _group(self, place: tuple[str, ...], end: _End, *operations: Operation, opened: int | None = None) -> None:
-        known = self._groups.get(place)
-        if known is None:
+    def _group(
+        self, place: tuple[str, str, str], named: str, end: _End, *operations: Operation, opened: int | None = None
+    ) -> None:
+        shown = operations[-1]
+        group = self._groups.get(place)
+        if group is None:
             indices = (end.worked, end.begun, end.index, opened, *(operation.index for operation in operations))
-            self._groups[place] = [1, witness(*indices), operations[-1].surface]
-        else:
-            known[0] += 1
+            group = self._groups[place] = _Group(witness(*indices), shown.surface)
+        first, count = group.places.get(named, (shown.index, 0))
+        group.places[named] = (first, count + 1)
+        group.connections.add(shown.connection or "")
 
     def finish(self) -> Judgement:
         for end, call, done in self._used_late:
             if _what(call) not in self._public:
                 end.answered += 1
-                self._group(("credential works after its end", call.action, end.user, end.how), end, call, done)
+                self._group(("credential works after its end", end.user, end.how), plain(call.action), end, call, done)
         ends = [end for user_ends in self._ends.values() for end in user_ends if end.in_window]
         # A socket that carries events is alive, too: that is said once.
-        carrying = {place[1:] for place in self._groups if place[0] == _OUTLIVES}
+        carrying = {
+            (place[1:], connection)
+            for place, group in self._groups.items()
+            if place[0] == _OUTLIVES
+            for connection in group.connections
+        }
         findings = [
-            _finding(place, *group)
-            for place, group in sorted(self._groups.items())
-            if place[0] != _ALIVE or place[1:] not in carrying
+            _finding(place, group)
+            for place, group in sorted(self._groups.items(), key=lambda item: item[0])
+            if place[0] != _ALIVE or any((place[1:], connection) not in carrying for connection in group.connections)
         ]
         doubts = [] if ends else ["no credential was ended"]
         for end in ends:
@@ -319,25 +339,38 @@ def _says_no(done: Operation) -> bool:
     return any(f'"{word}":false' in text for word in ("valid", "success", "authenticated", "active"))
 
 
-def _finding(place: tuple[str, ...], count: int, indices: tuple[int, ...], surface: str) -> Finding:
-    kind, what, user, how = place
-    if kind == "credential works after its end":
-        said = f"{what} of {user} was answered after {how} ({times(count, 'time')})"
-        why = "the answer grants what nobody may have any more"
-    elif kind == _OUTLIVES:
-        said = f"{what} of {user} went on receiving after {how} ({times(count, 'frame')})"
-        why = "the socket goes on carrying the user's events"
-    else:
-        said = f"{what} of {user} stayed open after {how} ({times(count, 'sign')} of life)"
-        why = "the socket still answers"
-    return Finding(
-        checker=LifecycleChecker.id,
-        kind=kind,
-        summary=said,
-        victims=(user,),
-        recipients=(user,),
-        surface=surface,
-        witness=indices,
-        explanation=f"Let e be the {how} of {user}. It ended the credential; after the grace {why}: a contradiction.",
-        severity="hygiene" if kind == _ALIVE else "isolation",
+_STORIES = {
+    "credential works after its end": ("{owner}'s credential was accepted after HOW", "answer"),
+    _OUTLIVES: ("{owner}'s socket went on receiving after HOW", "frame"),
+    _ALIVE: ("{owner}'s socket stayed open and answered after HOW", "frame"),
+}
+_WHY = {
+    "credential works after its end": "the answer grants what nobody may have any more",
+    _OUTLIVES: "the socket goes on carrying the user's events",
+    _ALIVE: "the socket still answers",
+}
+
+
+def _finding(place: tuple[str, str, str], group: _Group) -> Finding:
+    kind, user, how = place
+    story, unit = _STORIES[kind]
+    return told(
+        Finding(
+            checker=LifecycleChecker.id,
+            kind=kind,
+            summary=kind,
+            story=story.replace("HOW", how),
+            unit=unit,
+            victims=(user,),
+            recipients=(user,),
+            surface=group.surface,
+            operations=tuple(
+                Place(operation=name, pairs=(Pair(owner=user, recipient=user, count=count, example=first),))
+                for name, (first, count) in sorted(group.places.items())
+            ),
+            witness=group.witness,
+            explanation=(
+                f"Let e be the {how} of {user}. It ended the credential; after the grace {_WHY[kind]}: a contradiction."
+            ),
+        )
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.groups import plain
 from netra_probe.checkers.observations import normalised
 from netra_probe.checkers.roster import listed, times, witness
 from netra_probe.checkers.runs import EVENTS, FIRST_WAIT, PATIENCE
@@ -14,7 +15,7 @@ from netra_probe.checkers.samples import compare
 from netra_probe.history import actions
 from netra_probe.history.frames import frame_of
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 #: Opens a part of the history: ``detail.variant`` says who else is there.
 VARIANT = "variant"
@@ -281,6 +282,7 @@ class NonInterferencePass(Pass):
                 victims=others,
                 recipients=(subject,),
                 surface="",
+                operations=tuple(_step(label, others, (subject,), shown[-1]) for label, _, _ in differences),
                 witness=shown,
                 explanation=explanation,
             )
@@ -306,14 +308,16 @@ class NonInterferencePass(Pass):
             if result.p >= ERROR or not unfair:
                 continue
             shown = tuple(part.index for variant in (before, after) for part in self._of(variant)[:1])
+            victims, recipients = ((subject,), others) if what == "presence" else (others, (subject,))
             findings.append(
                 Finding(
                     checker="C11",
                     kind=f"wait depends on {what}",
                     summary=f"how long {subject} waits for {action} depends on the {what} of {listed(others)}",
-                    victims=(subject,) if what == "presence" else others,
-                    recipients=others if what == "presence" else (subject,),
+                    victims=victims,
+                    recipients=recipients,
                     surface="",
+                    operations=(_step(action, victims, recipients, shown[-1]),),
                     witness=shown,
                     explanation=(
                         f"Let {before!r} (#{shown[0]}) and {after!r} (#{shown[-1]}) be two samples of the time that "
@@ -323,6 +327,11 @@ class NonInterferencePass(Pass):
                 )
             )
         return findings
+
+
+def _step(name: str, owners: Sequence[str], recipients: Sequence[str], example: int) -> Place:
+    pairs = (Pair(owner=one, recipient=other, example=example) for one in owners for other in recipients)
+    return Place(operation=plain(name), pairs=tuple(pairs))
 
 
 def _text(seen: Seen | None) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import Groups
+from netra_probe.checkers.groups import Groups, Spot, place_of
 from netra_probe.checkers.recipients import ANONYMOUS
 from netra_probe.checkers.roster import times, witness
 from netra_probe.checkers.runs import Recent
@@ -107,7 +107,7 @@ class PairingPass(Pass):
         self._paired = 0
         self._objects = 0
         self._unpaired_records = 0
-        self._found = Groups("C8", _SUMMARIES)
+        self._found = Groups("C8", _SUMMARIES, unit="delivery")
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == "websocket":
@@ -224,8 +224,9 @@ class PairingPass(Pass):
         if operation.index < self._start:
             return
         place = (kind, victim, operation.user or ANONYMOUS, operation.surface)
-        if not self._found.again(*place):
-            self._found.first(*place, shown, explanation)
+        spot = Spot(operation.index, place_of(operation))
+        if not self._found.again(*place, spot=spot):
+            self._found.first(*place, shown, explanation, spot=spot)
 
     def finish(self) -> Judgement:
         doubts = []

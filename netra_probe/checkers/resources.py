@@ -12,7 +12,7 @@ from netra_probe.checkers.base import Checker, Pass, Window
 from netra_probe.checkers.roster import witness
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 #: Growth shows in the differences of three points; with fewer a slope is a guess.
 LEAST_CYCLES = 3
@@ -112,6 +112,7 @@ def _finding(name: str, surface: str, points: Sequence[tuple[float, float, int]]
         kind="resource leak",
         summary=f"{name} grew by {slope:g} in each of {len(points)} cycles: {first:g} → {last:g}",
         surface=surface,
+        operations=(Place(operation=name, pairs=(Pair(count=1, example=indices[-1]),)),),
         witness=witness(*spread),
         explanation=(
             f"Let g be {name} after each cycle: {values}. Every cycle ended what it began, so g returns to its first "

@@ -6,12 +6,13 @@ from collections import deque
 from typing import Any
 
 from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.roster import OBJECT_IDS, Roster, decoded, listed, times, witness
+from netra_probe.checkers.groups import told
+from netra_probe.checkers.roster import OBJECT_IDS, Roster, decoded, listed, witness
 from netra_probe.checkers.runs import KEPT_IDS
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 _STORE_ACTIONS = frozenset((actions.ROW, actions.KEY))
 #: Columns that name an object other than the row itself.
@@ -217,35 +218,48 @@ def _shape(key: str, roster: Roster) -> str:
     return shape
 
 
+_STORIES = {
+    "key of two users": "a key names {owner}",
+    "owner changed": "a row of {owner} became {recipient}'s",
+    "owner mismatch": "a row of {recipient} refers to what is {owner}'s",
+    "orphan row": "a row that belongs to nobody holds {owner}'s data",
+    "foreign canary in a row": "a row of {recipient} holds {owner}'s data",
+    "foreign canary in a key": "a key of {recipient} holds {owner}'s data",
+}
+
+
 def _finding(place: tuple[str, ...], count: int, index: int, earlier: int | None, surface: str) -> Finding:
     kind, where, *people = place
     victims: tuple[str, ...] = (people[0],)
     recipients: tuple[str, ...] = (people[1],) if len(people) > 1 else ()
-    noun = "key" if " key" in kind or kind.startswith("key") else "row"
+    noun, what = ("key" if " key" in kind or kind.startswith("key") else "row"), ""
     if kind == "key of two users":
         victims = recipients = tuple(people)
-        said = f"a key names {listed(people)}"
         why = f"{where} names {listed(people)}, and what it holds belongs to one user: a contradiction"
     elif kind == "owner changed":
-        said = f"a row of {people[0]} became {people[1]}'s"
         why = f"the owner column said {people[0]} and then {people[1]}, though rows are not given away: a contradiction"
     elif kind == "owner mismatch":
-        said = f"a row of {people[1]} refers to the {people[2]} of {people[0]}"
-        why = f"the owner column says {people[1]}, the {people[2]} it refers to is {people[0]}'s: a contradiction"
+        what = people[2]
+        why = f"the owner column says {people[1]}, the {what} it refers to is {people[0]}'s: a contradiction"
     elif kind == "orphan row":
-        recipients = ()
-        said = f"a row that belongs to nobody holds the {people[1]} of {people[0]}"
+        recipients, what = (), people[1]
         why = f"the content is {people[0]}'s, and no owner column protects it: a contradiction"
     else:
-        said = f"a {noun} of {people[1]} holds the {people[2]} of {people[0]}"
+        what = people[2]
         why = f"only {people[0]} knew that secret, and {people[1]} never sent it: a contradiction"
-    return Finding(
-        checker=StoreChecker.id,
-        kind=kind,
-        summary=f"{where}: {said} ({times(count, noun)})",
-        victims=tuple(sorted(victims)),
-        recipients=tuple(sorted(recipients)),
-        surface=surface,
-        witness=witness(index, earlier),
-        explanation=f"Let s be the {noun} at #{index}; {why}.",
+    pair = Pair(owner=people[0], recipient=recipients[-1] if recipients else "", count=count, example=index)
+    return told(
+        Finding(
+            checker=StoreChecker.id,
+            kind=kind,
+            summary=kind,
+            story=_STORIES[kind],
+            unit=noun,
+            victims=tuple(sorted(victims)),
+            recipients=tuple(sorted(recipients)),
+            surface=surface,
+            operations=(Place(operation=f"{where} ({what})" if what else where, pairs=(pair,)),),
+            witness=witness(index, earlier),
+            explanation=f"Let s be the {noun} at #{index}; {why}.",
+        )
     )

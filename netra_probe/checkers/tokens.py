@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.groups import plain, told
 from netra_probe.checkers.roster import Roster, decoded, listed, times, witness
 from netra_probe.history import actions
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.playbook import BY_NAME, REFUSED, SELF
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 #: Answers that say who one is: for an ordinary request the answer must name the one who asked.
+_FORGED, _TWICE = "forged credential accepted", "single-use credential accepted twice"
 _WHO_AM_I = ("/me", "/verify", "/refresh", "/login", "/register", "/callback")
 
 
@@ -32,7 +33,7 @@ class TokenChecker(Checker):
     >>> alice = Operation(index=0, time=0, type="ok", action="principal", user="alice", ids={"user_id": "u-1"})
     >>> forged = [op(1, "invoke", attempt="alg none", expect="refused"), op(2, "ok", "u-1")]
     >>> TokenChecker()([alice, *forged]).findings[0].summary
-    'bob with "alg none" was taken for alice over rest (1 attempt)'
+    'bob with a forged credential was taken for alice over rest through "alg none" (1 attempt)'
     """
 
     id = "C6"
@@ -58,14 +59,24 @@ class _Phase:
     unanswered: list[str] = field(default_factory=list)
 
 
+@dataclass
+class _Group:
+    """What shows it first, and by operation the index of its first answer and how many there were."""
+
+    name: str
+    call: int
+    done: int
+    earlier: int | None
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
 class _TokenPass(Pass):
     def __init__(self, start: int) -> None:
         self._start = start
         self._roster = Roster()
         self._open: dict[int, Operation] = {}
         self._phases: dict[tuple[str, str], _Phase] = {}
-        #: place → [count, witness …]
-        self._groups: dict[tuple[str, ...], list[Any]] = {}
+        self._groups: dict[tuple[str, ...], _Group] = {}
         self._used: dict[str, list[tuple[int, int, str]]] = {}
         self._refreshed: dict[str, tuple[int, str | None]] = {}
         self._refused = 0
@@ -111,7 +122,7 @@ class _TokenPass(Pass):
         elif who is None:
             self._refused += 1
         elif expect == REFUSED or who != right:
-            self._group(("forged credential accepted", name, actor, who, call.surface), call, done)
+            self._group((_FORGED, actor, who, call.surface), call, done, name=name)
 
     def _control(self, phase: _Phase, call: Operation, done: Operation, who: str | None, right: str) -> None:
         self._controls += 1
@@ -120,14 +131,14 @@ class _TokenPass(Pass):
         elif who == right:
             phase.good += 1
         else:
-            self._group(("valid credential answered as another", "", right, who, call.surface), call, done)
+            self._group(("valid credential answered as another", right, who, call.surface), call, done)
 
     def _answered(self, call: Operation, done: Operation) -> None:
         """Ordinary requests to the auth service: the answer names the one who asked, a refresh token works once."""
         user = call.user
         who = self._roster.alias_of.get(done.ids.get("user_id", ""))
         if user is not None and who is not None and who != user and not call.detail.get("attempt"):
-            self._group(("valid credential answered as another", "", user, who, call.surface), call, done)
+            self._group(("valid credential answered as another", user, who, call.surface), call, done)
         if call.action.endswith("/refresh") and call.payload:
             body = decoded(done.payload)
             if isinstance(body, dict) and not body.get("access_token"):
@@ -136,15 +147,20 @@ class _TokenPass(Pass):
             if before is None:
                 self._refreshed[call.payload] = (done.index, user)
             else:
-                place = ("single-use credential accepted twice", "refresh token", user or "nobody", user or "nobody")
-                self._group((*place, call.surface), call, done, before[0])
+                place = (_TWICE, user or "nobody", user or "nobody", call.surface)
+                self._group(place, call, done, before[0], name="refresh token")
 
-    def _group(self, place: tuple[str, ...], call: Operation, done: Operation, earlier: int | None = None) -> None:
-        known = self._groups.setdefault(place, [0, call.index, done.index, earlier])
-        known[0] += 1
+    def _group(
+        self, place: tuple[str, ...], call: Operation, done: Operation, earlier: int | None = None, *, name: str = ""
+    ) -> None:
+        group = self._groups.setdefault(place, _Group(name, call.index, done.index, earlier))
+        where = str(call.detail.get("phase", "")) if call.action == actions.ATTEMPT else call.action
+        operation = " at ".join(filter(None, (f'"{name}"' if name else "", plain(where))))
+        first, count = group.places.get(operation, (done.index, 0))
+        group.places[operation] = (first, count + 1)
 
     def finish(self) -> Judgement:
-        findings = [_finding(place, *group) for place, group in sorted(self._groups.items())]
+        findings = [_finding(place, group) for place, group in sorted(self._groups.items())]
         findings += [_used_twice(name, uses) for name, uses in sorted(self._used.items()) if len(uses) > 1]
         attempts = sum(phase.attempts for phase in self._phases.values())
         doubts = [] if attempts else ["no forged credential was tried"]
@@ -169,52 +185,45 @@ class _TokenPass(Pass):
         )
 
 
-def _finding(place: tuple[str, ...], count: int, call: int, done: int, earlier: int | None) -> Finding:
-    kind, name, actor, who, surface = place
-    if kind == "forged credential accepted":
+def _finding(place: tuple[str, ...], group: _Group) -> Finding:
+    kind, actor, who, surface = place
+    call, done, earlier, name = group.call, group.done, group.earlier, group.name
+    stranger, themselves = who == "a stranger", who == actor
+    victims: tuple[str, ...] = () if stranger or (themselves and kind == _FORGED) else (who,)
+    if kind == _FORGED:
         known = BY_NAME.get(name)
-        self_same = who == actor
-        whom = "themselves" if self_same else who
-        said = f'{actor} with "{name}" was taken for {whom} over {surface} ({times(count, "attempt")})'
         source = f" ({known.description}; {known.source})" if known else ""
+        whom = "a stranger" if stranger else "themselves" if themselves else "{owner}"
+        story = f"{{recipient}} with a forged credential was taken for {whom} over {surface}"
         why = (
             f'Let r1 = #{call} with the credential "{name}"{source}, then #{done} answers as {who}, '
             "though nothing valid says so: a contradiction."
         )
-        victims: tuple[str, ...] = () if self_same or who == "a stranger" else (who,)
-        return Finding(
+    elif kind == _TWICE:
+        story = f"a credential of {{owner}} that works once was accepted again over {surface}"
+        why = f"Let r1 = #{earlier}, which used the {name} up, then #{done} accepts the same one: a contradiction."
+    else:
+        whom = "a stranger" if stranger else "{owner}"
+        story = f"the valid credential of {{recipient}} was answered as {whom} over {surface}"
+        why = f"Let r1 = #{call} by {actor}, then #{done} answers that one is {who}: a contradiction."
+    owner = victims[0] if victims else "" if stranger else who
+    return told(
+        Finding(
             checker=TokenChecker.id,
             kind=kind,
-            summary=said,
+            summary=kind,
+            story=story,
+            unit="attempt",
             victims=victims,
             recipients=(actor,),
             surface=surface,
-            witness=witness(call, done),
-            explanation=why,
-        )
-    if kind == "single-use credential accepted twice":
-        said = f"the {name} of {actor} was accepted more than once over {surface} ({times(count + 1, 'time')})"
-        why = f"Let r1 = #{earlier}, which used the {name} up, then #{done} accepts the same one: a contradiction."
-        people: tuple[str, ...] = (actor,)
-        return Finding(
-            checker=TokenChecker.id,
-            kind=kind,
-            summary=said,
-            victims=people,
-            recipients=people,
-            surface=surface,
+            operations=tuple(
+                Place(operation=name, pairs=(Pair(owner=owner, recipient=actor, count=count, example=example),))
+                for name, (example, count) in sorted(group.places.items())
+            ),
             witness=witness(earlier, call, done),
             explanation=why,
         )
-    return Finding(
-        checker=TokenChecker.id,
-        kind=kind,
-        summary=f"the valid credential of {actor} was answered as {who} over {surface} ({times(count, 'time')})",
-        victims=() if who == "a stranger" else (who,),
-        recipients=(actor,),
-        surface=surface,
-        witness=witness(call, done),
-        explanation=f"Let r1 = #{call} by {actor}, then #{done} answers that one is {who}: a contradiction.",
     )
 
 
@@ -223,7 +232,13 @@ def _used_twice(name: str, uses: list[tuple[int, int, str]]) -> Finding:
     (first, first_done, _), (second, second_done, _) = uses[:2]
     return Finding(
         checker=TokenChecker.id,
-        kind="single-use credential accepted twice",
+        kind=_TWICE,
+        operations=(
+            Place(
+                operation=plain(name),
+                pairs=tuple(Pair(owner=p, recipient=p, count=len(uses), example=second_done) for p in people),
+            ),
+        ),
         summary=f"{name} was accepted {times(len(uses), 'time')}, each time for {listed(people)}",
         victims=people,
         recipients=people,

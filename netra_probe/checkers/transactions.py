@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netra_probe.checkers.anomalies import LEVELS, PREVENTED_BY, SPENT, Anomaly, find_anomalies
@@ -11,7 +11,7 @@ from netra_probe.checkers.roster import witness
 from netra_probe.checkers.versions import Step, Transaction, frozen, index_keys
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 _ACTS = frozenset(("r", "w", "append", "spend"))
 
@@ -185,7 +185,7 @@ def _findings(anomalies: list[Anomaly], surface: str) -> tuple[Finding, ...]:
     findings = []
     for (kind, users), group in groups.items():
         least = min(group, key=lambda anomaly: len(anomaly.transactions))
-        keys = sorted({key.removeprefix(SPENT) for anomaly in group for key in anomaly.keys})
+        keys = sorted({key for anomaly in group for key in _keys(anomaly)})
         over = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more keys" if len(keys) > 3 else "")
         between = " and ".join(users) or "nobody named"
         indices = [transaction.index for transaction in least.transactions]
@@ -195,6 +195,7 @@ def _findings(anomalies: list[Anomaly], surface: str) -> tuple[Finding, ...]:
                 checker=TransactionChecker.id,
                 kind=kind,
                 summary=f"{kind} between transactions of {between} over {over}",
+                operations=tuple(_place(key, [one for one in group if key in _keys(one)], users) for key in keys),
                 victims=users,
                 recipients=users,
                 surface=surface,
@@ -203,6 +204,17 @@ def _findings(anomalies: list[Anomaly], surface: str) -> tuple[Finding, ...]:
             )
         )
     return tuple(findings)
+
+
+def _keys(anomaly: Anomaly) -> set[str]:
+    return {key.removeprefix(SPENT) for key in anomaly.keys}
+
+
+def _place(key: str, anomalies: Sequence[Anomaly], users: tuple[str, ...]) -> Place:
+    """What happened to one key: how often, between whom, and the last transaction of the first time."""
+    example = anomalies[0].transactions[-1].index
+    owner, recipient = (users[0] if users else "", users[-1] if users else "")
+    return Place(operation=key, pairs=(Pair(owner=owner, recipient=recipient, count=len(anomalies), example=example),))
 
 
 def _explanation(anomaly: Anomaly) -> str:

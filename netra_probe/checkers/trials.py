@@ -10,6 +10,8 @@ from netra_probe.history.operation import Operation
 
 #: Methods that change nothing by themselves.
 READS = frozenset(("GET", "HEAD", "OPTIONS"))
+#: Methods whose answer says what they made or changed.
+_WRITES = frozenset(("POST", "PUT", "PATCH"))
 #: Readings of one object by its owner that are kept for one trial.
 MOST_READINGS = 4
 
@@ -65,7 +67,6 @@ class Outcome:
 
     kind: str = ""
     doubt: str = ""
-    severity: str = "isolation"
     why: str = ""
     shows: tuple[int, ...] = ()
 
@@ -97,7 +98,7 @@ def weigh(
     if done.type == "info":
         if done.status is not None and denied(done.payload):
             why = f"the refusal came as status {done.status}"
-            return Outcome(kind="refusal as server error", severity="hygiene", why=why, shows=_shows(trial))
+            return Outcome(kind="refusal as server error", why=why, shows=_shows(trial))
         return Outcome(doubt="went unanswered or broke")
     if done.type == "fail" or says_no(done.payload):
         unseen = trial.target and not trial.reads and not trial.after
@@ -136,7 +137,7 @@ def _answered(
     if trial.call.user is None or bare:
         if empty(done.payload):
             why = "nobody in particular was answered, with nothing in it"
-            return Outcome(kind="not refused", severity="hygiene", why=why, shows=_shows(trial, control))
+            return Outcome(kind="not refused", why=why, shows=_shows(trial, control))
         if not bare and trial.call.detail.get("attempt"):
             why = f'it is answered to somebody who showed nothing valid ("{trial.name}")'
             return Outcome(kind="invalid credential answered", why=why, shows=_shows(trial, control))
@@ -146,10 +147,14 @@ def _answered(
         return _own_object(trial, done)
     if trial.reads and empty(done.payload):
         return Outcome()  # what is filtered by its owner shows others nothing
+    others = trial.owner is not None and trial.owner != trial.call.user
+    if others and trial.method in _WRITES and trial.target and trial.target in done.payload:
+        why = "the answer says that it was done to the owner's object, which it names"
+        return Outcome(kind="foreign write accepted", why=why, shows=_shows(trial, control))
     if not trial.reads and trial.target and not trial.after:
         return Outcome(doubt="was answered with success and not re-read by the owner")
     why = "it was answered with success" + ("" if trial.reads else ", and the owner sees no change")
-    return Outcome(kind="not refused", severity="hygiene", why=why, shows=_shows(trial, control))
+    return Outcome(kind="not refused", why=why, shows=_shows(trial, control))
 
 
 def _readings(trial: Trial, control: Reading | None) -> list[Reading]:
@@ -167,7 +172,7 @@ def _own_object(trial: Trial, done: Operation) -> Outcome:
         return Outcome(kind="use after delete", why="the object was deleted", shows=_shows(trial))
     if "parent" in trial.name:
         return Outcome(kind="wrong parent", why="the object does not belong to that parent", shows=_shows(trial))
-    return Outcome(kind="not refused", severity="hygiene", why="it was answered with success", shows=_shows(trial))
+    return Outcome(kind="not refused", why="it was answered with success", shows=_shows(trial))
 
 
 def _effect(trial: Trial, owner_id: str | None) -> tuple[tuple[Reading | None, Reading], str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netra_probe.batch.results import NOTHING_DECIDED, RESULTS, case_heading
+from netra_probe.batch.schema import basis, operations_of
 from netra_probe.display.tables import Table
 from netra_probe.verdict import Confidence, Verdict, issues
 
@@ -17,10 +18,11 @@ def summary(results: dict[str, Any]) -> str:
     rows, details = [], []
     for scenario in results["scenarios"]:
         for case in scenario["cases"]:
-            rows.append([case["id"], case_heading(case), case["verdict"], case["reason"]])
+            rows.append([case["id"], case_heading(case), case["verdict"], basis(case)])
             for finding in sorted(case["findings"], key=lambda found: found["severity"] == "hygiene")[:MOST_FINDINGS]:
                 mark = "hygiene, " if finding["severity"] == "hygiene" else ""
                 details.append(f"{case['id']} {mark}{finding['checker']} {finding['kind']}: {finding['summary']}")
+                details += [f"    {operation}" for operation in operations_of(finding)]
                 details += [f"    {finding['explanation']}"] if mark else []
                 details += [f"    {step['text']}" for step in finding["witness"]]
                 if finding["attribution"]:

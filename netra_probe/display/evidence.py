@@ -6,49 +6,44 @@ import html
 from collections import Counter
 from collections.abc import Iterable
 
+from netra_probe.checkers.canary import Crossings
+from netra_probe.checkers.groups import deliveries, natural
+from netra_probe.checkers.roster import times
 from netra_probe.display.tables import Table
 from netra_probe.display.views import View
 from netra_probe.history import actions
-from netra_probe.history.canary import Canary, CanarySearch
 from netra_probe.history.frames import RUN_EVENTS, read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.verdict import Verdict
 
 #: Shown in full up to this many users; beyond, the quiet ones are summed up in one line.
 MOST_USERS = 12
+#: Who owns what was minted by another investigation.
+ELSEWHERE = "another investigation"
 
 
 class LeakMatrix(View):
-    """Owner × recipient: on how many deliveries the recipient saw a canary of the owner.
+    """Owner × recipient: how many frames and responses gave the recipient data of the owner, as C1 judges it.
 
     The diagonal is the positive control: owners see their own. Anything off it is a leak, marked with ``!``.
     """
 
-    def __init__(self, counts: Counter[tuple[str, str]], users: list[str]) -> None:
+    def __init__(self, counts: Counter[tuple[str, str]], users: list[str], *, secrets: int = 0) -> None:
         self.counts = counts
         self.users = users
+        self.secrets = secrets
 
     @staticmethod
     def of(history: Iterable[Operation], *, start: int = 0) -> LeakMatrix:
-        search = CanarySearch()
-        counts: Counter[tuple[str, str]] = Counter()
-        users: dict[str, None] = {}
-        for operation in history:
-            if operation.action == actions.PRINCIPAL and operation.user:
-                users[operation.user] = None
-            elif operation.action == actions.MINT and operation.user:
-                detail = operation.detail
-                search.add(
-                    Canary(token=detail["token"], user=operation.user, field=detail["field"], surface=detail["surface"])
-                )
-            elif operation.index >= start and operation.user and _is_delivery(operation):
-                owners = {sighting.canary.user for sighting in search.find(operation.payload) if sighting.canary}
-                counts.update((owner, operation.user) for owner in owners)
-        return LeakMatrix(counts, sorted(users, key=natural))
+        seen = Crossings.of(history, start=start)
+        # What belongs to another investigation, or came to nobody in particular, has a row or a column of its own.
+        counts = Counter({(owner or ELSEWHERE, recipient): count for (owner, recipient), count in seen.pairs.items()})
+        users = [*seen.users, *sorted({name for pair in counts for name in pair} - {*seen.users}, key=natural)]
+        return LeakMatrix(counts, users, secrets=seen.secrets)
 
     @property
     def leaks(self) -> int:
-        """Deliveries on which somebody saw what was not theirs."""
+        """Frames and responses with another user's data; one with data of two users counts for each."""
         return sum(count for (owner, recipient), count in self.counts.items() if owner != recipient)
 
     def _shown(self) -> list[str]:
@@ -72,7 +67,7 @@ class LeakMatrix(View):
                     marks[number, column] = Verdict.PASS
             rows.append(cells)
         return Table(
-            caption="Who saw whose secrets (rows: owner, columns: recipient; only the diagonal may be above 0)",
+            caption="Frames and responses by owner of the data (rows) and recipient (columns); off the diagonal: leaks",
             headings=["owner \\ recipient", *shown],
             rows=rows,
             numeric=frozenset(range(1, len(shown) + 1)),
@@ -81,10 +76,13 @@ class LeakMatrix(View):
 
     def _summary(self) -> str:
         own = sum(count for (owner, recipient), count in self.counts.items() if owner == recipient)
-        blind = [name for name in self.users if not self.counts[name, name]]
-        text = f"{self.leaks} leak(s); {own} own sightings by {len(self.users) - len(blind)} of {len(self.users)} users"
+        seeing = [name for name in self.users if self.counts[name, name]]
+        text = "No leaks"
+        if self.leaks:
+            text = f"{deliveries(self.leaks)} with another user's data, {times(self.secrets, 'secret')}"
+        text += f". {len(seeing)} of {len(self.users)} users saw their own secrets ({deliveries(own)})."
         if len(self.users) > len(self._shown()):
-            text += f"; {len(self.users) - len(self._shown())} more users are not shown, none of them in a leak"
+            text += f" {len(self.users) - len(self._shown())} more users are not shown, none of them in a leak."
         return text
 
     def text(self) -> str:
@@ -94,17 +92,11 @@ class LeakMatrix(View):
         return f'{self._table().html()}<p style="margin:4px 0">{html.escape(self._summary())}</p>'
 
 
-def _is_delivery(operation: Operation) -> bool:
-    """Something that reached the user: a frame, or the response to a request, not what the user sent."""
-    if operation.action == actions.RECEIVE:
-        return True
-    return operation.type != "invoke" and operation.action not in (actions.ASK, actions.SEND, actions.CONNECT)
-
-
 class EventTable(View):
     """The events of each user's runs, in order, as the user's own connections received them.
 
-    Runs are named ``run-1``, ``run-2``, … per user in order of appearance; a repeated event is counted (``×3``).
+    Runs are named ``run-1``, ``run-2``, … per user in order of appearance; equal runs are one row (``run-1 ×4``), a
+    repeated event is counted (``×3``), and a run of another user is marked with its owner (``! alice's``).
     """
 
     def __init__(self, rows: list[list[str]]) -> None:
@@ -113,27 +105,39 @@ class EventTable(View):
     @staticmethod
     def of(history: Iterable[Operation], *, start: int = 0) -> EventTable:
         runs: dict[tuple[str, str], list[str]] = {}
+        owners: dict[str, str] = {}
+        accounts: dict[str, str] = {}
         for operation in history:
+            if operation.action in (actions.ASK, actions.OWN, actions.PRINCIPAL) and operation.user is not None:
+                _learn(owners, accounts, operation, operation.user)
             if operation.index < start or operation.action != actions.RECEIVE or operation.user is None:
                 continue
             frame = read_frame(operation.payload)
             if frame.run or frame.name in RUN_EVENTS:
                 # Where events name no run, those of one thread, or of one connection, stand together.
                 run = frame.run or frame.ids.get("thread_id") or operation.connection or ""
+                named = accounts.get(frame.ids.get("user_id", ""), operation.user)
+                owners.setdefault(run, owners.get(frame.ids.get("thread_id", "?"), named))
                 runs.setdefault((operation.user, run), []).append(frame.name)
-        rows = []
+        grouped: dict[tuple[str, str, str], list[int]] = {}
         numbers: Counter[str] = Counter()
-        for (user, _), names in runs.items():
+        lengths: dict[tuple[str, str, str], int] = {}
+        for (user, run), names in runs.items():
             numbers[user] += 1
-            rows.append([user, f"run-{numbers[user]}", str(len(names)), _compact(names)])
-        return EventTable(sorted(rows, key=lambda row: (natural(row[0]), int(row[1][4:]))))
+            owner = owners.get(run, user)
+            row = (user, "own" if owner == user else f"! {owner}'s", _compact(names))
+            grouped.setdefault(row, []).append(numbers[user])
+            lengths[row] = len(names)
+        ordered = sorted(grouped.items(), key=lambda one: (natural(one[0][0]), one[1][0]))
+        return EventTable([[row[0], _numbered(which), row[1], str(lengths[row]), row[2]] for row, which in ordered])
 
     def _table(self) -> Table:
         return Table(
-            caption="What each user's runs delivered to them, in order",
-            headings=("user", "run", "events", "sequence"),
+            caption="Events that each user's connections received, by run; ! marks another user's run",
+            headings=("user", "run", "owner", "events", "sequence"),
             rows=self.rows,
-            numeric=frozenset({2}),
+            numeric=frozenset({3}),
+            marks={(number, 2): Verdict.FAIL for number, row in enumerate(self.rows) if row[2] != "own"},
         )
 
     def text(self) -> str:
@@ -143,10 +147,23 @@ class EventTable(View):
         return self._table().html()
 
 
-def natural(name: str) -> tuple[str, int]:
-    """Sorts ``user-9`` before ``user-27``."""
-    stem, _, number = name.partition("-")
-    return (stem, int(number)) if number.isdigit() else (name, 0)
+def _learn(owners: dict[str, str], accounts: dict[str, str], operation: Operation, user: str) -> None:
+    """Whose an account, a run or a thread is: a run belongs to who asked for it, a thread to its first user."""
+    ids = operation.ids
+    if operation.action == actions.PRINCIPAL:
+        accounts[ids.get("user_id", "")] = user
+    elif operation.action == actions.OWN:
+        owners.setdefault(str(operation.detail.get("id") or ids.get("thread_id") or ids.get("run_id")), user)
+    else:
+        if "thread_id" in ids:
+            owners.setdefault(ids["thread_id"], user)
+        if operation.type == "ok" and "run_id" in ids:
+            owners[ids["run_id"]] = user
+
+
+def _numbered(numbers: list[int]) -> str:
+    """``run-1``, or of equal runs the first and how many there are: ``run-1 ×4``."""
+    return f"run-{numbers[0]}" + (f" ×{len(numbers)}" if len(numbers) > 1 else "")
 
 
 def _compact(names: list[str]) -> str:

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from netra_probe.checkers.canary import Crossings
+from netra_probe.checkers.roster import times
 from netra_probe.display.controls import visible
+from netra_probe.display.evidence import ELSEWHERE
 from netra_probe.display.views import View
 from netra_probe.history import actions
-from netra_probe.history.canary import Canary, CanarySearch
 from netra_probe.history.frames import read_frame
 from netra_probe.history.operation import Operation
 
@@ -51,20 +53,16 @@ class Timeline(View):
 
     @staticmethod
     def of(history: Iterable[Operation], *, start: int = 0) -> Timeline:
-        search = CanarySearch()
+        operations = list(history)
+        # Whose data is in a frame is what C1 says, so that picture, matrix and heading count the same.
+        foreign_in = Crossings.of(operations, start=start).foreign
         marks = []
         begin: int | None = None
-        for operation in history:
-            if operation.action == actions.MINT and operation.user:
-                detail = operation.detail
-                search.add(
-                    Canary(token=detail["token"], user=operation.user, field=detail["field"], surface=detail["surface"])
-                )
+        for operation in operations:
             if operation.index < start or operation.action != actions.RECEIVE or not operation.connection:
                 continue
             begin = operation.time if begin is None else begin
-            owners = {sighting.canary.user for sighting in search.find(operation.payload) if sighting.canary}
-            foreign = ", ".join(sorted(owners - {operation.user}))
+            foreign = ", ".join(sorted(owner or ELSEWHERE for owner in foreign_in.get(operation.index, ())))
             name = read_frame(operation.payload).name or "unreadable"
             if foreign or name in _STYLE:
                 marks.append(
@@ -80,9 +78,13 @@ class Timeline(View):
         lines = [f"Timeline of {len(self.lanes)} connection(s)"]
         for lane in self.lanes:
             own = Counter(mark.name for mark in self.marks if mark.lane == lane and not mark.foreign)
-            alien = Counter(mark.foreign for mark in self.marks if mark.lane == lane and mark.foreign)
+            alien = Counter(
+                owner for mark in self.marks if mark.lane == lane and mark.foreign for owner in mark.foreign.split(", ")
+            )
             words = ", ".join(f"{own[name]} {name}" for name in _STYLE if own[name]) or "nothing"
-            warning = "".join(f"  ! {count} frame(s) with data of {whom}" for whom, count in sorted(alien.items()))
+            warning = "".join(
+                f"  ! {times(count, 'frame')} with data of {whom}" for whom, count in sorted(alien.items())
+            )
             lines.append(f"  {lane}: {words}{warning}")
         return "\n".join(lines)
 

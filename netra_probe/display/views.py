@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import html
 import json
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from netra_probe.checkers.groups import MOST_SHOWN, listing, shown, told_by
 from netra_probe.display.controls import visible
 from netra_probe.display.standing import standing
 from netra_probe.display.tables import Table, badge
+from netra_probe.history.lines import line
 from netra_probe.history.operation import Operation
 from netra_probe.judging import ScenarioResult
 from netra_probe.parameters import folder
-from netra_probe.verdict import CaseResult, Confidence, Finding, Verdict, issues
+from netra_probe.verdict import CaseResult, Confidence, Finding, Pair, Verdict, issues
 
 #: MIME type under which a notebook carries its verdict, so that any executed notebook can be harvested.
 VERDICT_MIME = "application/vnd.netra-probe.verdict+json"
@@ -46,8 +49,8 @@ class CaseView(View):
 
     def __init__(self, result: CaseResult, history: Iterable[Operation]) -> None:
         self.result = result
-        wanted = {index for finding in result.findings for index in finding.witness}
-        self._shown = {operation.index: str(operation) for operation in history if operation.index in wanted}
+        wanted = {index for finding in result.findings for index in told_by(finding)}
+        self._shown = {operation.index: operation for operation in history if operation.index in wanted}
 
     @property
     def verdict(self) -> Verdict:
@@ -55,23 +58,41 @@ class CaseView(View):
 
     def text(self) -> str:
         result = self.result
-        lines = [f"{str(result.verdict).upper()}  {result.id} {result.heading}", f"      {result.reason}"]
+        lines = [f"{str(result.verdict).upper()}  {result.id} {result.heading}", *_wrapped(result.reason)]
         for finding in (found for found in result.findings if found.is_leak):
             lines += ["", *self._finding(finding)]
         for number, finding in enumerate(found for found in result.findings if not found.is_leak):
             lines += ["", *([f"  {HYGIENE}"] if number == 0 else []), *self._finding(finding)]
-        lines += [f"      looks like {group}" for group in result.looks_like]
+        for group in result.looks_like:
+            lines += _wrapped(f"looks like {group}")
         lines += [f"      {ECHO}"] * result.echo
         for judgement in result.judgements:
-            lines += [f"      doubt ({judgement.checker}): {doubt}" for doubt in judgement.doubts]
+            for doubt in judgement.doubts:
+                lines += _wrapped(f"doubt ({judgement.checker}): {doubt}")
         return "\n".join(lines)
 
     def _finding(self, finding: Finding) -> list[str]:
-        lines = [f"  {finding.checker} {finding.kind}: {finding.summary}"]
-        if finding.explanation:
-            lines.append(f"      {finding.explanation}")
-        lines += [f"      {self._shown.get(index, f'#{index}')}" for index in finding.witness]
-        return lines
+        return [
+            *_wrapped(f"{finding.checker} {finding.kind}: {finding.summary}", indent="  "),
+            *(f"      {one}" for one in self._operations(finding)),
+            *(_wrapped(finding.explanation) if finding.explanation else ()),
+            *(f"      {self._line(index, finding)}" for index in finding.witness),
+        ]
+
+    def _operations(self, finding: Finding) -> list[str]:
+        """Each operation, with each pair of owner and recipient, how often, and where it is shown once."""
+        places = listing(finding)
+        lines = []
+        for place in places[:MOST_SHOWN]:
+            pairs = [_pair(pair) for pair in place.pairs]
+            lines += _wrapped(f"{place.operation}: {shown(pairs)}", indent="  ")
+        if len(places) > MOST_SHOWN:
+            lines.append(f"  and {len(places) - MOST_SHOWN} more operations in results.json")
+        return [line[2:] if line.startswith("      ") else line.strip() for line in lines]
+
+    def _line(self, index: int, finding: Finding) -> str:
+        operation = self._shown.get(index)
+        return line(operation, finding.secrets) if operation is not None else f"#{index}"
 
     def html(self) -> str:
         result = self.result
@@ -84,10 +105,11 @@ class CaseView(View):
             if not finding.is_leak and not hygiene_begun:
                 hygiene_begun = True
                 parts.append(f'<p style="margin:12px 0 0 0"><i>{HYGIENE}</i></p>')
-            head, *rest = self._finding(finding)
-            body = html.escape("\n".join(line.strip() for line in rest))
+            head = f"{finding.checker} {finding.kind}: {finding.summary}"
+            shown_lines = (self._line(index, finding) for index in finding.witness)
+            body = html.escape("\n".join([*self._operations(finding), finding.explanation, *shown_lines]))
             parts.append(
-                f'<p style="margin:8px 0 2px 0"><b>{html.escape(head.strip())}</b></p>'
+                f'<p style="margin:8px 0 2px 0"><b>{html.escape(head)}</b></p>'
                 f'<pre style="margin:0 0 0 12px;white-space:pre-wrap;font-size:12px">{body}</pre>'
             )
         parts += [f"<p>looks like {html.escape(group)}</p>" for group in result.looks_like]
@@ -95,6 +117,24 @@ class CaseView(View):
         for judgement in result.judgements:
             parts += [f"<p>doubt ({judgement.checker}): {html.escape(doubt)}</p>" for doubt in judgement.doubts]
         return "".join(parts)
+
+
+#: No line of a text is longer.
+COLUMNS = 120
+
+
+def _wrapped(text: str, *, indent: str = "      ") -> list[str]:
+    """A text as lines of at most 120 columns, the second and further ones under the first."""
+    further = max(indent, "      ", key=len)
+    return textwrap.wrap(
+        text, COLUMNS, initial_indent=indent, subsequent_indent=further, break_on_hyphens=False,
+    ) or [indent]  # fmt: skip
+
+
+def _pair(pair: Pair) -> str:
+    """``alice → bob ×4 (#17)``: whose, to whom, how often, and where it is shown once."""
+    who = " → ".join(dict.fromkeys((pair.owner or "nobody", pair.recipient or "nobody")))
+    return f"{who} ×{pair.count} (#{pair.example})"
 
 
 class ScenarioView(View):

@@ -59,34 +59,3 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         who = self.connection or self.user or "-"
         status = f" {self.status}" if self.status is not None else ""
         return f"<#{self.index} {who} {self.type} {self.action}{status}>"
-
-    def __str__(self) -> str:
-        """One line for a witness: sequence number, who, what, and the beginning of the payload."""
-        who = self.connection or self.user or "-"
-        status = f" {self.status}" if self.status is not None else ""
-        return f"#{self.index} {who} {self.type} {self.action}{status} {self.excerpt}".rstrip()
-
-    @property
-    def excerpt(self) -> str:
-        """The telling part of the payload, or of the detail where there is no payload."""
-        return excerpt(" ".join(self.payload.split()) or _said(self.detail))
-
-
-#: Characters of payload that a witness line shows.
-EXCERPT = 160
-
-
-def excerpt(text: str) -> str:
-    """The part of a text that a reader needs: around the first canary, else the beginning."""
-    if len(text) <= EXCERPT:
-        return text
-    found = text.find("CANARY")
-    start = max(0, found - EXCERPT // 2) if found > EXCERPT - 30 else 0
-    end = start + EXCERPT
-    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
-
-
-def _said(detail: dict[str, Any]) -> str:
-    """What an operation without a payload says of itself, in a few words."""
-    words = ("field", "token", "kind", "id", "attempt", "what", "reason", "path", "table", "key", "name", "value")
-    return " ".join(str(detail[word]) for word in words if detail.get(word) not in (None, ""))

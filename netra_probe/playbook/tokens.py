@@ -84,6 +84,36 @@ def claims_of(token: Secret) -> dict[str, Any]:
     return _object(parts(token)[1], "payload")
 
 
+#: Claims and header fields whose values are not shown.
+_UNSHOWN = frozenset(("password", "password_hash", "secret", "jti", "session_id"))
+
+
+def description(token: Secret, own: Secret | None = None) -> str:
+    """What a forged token says: the fields of its header, and the claims that differ from the tester's own token.
+
+    Neither signature nor key: it is enough to make the token again, and nothing that one could present.
+    "" where it is no JSON Web Token.
+    """
+    try:
+        header, claims = header_of(token), claims_of(token)
+        before = claims_of(own) if own is not None else {}
+    except ValueError:
+        return ""
+    said = [f"{name}={_value(name, value)}" for name, value in sorted(header.items()) if name != "typ"]
+    said += [
+        f"{name}={_value(name, value)}"
+        for name, value in sorted(claims.items())
+        if name not in before or before[name] != value
+    ]
+    said += [f"no {name}" for name in sorted(before.keys() - claims.keys())]
+    return " ".join(said)
+
+
+def _value(name: str, value: Any) -> str:
+    text = "…" if name in _UNSHOWN else value if isinstance(value, str) else dumps(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
 def as_victim(material: Material) -> dict[str, Any]:
     """The tester's claims with the victim's id."""
     return {**claims_of(material.token), "sub": material.victim, "user_id": material.victim}

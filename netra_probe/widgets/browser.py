@@ -8,6 +8,7 @@ from typing import Any
 
 from netra_probe.display.tables import Table
 from netra_probe.display.views import View
+from netra_probe.history.lines import excerpt, said
 from netra_probe.history.operation import PROBE, Operation
 
 #: Operations shown at a time.
@@ -39,7 +40,7 @@ class HistoryBrowser(View):
                 operation.type,
                 operation.action,
                 "" if operation.status is None else str(operation.status),
-                operation.excerpt,
+                excerpt(" ".join(operation.payload.split()) or said(operation)),
             )
             for operation in chosen[(page - 1) * PAGE : page * PAGE]
         ]

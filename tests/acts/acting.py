@@ -57,3 +57,14 @@ class Acting:
             for id, judgement in self.judged().items()
             if judgement.findings or (judgement.doubts and id in ids)
         }
+
+
+def taken(judgement: Judgement, surface: str = "") -> set[tuple[str, str]]:
+    """The forgeries that were accepted (at doors of this surface), each with whom its bearer was taken for."""
+    return {
+        (place.operation.split('"')[1], "themselves" if pair.owner == pair.recipient else pair.owner or "a stranger")
+        for finding in judgement.findings
+        if surface in ("", finding.surface) and finding.kind == "forged credential accepted"
+        for place in finding.operations
+        for pair in place.pairs
+    }

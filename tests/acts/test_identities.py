@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from acting import Acting
+from acting import Acting, taken
 
 from netra_probe import Investigation, acts
 from netra_probe.checkers import lifecycle, resources, store, tokens
@@ -59,8 +59,8 @@ async def test_a_refresh_token_that_opens_doors_is_found(at_broken_door: Acting)
     acting = at_broken_door
     outcome = await acts.introduce(acting.probe, acting.probe.users[:1], surfaces=["auth", "rest"])
     assert outcome.counts["refused"] < outcome.counts["forged"]
-    said = " ".join(finding.summary for finding in acting.judged()["C6"].findings)
-    assert '"refresh token as access token" was taken for themselves' in said  # A4
+    said = taken(acting.judged()["C6"])
+    assert ("refresh token as access token", "themselves") in said  # A4
 
 
 async def test_sockets_that_outlive_their_session_are_found(at_broken_door: Acting) -> None:

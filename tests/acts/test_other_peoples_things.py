@@ -55,7 +55,11 @@ async def test_bursts_have_a_serial_explanation(healthy: Acting) -> None:
 async def test_reads_and_writes_by_id_alone_are_found(on_broken_data: Acting) -> None:
     acting, (alice, bob) = on_broken_data, on_broken_data.probe.users
     await acts.trespass(acting.probe, owner=alice, intruder=bob)
-    said = {finding.summary.partition(" by ")[0] for finding in acting.judged()["C5"].findings}
+    said = {
+        f"{finding.kind}: {place.operation}"
+        for finding in acting.judged()["C5"].findings
+        for place in finding.operations
+    }
     assert said >= {
         "foreign read: GET /api/threads/{thread_id}",
         "foreign read: GET /api/chat/messages/{message_id}",

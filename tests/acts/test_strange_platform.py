@@ -21,7 +21,7 @@ async def accused(platform: StrangePlatform) -> tuple[set[str], dict[str, tuple[
             judged = acting.judged()
         finally:
             await probe.close()
-    found = {finding.summary.partition(": ")[2].partition(" by ")[0] for finding in judged["C5"].findings}
+    found = {place.operation for finding in judged["C5"].findings for place in finding.operations}
     others = {
         id: tuple(finding.summary for finding in judged[id].findings)
         for id in ("C1", "C2", "C8")

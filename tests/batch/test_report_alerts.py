@@ -90,7 +90,7 @@ def test_an_alert_says_what_where_and_why_as_text_and_as_fields(hook: Hook, tmp_
     (post,) = hook.posts
     assert post["text"].splitlines()[:2] == [
         "netra-probe: staging FAIL: 1 new failure(s)",
-        "• C4.1 violated: foreign canary: bob received the secret of alice over websocket (1 time)",
+        "• C4.1 violated: foreign canary: alice's data reached bob: 1 frame or response, 1 secret",
     ]
     assert post["environment"] == "staging"
     assert post["verdict"] == "fail"

@@ -76,9 +76,9 @@ def test_a_comparison_tells_what_changed_with_the_evidence(outputs: Path, capsys
     assert "C4.2  fail    pass   recovered    − C1 foreign canary (websocket)" in told
     assert "A1.1  pass    –      not here" in told
     assert "before: 6 frames and responses · owners saw their own secrets 2× (control)" in told
-    assert "after:  bob received the secret of alice over websocket" in told
-    assert "    + C1 foreign canary (websocket): bob received the secret of alice over websocket" in told
-    assert "bob/ws-1 ok receive" in told
+    assert "after:  alice's data reached bob: 1 frame or response, 1 secret" in told
+    assert "    + C1 foreign canary (websocket): alice's data reached bob over websocket through thread" in told
+    assert "bob/ws-1 ←" in told
 
 
 def test_environments_and_dates_stand_for_runs(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def page(outputs: Path, which: int) -> str:
 def text(html: str) -> str:
     """What one reads, without markup."""
     body = html.partition("<body>")[2]
-    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
 def test_a_report_begins_with_the_verdict_and_tells_what_is_new(outputs: Path) -> None:
@@ -80,9 +81,9 @@ def test_what_fails_as_before_and_what_was_left_behind_is_told_at_the_top(tmp_pa
 def test_a_red_case_shows_who_leaked_to_whom_with_the_steps_that_show_it(outputs: Path) -> None:
     told = text(page(outputs, 1)).partition("What was found")[2]
     assert "owner \\ recipient alice bob alice 1 ! 1 bob 0 1" in told
-    assert "C1 foreign canary: bob received the secret of alice over websocket" in told
-    assert "Surface: websocket. Whose: alice. Came to: bob." in told
-    assert re.search(r"#\d+ bob/ws-1 ok receive .*CANARY", told)
+    assert "C1 foreign canary: alice's data reached bob over websocket through thread (1 frame, 1 secret)" in told
+    assert "Surface: websocket. Owner: alice. Received by: bob." in told
+    assert re.search(r"#\d+ bob/ws-1 ← .*CANARY", told)
 
 
 def test_a_report_says_what_it_is_worth_and_with_what_it_was_made(outputs: Path) -> None:
@@ -150,7 +151,7 @@ def test_junit_has_a_suite_for_a_scenario_and_tells_what_is_not_green(outputs: P
     results = {case.name: case.result for case in suite}
     (failure,) = results["C4.1 what C4.1 claims"]
     assert isinstance(failure, Failure)
-    assert "bob received the secret of alice" in (failure.message or "")
+    assert "alice's data reached bob" in (failure.message or "")
     assert "CANARY" in (failure.text or "")
     assert results["C4.2 what C4.2 claims"] == []
     assert isinstance(results["C4.3 what C4.3 claims"][0], Error)
@@ -196,7 +197,7 @@ def test_a_report_is_made_without_a_history_and_from_the_command_line(
     told = capsys.readouterr()
     assert f"report    {run / 'report.html'}\njunit     {run / 'junit.xml'}\n" in told.out
     assert told.err == ""
-    assert "bob received the secret of alice" in text((run / "report.html").read_text())
+    assert "alice's data reached bob" in text((run / "report.html").read_text())
 
 
 def test_a_report_of_a_run_that_is_not_over_says_what_to_do(tmp_path: Path) -> None:

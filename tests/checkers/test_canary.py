@@ -110,7 +110,7 @@ def test_equal_leaks_are_one_finding_with_a_count() -> None:
     for _ in range(3):
         told.get("bob", "/api/threads", [{"title": told.secrets["alice"]}])
     (finding,) = judged(told).findings
-    assert "(3 times)" in finding.summary
+    assert finding.summary == "alice's data reached bob over rest through GET /api/threads (3 responses, 1 secret)"
 
 
 @pytest.mark.parametrize("status", [200, 403, 500])
@@ -238,7 +238,7 @@ def test_a_canary_of_another_investigation_is_somebody_elses_data() -> None:
     told = story()
     told.get("bob", "/api/threads", [TOKEN])
     (finding,) = judged(told).findings
-    assert finding.summary == "bob received a secret of another investigation over rest (1 time)"
+    assert finding.story.startswith("data of another investigation reached {recipient} over rest")
     assert (finding.victims, finding.recipients, finding.is_leak) == ((), ("bob",), True)
 
 

@@ -69,7 +69,7 @@ def test_a_credential_that_still_works_is_a_finding(how: str) -> None:
     use(story, 200)
     (finding,) = judge(story).findings
     assert finding.kind == "credential works after its end"
-    assert finding.summary == f"GET /auth/me of alice was answered after {how} (1 time)"
+    assert finding.summary == f"alice's credential was accepted after {how} through GET /auth/me (1 answer)"
     again = lifecycle()([op for op in story.operations if op.index in {0, 1, *finding.witness}])
     assert [found.kind for found in again.findings] == [finding.kind]
 
@@ -91,12 +91,12 @@ def test_a_socket_that_goes_on_carrying_events_is_a_finding() -> None:
     assert finding.severity == "isolation"
 
 
-def test_a_socket_that_merely_stays_open_is_hygiene() -> None:
+def test_a_socket_that_stays_open_after_the_end_is_no_mere_weakness() -> None:
     story = ended("expire")
     use(story, 401)
     story.receive("alice", {"type": "pong"})
     (finding,) = judge(story).findings
-    assert (finding.kind, finding.severity) == ("socket alive after the end", "hygiene")
+    assert (finding.kind, finding.severity) == ("socket alive after the end", "isolation")
 
 
 def test_the_grace_and_the_farewell_are_no_life_after_the_end() -> None:

@@ -48,7 +48,7 @@ def test_a_row_with_another_users_secret_is_a_finding_that_replays() -> None:
     finding = only(story)
     assert finding.kind == "foreign canary in a row"
     assert (finding.victims, finding.recipients, finding.surface) == (("alice",), ("bob",), "database")
-    assert finding.summary == "messages: a row of bob holds the title of alice (1 row)"
+    assert finding.summary == "a row of bob holds alice's data in messages (title) (1 row)"
     again = store()([story.operations[index] for index in (0, 1, *finding.witness)])
     assert [found.kind for found in again.findings] == [finding.kind]
 
@@ -71,7 +71,7 @@ def test_a_row_of_one_user_that_refers_to_a_thread_of_another_is_a_finding() -> 
     story = planted()
     story.row("runs", "r1", "alice", {"id": "r1", "thread_id": "thread-bob"})
     finding = only(story)
-    assert finding.summary == "runs: a row of alice refers to the thread of bob (1 row)"
+    assert finding.summary == "a row of alice refers to what is bob's in runs (thread) (1 row)"
 
 
 def test_two_users_with_one_run_id_disagree_in_the_rows() -> None:

@@ -35,7 +35,10 @@ def test_every_attempt_that_is_taken_for_the_victim_is_found_by_name(name: str, 
     story = playbook_story(accepted={name: "alice"}, surfaces=(surface,))
     (finding,) = tokens()(story.operations).findings
     assert finding.kind == "forged credential accepted"
-    assert f'"{name}" was taken for alice over {surface}' in finding.summary
+    assert (
+        finding.summary
+        == f'bob with a forged credential was taken for alice over {surface} through "{name}" (1 attempt)'
+    )
     assert (finding.victims, finding.recipients) == (("alice",), ("bob",))
     kept = {0, 1, *finding.witness}
     again = tokens()([operation for operation in story.operations if operation.index in kept])
@@ -44,7 +47,9 @@ def test_every_attempt_that_is_taken_for_the_victim_is_found_by_name(name: str, 
 
 def test_an_expired_token_that_still_works_harms_its_owner() -> None:
     (finding,) = tokens()(playbook_story(accepted={"expired token": "bob"}, surfaces=("rest",)).operations).findings
-    assert finding.summary == 'bob with "expired token" was taken for themselves over rest (1 attempt)'
+    assert finding.summary == (
+        'bob with a forged credential was taken for themselves over rest through "expired token" (1 attempt)'
+    )
     assert "OWASP ASVS 5.0 9.2.1" in finding.explanation
 
 

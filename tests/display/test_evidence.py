@@ -90,12 +90,12 @@ def views() -> list[View]:
 
 def test_the_leak_matrix_shows_the_diagonal_and_marks_what_is_off_it() -> None:
     assert LeakMatrix.of(story()).text().splitlines() == [
-        "Who saw whose secrets (rows: owner, columns: recipient; only the diagonal may be above 0)",
+        "Frames and responses by owner of the data (rows) and recipient (columns); off the diagonal: leaks",
         "owner \\ recipient  alice  bob",
         "─────────────────  ─────  ───",
         "alice                  5    0",
         "bob                    0    5",
-        "0 leak(s); 10 own sightings by 2 of 2 users",
+        "No leaks. 2 of 2 users saw their own secrets (10 frames and responses).",
     ]
     leaking = LeakMatrix.of(story(leak=True))
     assert "alice                  5  ! 1" in leaking.text()
@@ -112,8 +112,8 @@ def test_a_big_crowd_is_summed_up_without_hiding_a_leak() -> None:
 
 def test_the_event_table_names_runs_per_user_in_order_of_appearance() -> None:
     rows = EventTable.of(story()).rows
-    assert [row[:3] for row in rows] == [["alice", "run-1", "5"], ["bob", "run-1", "5"]]
-    assert rows[0][3] == " · ".join(EVENTS)
+    assert [row[:4] for row in rows] == [["alice", "run-1", "own", "5"], ["bob", "run-1", "own", "5"]]
+    assert rows[0][4] == " · ".join(EVENTS)
 
 
 def test_evidence_of_a_window_leaves_out_what_came_before() -> None:
@@ -126,7 +126,7 @@ def test_the_timeline_is_a_picture_with_its_contents_in_words() -> None:
     timeline = Timeline.of(story(leak=True))
     assert timeline.png().startswith(b"\x89PNG")
     assert "bob/ws-1" in timeline.text()
-    assert "! 1 frame(s) with data of alice" in timeline.text()
+    assert "! 1 frame with data of alice" in timeline.text()
     assert re.search(r'<img alt="[^"]*! 1 frame', timeline.html())
 
 
@@ -158,8 +158,8 @@ def test_text_from_the_target_cannot_become_markup() -> None:
 def test_a_finding_is_shown_with_its_steps_and_its_explanation() -> None:
     text = CaseView(judged(story(leak=True), LEAK), story(leak=True)).text()
     assert text.startswith("FAIL  C4.2 violated: foreign canary")
-    assert "#2 alice ok mint question CANARY" in text
-    assert "#15 bob/ws-1 ok receive" in text
+    assert "#2 alice plants a secret in question: CANARY" in text
+    assert "#15 bob/ws-1 ← agent_completed" in text
     assert "a contradiction" in text
 
 

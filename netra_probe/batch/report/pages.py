@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from netra_probe.batch.results import case_heading
+from netra_probe.batch.schema import basis, operations_of
 from netra_probe.display.controls import visible
 from netra_probe.verdict import Verdict
 
@@ -52,5 +53,11 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"style": style, "short": lambda verdict: SHORT[Verdict(verdict)], "heading": case_heading}
+    environment.filters |= {
+        "style": style,
+        "short": lambda verdict: SHORT[Verdict(verdict)],
+        "operations": operations_of,
+        "basis": basis,
+        "heading": case_heading,
+    }
     return environment

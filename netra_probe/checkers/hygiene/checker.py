@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netra_probe.checkers.base import Checker, Pass, Window
+from netra_probe.checkers.groups import plain, told
 from netra_probe.checkers.hygiene import accounts, errors, headers, honesty, oracles, sockets, tokens
 from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
 from netra_probe.checkers.roster import witness
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 RULES: tuple[type[Rule], ...] = (
     *tokens.RULES,
@@ -33,16 +34,14 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
     "accounts": ("refused log-ins compared",),
     "health": ("answers about health", "uses between two looks at health"),
 }
-#: Places that a summary names.
-MOST_PLACES = 3
 
 
 class HygieneChecker(Checker):
     """H1: tokens, refusals, sockets, accounts and health are as a reviewer expects them.
 
-    Its findings are of severity ``hygiene``: they stand beside the verdict and never turn it red. Every rule cites its
-    clause. What was found before an earlier check of the same history is not reported again; what happened before the
-    first one, such as registering, belongs to it.
+    What merely makes attacks easier is of severity ``hygiene`` and stands beside the verdict; what harms by itself
+    turns it red (``netra_probe.severity``). Every rule cites its clause. What was found before an earlier check of
+    the same history is not reported again; what happened before the first one, such as registering, belongs to it.
 
     >>> def op(index, type, **more):
     ...     return Operation(index=index, time=index, type=type, action="GET /api/threads", surface="rest",
@@ -50,7 +49,7 @@ class HygieneChecker(Checker):
     >>> history = [op(0, "invoke"), op(1, "fail", call=0, status=403, payload="Traceback (most recent call last)")]
     >>> finding = HygieneChecker()(history).findings[0]
     >>> finding.summary, finding.severity
-    ('an error shows a stack trace: GET /api/threads', 'hygiene')
+    ('an error shows a stack trace: GET /api/threads (1 time)', 'hygiene')
 
     Arguments:
         topics: what this case is about (``tokens``, ``refusals``, ``sockets``, ``accounts``, ``health``): without
@@ -85,7 +84,8 @@ class _Group:
 
     rule: Rule
     first: Objection
-    places: list[str] = field(default_factory=list)
+    #: place → user → how often, and the operation that shows it first.
+    places: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     users: set[str] = field(default_factory=set)
 
     @property
@@ -139,8 +139,9 @@ class _HygienePass(Pass):
         for objection in objections:
             place = (objection.kind or rule.kind, objection.surface, objection.said)
             group = self._groups.setdefault(place, _Group(rule, objection))
-            if objection.place and objection.place not in group.places:
-                group.places.append(objection.place)
+            users = group.places.setdefault(plain(objection.place), {})
+            count, shown = users.get(objection.user or "", (0, max(objection.shows)))
+            users[objection.user or ""] = (count + 1, shown)
             if objection.user is not None:
                 group.users.add(objection.user)
 
@@ -173,13 +174,22 @@ def _names_of(topic: str, rules: Iterable[Rule]) -> set[str]:
 
 
 def _finding(kind: str, group: _Group) -> Finding:
-    first, places = group.first, group.places
-    more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
-    where = f": {', '.join(places[:MOST_PLACES])}{more}" if places else ""
-    return Finding(
+    first = group.first
+    finding = Finding(
         checker=HygieneChecker.id,
         kind=kind,
-        summary=f"{first.said}{where}",
+        summary=first.said,
+        story=first.said,
+        operations=tuple(
+            Place(
+                operation=place,
+                pairs=tuple(
+                    Pair(owner=user, recipient=user, count=count, example=example)
+                    for user, (count, example) in sorted(users.items())
+                ),
+            )
+            for place, users in sorted(group.places.items())
+        ),
         victims=tuple(sorted(group.users)),
         surface=first.surface,
         witness=witness(*first.shows),
@@ -187,5 +197,5 @@ def _finding(kind: str, group: _Group) -> Finding:
             f"Let r1 = #{first.shows[0]}, then #{first.shows[-1]}: {first.said}. {group.rule.clause} demands: "
             f"{group.rule.demand}; a contradiction."
         ),
-        severity="hygiene",
     )
+    return told(finding)

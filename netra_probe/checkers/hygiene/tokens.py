@@ -92,6 +92,19 @@ class UnprotectedToken(_TokenRule):
         return f"the {token.get('kind')} is signed with alg {algorithm}" if algorithm == "none" else ""
 
 
+class KnownKey(_TokenRule):
+    """Whoever knows the key issues tokens for anybody, without asking the platform."""
+
+    kind = "token signed with a known key"
+    clause = "OWASP ASVS 5.0 9.1.1 and 11.2.1; RFC 8725 section 3.5; WSTG-SESS-10"
+    demand = "the signing key is random and stands in no list"
+
+    def against(self, token: dict[str, Any]) -> str:
+        if "known_key" in token:
+            self.seen["signing keys tried offline"] += 1
+        return f"the {token.get('kind')} is signed with a key of the published lists" if token.get("known_key") else ""
+
+
 class WithoutAudience(_TokenRule):
     """One key, several services: only the audience keeps a token from being used where it was not meant to be."""
 
@@ -181,6 +194,7 @@ RULES: tuple[type[Rule], ...] = (
     WithoutExpiry,
     LongLived,
     UnprotectedToken,
+    KnownKey,
     WithoutAudience,
     SecretsInClaims,
     SameTokenAgain,
