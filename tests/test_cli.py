@@ -34,7 +34,7 @@ def netra_probe(*arguments: str, cwd: Path | None = None, **variables: str) -> s
         [sys.executable, "-m", "netra_probe.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=400,
         check=False,
         cwd=cwd,
         env={**os.environ, **variables},
