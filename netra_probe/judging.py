@@ -109,6 +109,7 @@ def versions_said(operations: Iterable[Operation]) -> dict[str, str]:
     told = said["health"] or said["/openapi.json"]
     return {name: " and ".join(versions) for name, versions in told.items()}
 
+
 #: Checkers that conclude from what is missing, doubled or out of order, which damage may have made.
 MISSING = frozenset(("C3", "C4", "C8", "C10", "C11"))
 

@@ -32,7 +32,7 @@ class Tape:
     def __init__(self, people: tuple[str, ...] = PEOPLE) -> None:
         self.operations: list[Operation] = []
         self.secrets: dict[str, list[str]] = {}
-        self.write("ok", "open", detail={"scenario": "D3", "title": "Data", "environment": "lab", "seed": 7})
+        self.write("ok", "open", detail={"scenario": "X9", "title": "Data", "environment": "lab", "seed": 7})
         for user in people:
             self.write("ok", "principal", user=user, ids={"user_id": f"id-of-{user}"})
             self.secrets[user] = [
@@ -65,7 +65,7 @@ class Tape:
 
     def judged(self, *checkers: str) -> ScenarioResult:
         marked = [{"id": checker, "options": {}} for checker in checkers]
-        self.write("ok", "check", detail={"case": "D3.3", "claim": "data stays apart", "start": 0, "checkers": marked})
+        self.write("ok", "check", detail={"case": "X9.1", "claim": "data stays apart", "start": 0, "checkers": marked})
         self.write("ok", "cleanup", detail={"verdict": "pass", "left": []})
         return judge_history(self.operations)
 
