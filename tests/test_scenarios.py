@@ -15,6 +15,7 @@ from netra_probe.batch.alerts import Alerts
 from netra_probe.batch.detect import orders
 from netra_probe.batch.refresh import normalise
 from netra_probe.batch.selection import START, select
+from netra_probe.cli import app
 from netra_probe.commands.detecting import claims_of
 from netra_probe.commands.notebooks import scenarios
 from netra_probe.commands.planning import Options, plans_of
@@ -142,6 +143,7 @@ def test_what_a_notebook_declares_wrongly_is_one_error_that_names_it(
 
 def test_a_damaged_notebook_is_named_and_only_its_own_scenario_is_lost(project: Path) -> None:
     (project / "notebooks" / C4).write_text('{"cells": [')
+    assert CliRunner().invoke(app, ["--help"]).exit_code == 0
     assert "C4" in SCENARIOS
     assert len(SCENARIOS["A1"].cases) == 5
     with pytest.raises(ParameterError, match=rf"{re.escape(C4)}: not a notebook with a scenario in its metadata"):

@@ -81,7 +81,7 @@ async def trespass(probe: Investigation, *, owner: User, intruder: User, budget:
     else:
         probe.notes.lift(SPENT)
     if not matrix.tried and not left:
-        return Outcome(act="trespass", users=(owner.name, intruder.name), missing="operations on anybody's own things")
+        return Outcome(act="trespass", users=(owner.name, intruder.name), missing="operations on a user's own objects")
     return Outcome(act="trespass", users=(owner.name, intruder.name), counts=counts)
 
 

@@ -51,7 +51,7 @@ async def read_in_turns(
     finally:
         await walk.close()
     if not routes:
-        return Outcome(act="read_in_turns", users=names(party), missing="answers about oneself")
+        return Outcome(act="read_in_turns", users=names(party), missing="routes that return the user's own data")
     return Outcome(
         act="read_in_turns", users=names(party), counts={"routes": len(routes), "read": read, "nobody refused": refused}
     )

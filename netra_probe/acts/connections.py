@@ -220,7 +220,7 @@ async def across_backends(probe: Investigation, users: Sequence[User] = (), *, r
         cut_short(probe, "across backends", done=done, planned=rounds if named else 0, why=SILENT)
     await asyncio.gather(*(client.http.close() for _, client in clients))
     if not named:
-        return Outcome(act="across backends", users=names(users), missing="runs that name themselves")
+        return Outcome(act="across backends", users=names(users), missing="runs with an id")
     return Outcome(act="across backends", users=names(users), counts={"answered": answered(runs)})
 
 

@@ -54,7 +54,7 @@ async def keep_everything(
     finally:
         await walk.close()
     if not made:
-        return Outcome(act="kept", users=names(party), missing="anything that is kept for a user")
+        return Outcome(act="kept", users=names(party), missing="anything that is stored for a user")
     found = sum(all(id in text for text in read[number :: len(party)]) for number, id in made)
     if not found:
         probe.notes.limit(f"keep_everything: {len(made)} things were made, and none of them was read back")

@@ -287,7 +287,7 @@ async def follow_login(probe: Investigation, user: User) -> Outcome:
                 return Outcome(act="follow_login", users=(user.name,), counts={"log-ins": int(bool(who))})
     finally:
         await browser.close()
-    return Outcome(act="follow_login", users=(user.name,), missing="a provider on this machine that lets the probe in")
+    return Outcome(act="follow_login", users=(user.name,), missing="an OAuth provider on this machine")
 
 
 async def _ask_both(route: Route, own: Http, other: Http, *, owner: str, kind: str, id: str) -> None:

@@ -68,7 +68,7 @@ async def introduce(
         for door in doors:
             await door.close()
     if not doors:
-        return Outcome(act="introduced", users=names(party), missing="a place that says who one is")
+        return Outcome(act="introduced", users=names(party), missing="an endpoint that reports who the caller is")
     counts = {"doors": len(doors), "asked": asked, "let in": own}
     return Outcome(act="introduced", users=names(party), counts=counts | {"forged": forged, "refused": refused})
 

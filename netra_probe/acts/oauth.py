@@ -113,7 +113,7 @@ async def log_in_through(probe: Investigation, first: User, second: User) -> Out
             if all(callbacks):
                 opened.append((provider, callbacks[0]))
         if not opened:
-            missing = "a provider on this machine that lets the probe in"
+            missing = "an OAuth provider on this machine"
             return Outcome(act="log_in_through", users=names((first, second)), missing=missing)
         provider, used = opened[0]
         forged = [await one.come_back(used, name="callback used before")]

@@ -61,7 +61,7 @@ async def read_beside(
     finally:
         await walk.close()
     if not routes:
-        return Outcome(act="read beside", users=names(party), missing="answers about oneself")
+        return Outcome(act="read beside", users=names(party), missing="routes that return the user's own data")
     return Outcome(act="read beside", users=names(party), counts={"routes": len(routes), "read": read})
 
 

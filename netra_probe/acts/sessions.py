@@ -45,7 +45,7 @@ async def come_and_go(
         closed += sum(await probe.together(_closed(probe, one) for one in begun))
         held += begun
     if not held:
-        return Outcome(act="came and went", users=names(party), missing="sessions that one can begin and end")
+        return Outcome(act="came and went", users=names(party), missing="login and logout")
     await probe.wire.pause(GRACE)
     ended = await probe.together(afterwards(probe, found, one, act="", how="logout", events=False) for one in held)
     counts = {"sessions": len(held)}

@@ -143,7 +143,7 @@ async def outlive_sessions(
                     ended.append((user, name, session.access))
                 await session.http.close()
         if not ended:
-            return Outcome(act="outlived sessions", users=names(party), missing="sessions that one can begin and end")
+            return Outcome(act="outlived sessions", users=names(party), missing="login and logout")
         await probe.wire.pause(GRACE)
         for user, name, token in ended:
             for route in _stores(walk, user):

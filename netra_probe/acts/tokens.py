@@ -245,5 +245,5 @@ def _sub_at_the_end(token: Secret, common: Secret, key: Secret) -> Secret:
 
 def _outcome(act: str, users: Iterable[User], *, doors: int, shown: int, held: int) -> Outcome:
     if not doors:
-        return Outcome(act=act, users=names(users), missing="no place that says who one is")
+        return Outcome(act=act, users=names(users), missing="an endpoint that reports who the caller is")
     return Outcome(act=act, users=names(users), counts={"doors": doors, "shown": shown, "without effect": held})

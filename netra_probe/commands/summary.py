@@ -38,7 +38,7 @@ def summary(results: dict[str, Any]) -> str:
     beside = f", {issues(objections)}" if objections else ""
     table = Table(
         caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}{beside}",
-        headings=("case", "claim", "verdict", "evidence"),
+        headings=("case", "title", "verdict", "evidence"),
         rows=rows,
     )
     left = results["cleanup"]["left"]

@@ -153,7 +153,7 @@ class ScenarioView(View):
             rows.append([case.id, case.heading, expected, observed, str(case.verdict), f"{checkers}: {case.reason}"])
         return Table(
             caption=self._caption(),
-            headings=("case", "claim", "expected", "observed", "verdict", "evidence"),
+            headings=("case", "title", "expected", "observed", "verdict", "evidence"),
             rows=rows,
             marks=marks,
         )
