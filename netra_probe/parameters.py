@@ -27,6 +27,9 @@ OUTPUT_VARIABLE = "NETRA_PROBE_OUTPUTS"
 #: What parameters may hold at most: values, with aliases followed, and levels of nesting.
 MOST_VALUES, DEEPEST = 100_000, 100
 
+#: Characters of a parameter file at most; a device has no end.
+LONGEST_FILE = 1_000_000
+
 #: Keys and positions that lead to a value.
 KeyPath: TypeAlias = tuple[str | int, ...]
 
@@ -108,13 +111,16 @@ class ParameterFile:
     def read(path: Path) -> ParameterFile:
         """Raises ParameterError when it cannot be read, is no YAML, or says something twice."""
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open(encoding="utf-8") as file:
+                text = file.read(LONGEST_FILE + 1)
         except UnicodeDecodeError:
             raise ParameterError(f"{path}: not text in UTF-8; give an existing parameter file.") from None
         except OSError as error:
             raise ParameterError(
                 f"{path}: cannot be read ({error.strerror}); give an existing parameter file."
             ) from None
+        if len(text) > LONGEST_FILE:
+            raise ParameterError(f"{path}: holds more than parameters do; give an existing parameter file.")
         try:
             values, tree = read_yaml(text)
         except (yaml.YAMLError, ValueError) as error:

@@ -51,6 +51,11 @@ def test_a_file_that_is_no_parameter_file_is_one_sentence(what: str, tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
+def test_a_file_without_an_end_is_one_sentence() -> None:
+    with pytest.raises(ParameterError, match=r"^/dev/zero: holds more than parameters do"):
+        ParameterFile.read(Path("/dev/zero"))
+
+
 def test_aliases_that_say_something_once_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "lab.yaml"
     path.write_text("environment: lab\ntarget: &t {a: 1}\nother: {<<: *t, b: 2}\nagain: *t\n")

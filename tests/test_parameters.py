@@ -255,7 +255,8 @@ def test_a_reference_to_nothing_names_file_line_and_key(
     monkeypatch.setenv("NETRA_TINY", "abc")
     text = STAGING.replace("users: 10\n", f"{more}users: 10\n")
     if more:
-        text = text.replace("env:STAGING_DATABASE_URL", "env:PATH")
+        monkeypatch.setenv("SOME_DATABASE_URL", "postgresql://db.example/netra")
+        text = text.replace("env:STAGING_DATABASE_URL", "env:SOME_DATABASE_URL")
     path = written(tmp_path, text)
     assert read_parameters(path).environment == "staging"
     with pytest.raises(ParameterError, match=place) as caught:
