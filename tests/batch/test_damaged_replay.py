@@ -98,4 +98,4 @@ def test_a_run_over_a_cut_recording_ends_in_3_and_finds_no_secret(
     results = json.loads((run / "results.json").read_text())
     cases = {case["id"]: (case["verdict"], case["reason"]) for case in results["scenarios"][0]["cases"]}
     assert results["verdict"] == "inconclusive"
-    assert cases["C4.2"] == ("inconclusive", "not reached: the recording was cut")
+    assert {id for id, (verdict, _) in cases.items() if verdict == "pass"} == {"C4.1"}

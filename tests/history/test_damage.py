@@ -59,7 +59,7 @@ def test_an_untouched_recording_is_judged_as_it_was(fault: str, chained: bool, t
     history = History.open(store(tmp_path / "x.jsonl.gz", red(fault, chained=chained)))
     result = judge_history(history)
     assert (result.damage, result.truncated, bool(history.digest)) == ((), False, chained)
-    assert [case.verdict for case in result.cases if case.was_run] == [Verdict.FAIL, Verdict.NOT_APPLICABLE]
+    assert [case.verdict for case in result.cases] == [Verdict.FAIL, Verdict.NOT_APPLICABLE]
 
 
 @number_of_mutations
@@ -98,19 +98,19 @@ def test_a_damaged_file_lets_nothing_off(number: int, tmp_path: Path) -> None:
     random, let_off = Random(number), Counter[str]()
     for turn in range(number):
         path = store(tmp_path / f"{turn}.jsonl.gz", red(random.choice(FOUND), chained=random.random() < 0.5))
-        data = bytearray(path.read_bytes())
+        data = path.read_bytes()
         kind = random.choice(["cut", "flip", "junk in it", "junk behind it", "a second one behind it"])
         place = random.randrange(12, len(data))
         if kind == "cut":
-            del data[place:]
+            data = data[:place]
         elif kind == "flip":
-            data[place] ^= 1 << random.randrange(8)
+            data = data[:place] + bytes([data[place] ^ 1 << random.randrange(8)]) + data[place + 1 :]
         elif kind == "junk in it":
-            data[place : place + 8] = random.randbytes(8)
+            data = data[:place] + random.randbytes(8) + data[place + 8 :]
         elif kind == "junk behind it":
-            data += random.randbytes(20)
+            data = data + random.randbytes(20)
         else:
-            data += bytes(data)
+            data = data + data
         path.write_bytes(data)
         if hides(judged(path), "C4.2", "D3.3"):
             let_off[kind] += 1
