@@ -462,7 +462,7 @@ class LivedInPlatform:
             braces = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
             assert all(brace in ("chat_id", "key_id", "user_id") for brace in braces)
 
-        @self.app.get("/api/v1/crowded")
+        @self.app.get("/api/v1/crowded", include_in_schema=False)
         async def crowded() -> None:
             raise HTTPException(503, "QueuePool limit of size 5 overflow 0 reached")
 
