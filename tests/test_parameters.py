@@ -433,3 +433,22 @@ def test_a_bundle_without_certificates_names_file_line_and_key(tmp_path: Path) -
     text = STAGING.replace("database_url: env:STAGING_DATABASE_URL", f"ca_bundle: {tmp_path / 'ca.pem'}")
     with pytest.raises(ParameterError, match=r"staging\.yaml, line 5: target\.ca_bundle: .* holds no certificates"):
         read_parameters(written(tmp_path, text), resolve=True)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("POTS /api/x", 'did you mean "POST"?'),
+        ("/api/x", "write a method and a path"),
+        ("POST", "write a method and a path"),
+        ("POST api/x", 'a path begins with "/"'),
+        ("GET https://a.example/x", "give the path only"),
+        ("GET /api/x**", "** stands for whole parts of a path"),
+    ],
+)
+def test_an_operation_pattern_that_is_none_says_what_is_wrong(pattern: str, problem: str) -> None:
+    values = {"auth_url": "http://a.example", "backend_urls": ["http://a.example"], "never": [pattern]}
+    with pytest.raises(ParameterError) as raised:
+        read_target(values, where="staging.yaml")
+    assert problem in str(raised.value)
+    assert "target.never" in str(raised.value)

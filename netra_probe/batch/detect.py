@@ -154,6 +154,8 @@ def trial_of(order: TrialOrder) -> Trial:
                 groups = result.looks_like
             seen += here
             elapsed += result.seconds
+            if result.cleanup.verdict is Verdict.FAIL:
+                seen.append(not_cleaned(result.id, elapsed))
     return Trial(
         fault=order.fault,
         variant=order.variant,
@@ -172,6 +174,11 @@ def trial_of(order: TrialOrder) -> Trial:
         trouble=around.trouble or (f"{idle[0]} never came about" if idle else "") or _unfinished(read_plan(directory)),
         seconds=round(time.monotonic() - begin, 1),
     )
+
+
+def not_cleaned(scenario: str, seconds: float) -> Seen:
+    """A clean-up that fails shows a fault as well as a case does: what was to be gone is there."""
+    return Seen(case=f"{scenario}.clean-up", checker="C0", seconds=seconds, disturbed=False, people=frozenset())
 
 
 def _unfinished(plan: dict[str, Any]) -> str:

@@ -343,7 +343,8 @@ class LivedInPlatform:
             if request.url.path.endswith("register"):
                 if body["email"] in self.accounts:
                     raise HTTPException(409, "exists")
-                self.move_in(body["email"], body["password"])
+                id = self.move_in(body["email"], body["password"])
+                self.state[id]["profile"]["name"] = body["name"]
             known = self.accounts.get(body["email"])
             if known is None or known["password"] != body["password"]:
                 raise HTTPException(401, "no")

@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from deployments import netra_probe
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, Response
 from strange_platform import HARMFUL, LivedInPlatform, served
 
-from netra_probe import Investigation, Verdict, acts, investigate
-from netra_probe.checkers import authorisation
+from netra_probe import Investigation, TargetError, Verdict, acts, investigate
+from netra_probe.batch.detect import not_cleaned
+from netra_probe.batch.detection import Report, Trial
+from netra_probe.checkers import authorisation, canary
 from netra_probe.clients.replies import Unreachable
 from netra_probe.doctor import plan_operations
 from netra_probe.history.secret import Secret
+from netra_probe.history.store import History
+from netra_probe.judging import judge_history
 from netra_probe.ledger import Ledger
 from netra_probe.parameters import Parameters
 from netra_probe.sweeping import sweep_target
@@ -215,3 +223,76 @@ async def test_the_plan_says_what_is_sent_and_what_is_not_and_why() -> None:
     assert told["POST /api/v1/chats/new"].why == "makes what DELETE /api/v1/chats/{chat_id} deletes"
     assert told["GET /api/v1/users/search"].public
     assert "  POST /auth/login " in plan.text().partition("A run will not send")[0]
+
+
+async def test_a_page_of_a_front_end_or_a_log_in_is_no_answer_and_a_missing_route_is_named() -> None:
+    for status, said in (
+        (200, "POST /auth/register was answered with an HTML page, which is no answer of an API"),
+        (302, "POST /auth/register was answered with a redirect to sso.example/in, which is no answer of an API"),
+        (404, "no such route: POST /auth/register (404)"),
+        (405, "no such route: POST /auth/register (405)"),
+    ):
+        page = FastAPI(openapi_url=None)
+
+        @page.api_route("/{rest:path}", methods=["GET", "POST"])
+        async def answer(rest: str, status: int = status) -> Response:
+            there = {"location": "https://sso.example/in?next=x"} if status == 302 else None
+            return HTMLResponse("<!doctype html><html>the front end</html>", status, there)
+
+        platform = LivedInPlatform()
+        platform.app = page
+        with served(platform) as url, pytest.raises(TargetError) as raised:
+            await investigate("D3", users=2, target={"auth_url": url, "backend_urls": [url]})
+        assert said in str(raised.value)
+        assert "target.auth_url" in str(raised.value)
+
+
+async def test_without_a_socket_what_wants_one_is_not_applicable_and_a_promised_one_is_missed() -> None:
+    for more, verdict in (({}, Verdict.NOT_APPLICABLE), ({"generator": "chat"}, Verdict.INCONCLUSIVE)):
+        async with living(LivedInPlatform(), **more) as (probe, _):
+            async with probe.sockets():
+                await probe.users[0].ask("Where do I overspend?")
+            assert probe.check("D3.1", canary()).verdict is verdict
+
+
+async def test_what_is_declared_public_is_no_leak_and_a_recheck_agrees() -> None:
+    for public, verdict in ((["GET /api/v1/users/search"], Verdict.PASS), ([], Verdict.FAIL)):
+        async with living(LivedInPlatform(), accounts=(), public=public) as (probe, _):
+            alice, bob = probe.users
+            for user in (alice, bob):
+                secret = user.canary("note", "rest")
+                await user.rest.http.request("POST", "/api/v1/notes", json={"text": secret})
+                await user.rest.http.request("GET", "/api/v1/notes")
+                assert probe.wire.gate is not None
+                probe.rules.tried["POST /api/v1/notes"] = True
+            await bob.rest.http.request("GET", "/api/v1/users/search")
+            case = probe.check("D3.1", canary())
+            assert case.verdict is verdict, case.result.reason
+        (again,) = judge_history(History.open(probe.history.path)).cases
+        assert again.verdict is verdict
+
+
+def test_a_clean_up_that_fails_counts_as_seen_in_detection() -> None:
+    seen = not_cleaned("C4", 2.0)
+    record = Report(trials=(Trial(fault="X1", reached=1, triggered=1, seen=(seen,)),)).as_record()
+    assert record["detection_rate"]["hits"] == 1
+    assert (record["faults"][0]["case"], record["faults"][0]["scenario"]) == ("C4.clean-up", "C4")
+
+
+@pytest.mark.nightly
+def test_a_notebook_where_people_live_changes_nothing_of_theirs(tmp_path: Path) -> None:
+    platform = LivedInPlatform()
+    ids = [platform.move_in(email, password) for email, password in PEOPLE.items()]
+    before = platform.snapshot(*ids)
+    variables = {f"LIVED_IN_{number}": password for number, password in enumerate(PEOPLE.values())}
+    accounts = [{"email": email, "password": f"env:LIVED_IN_{number}"} for number, email in enumerate(PEOPLE)]
+    with served(platform) as url:
+        target = {"auth_url": url, "backend_urls": [url], "accounts": accounts}
+        path = tmp_path / "blind.yaml"
+        path.write_text(yaml.safe_dump({"environment": "blind", "target": target, "users": 2, "rounds": 1}))
+        ended = netra_probe("run", "D3", "--parameters", str(path), "--output", str(tmp_path / "run"), **variables)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert platform.snapshot(*ids) == before
+    assert results["cleanup"] == {"verdict": "pass", "left": []}, ended.stdout
+    assert ended.returncode in (0, 3)
+    assert not sent(platform) & HARM
