@@ -101,7 +101,7 @@ def runs_in(folder: Path, unreadable: list[str] | None = None) -> list[Run]:
     """The runs directly below a folder, oldest first.
 
     Folders with a broken ``run.json`` and foreign ones are passed over; ``unreadable`` gets a sentence on each. What
-    has a history and no ``run.json`` is of a notebook that somebody ran by hand: it is no run, and nothing is wrong.
+    has a history and no ``run.json`` is of an older netra-probe, run by hand: it is no run, and nothing is wrong.
     """
     found = []
     for path in _folders(folder):
