@@ -9,7 +9,7 @@ import click
 from netra_probe.errors import ParameterError
 from netra_probe.target import Mode, Target
 
-yes_option = click.option("--yes", is_flag=True, help="go ahead on a deployment that is not on this machine")
+yes_option = click.option("--yes", is_flag=True, help="do not ask before a run on another machine")
 
 
 def ask_before(target: Target, *, environment: str, what: str, yes: bool) -> None:

@@ -42,7 +42,7 @@ HEADINGS = ("fault", "reached", "triggered", "detected", "by", "case", "after", 
 )
 @click.option("--by-case", is_flag=True, help="show which faults turn each case red")
 @click.option(
-    "--claimed", is_flag=True, help="run each notebook with the faults that are said to turn its cases red, and see"
+    "--claimed", is_flag=True, help="check that each case still catches the faults that its notebook lists"
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=min(2, os.cpu_count() or 1), help="labs at a time")
 @click.option("--output", type=click.Path(path_type=Path), help="where to keep the trials and detection.json")
@@ -59,7 +59,7 @@ def detect(
     jobs: int,
     output: Path | None,
 ) -> int:
-    """Run scenarios on labs with faults: what is reached, triggered, detected and named.
+    """Run scenarios on labs with faults and report what they detect.
 
     All published faults when none is named. `detect healthy` runs healthy labs alone.
     """

@@ -23,7 +23,7 @@ from netra_probe.target import Target
 @click.option("--plan", is_flag=True, help="only list which operations a run may send, which not, and why")
 @yes_option
 def doctor(env: str, parameters: Path | None, as_json: bool, plan: bool, yes: bool) -> int:
-    """What is reachable and alive, what it speaks, what a run would do to it and be worth.
+    """Check a target before a run: what is reachable, and what a run would do.
 
     Exit status: 0 ready, 2 wrong parameters, 3 not ready: unreachable or half-dead.
     """

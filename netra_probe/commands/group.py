@@ -10,22 +10,22 @@ import click
 #: Name → module and attribute, and what `--help` says of it: the first sentence of the command's own help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "bundle": ("keeping:bundle", "Pack a run into one file for a ticket."),
-    "compare": ("reporting:compare_runs", "What has changed from run A to run B, case by case."),
+    "compare": ("reporting:compare_runs", "Compare run A with run B, case by case."),
     "detect": (
         "detecting:detect",
-        "Run scenarios on labs with faults: what is reached, triggered, detected.",
+        "Run scenarios on labs with faults and report what they detect.",
     ),
-    "doctor": ("doctor:doctor", "What is reachable and alive, what it speaks, what a run would do to it."),
-    "init": ("notebooks:init", "Lay out the notebooks and parameter files in a folder of one's own [this one]."),
+    "doctor": ("doctor:doctor", "Check a target before a run: what is reachable, and what a run would do."),
+    "init": ("notebooks:init", "Copy the notebooks and parameter files into a folder."),
     "lab": ("lab:app", "Run the lab manually."),
-    "open": ("notebooks:open_lab", "JupyterLab on the start notebook, with a lab that ends when JupyterLab does."),
-    "prune": ("keeping:prune", "Remove old runs, and say which."),
-    "recheck": ("rechecking:recheck", "Judge a run again from its stored histories alone."),
+    "open": ("notebooks:open_lab", "Open the start notebook in JupyterLab, with a lab."),
+    "prune": ("keeping:prune", "Delete old runs."),
+    "recheck": ("rechecking:recheck", "Judge a run again from its recorded histories."),
     "refresh": ("notebooks:refresh", "Re-execute the committed notebooks on a lab and normalise them."),
-    "report": ("reporting:report", "Write report.html, junit.xml and the notebooks as pages into a run directory."),
+    "report": ("reporting:report", "Write the reports of a run again."),
     "run": ("running:run", "Execute notebooks through papermill and judge what they recorded."),
     "scan": ("keeping:scan", "Find secrets in notebooks, histories, reports, logs and archives."),
-    "scenarios": ("notebooks:scenarios", "Which scenarios exist, what each claims, and their last verdict."),
+    "scenarios": ("notebooks:scenarios", "List the scenarios: title, cases and last verdict."),
 }
 
 

@@ -16,11 +16,13 @@ from netra_probe.parameters import folder
 @click.command()
 @click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
 def scan(paths: tuple[Path, ...]) -> int:
-    """Find secrets in notebooks, histories, reports, logs and archives; without PATH in all that the workbook has.
+    """Find secrets in notebooks, histories, reports, logs and archives.
 
-    Whatever has the form of a token, of credentials or of a key, and the values that the parameter files refer to. What
-    is found is addressed by file, and cell or line, and never shown. Exit status: 1 where something was found, 3 where
-    nothing was, but something could not be looked through, else 0.
+    Without PATH, the whole workbook is scanned.
+
+    Looks for anything in the form of a token, credentials or a key, and for the values that the parameter files refer
+    to. Names the file and the cell or line, never the secret. Exit status: 1 if something was found, 3 if nothing was
+    found but something could not be scanned, else 0.
     """
     from netra_probe.batch.scan import all_parameters, known_secrets, scan_path
 
@@ -46,11 +48,11 @@ def scan(paths: tuple[Path, ...]) -> int:
 @click.option("--failures", is_flag=True, help="let failures go by the same rules, but for the latest")
 @click.option("--dry-run", is_flag=True, help="only say what would be removed")
 def prune(keep: int | None, older_than: float | None, env: str, failures: bool, dry_run: bool) -> int:
-    """Remove old runs, and say which.
+    """Delete old runs.
 
-    With both rules, a run stays that either of them keeps. Failures stay, as do the latest failure and the latest pass
-    of each environment, whatever is not a run, and what is still going on. Exit status: 3 where something could not
-    be removed, else 0.
+    A run is kept if either rule keeps it. Failures are kept, and so are the latest failure and the latest pass of each
+    environment, runs in progress, and anything that is not a run. Exit status: 3 if something could not be deleted,
+    else 0.
     """
     from netra_probe.batch.prune import fates, remove
     from netra_probe.batch.report.dashboard import write_dashboard
@@ -90,11 +92,13 @@ def prune(keep: int | None, older_than: float | None, env: str, failures: bool, 
 @click.argument("run", metavar="RUN")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="[<run>.zip in this folder]")
 def bundle(run: str, output: Path | None) -> int:
-    """Pack a run into one file for a ticket: everything that it takes to read it, judge it again, and replay it.
+    """Pack a run into one file for a ticket.
 
-    RUN is a run directory or its URL. It is looked through for secrets first, and not packed when there are any: exit
-    status 1, or 3 where something cannot be looked through. The same run always gives the same file. `netra-probe
-    recheck FILE.zip` judges it again; unpacked, it is a run directory like any other.
+    The bundle holds everything needed to read the run, judge it again and replay it.
+
+    RUN is a run directory or its URL. It is scanned for secrets first. With any in it, it is not packed: exit status 1, or
+    3 if something cannot be scanned. The same run always gives the same file. `netra-probe recheck FILE.zip` judges
+    it again; unpacked, it is a run directory like any other.
     """
     from netra_probe.batch.bundle import write_bundle
     from netra_probe.batch.publishing import publish

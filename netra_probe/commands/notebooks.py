@@ -51,7 +51,10 @@ def scenarios(as_json: bool) -> None:
 @click.option("--browser/--no-browser", default=True, help="open a browser window")
 @click.option("--port", default=8888, show_default=True, help="port of JupyterLab; another one if it is taken")
 def open_lab(browser: bool, port: int) -> int:
-    """JupyterLab on the start notebook, with a lab that ends when JupyterLab does."""
+    """Open the start notebook in JupyterLab, with a lab.
+
+    The lab ends when JupyterLab does.
+    """
     from netra_probe import lab as labs
     from netra_probe.errors import TargetError
     from netra_probe.lab_target import LAB_VARIABLE
@@ -74,9 +77,9 @@ def open_lab(browser: bool, port: int) -> int:
 @click.command()
 @click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 def init(directory: Path) -> None:
-    """Lay out the notebooks and parameter files in a folder of one's own [this one], to be changed there.
+    """Copy the notebooks and parameter files into a folder.
 
-    Nothing is written over: exit status 2 where there is a workbook already.
+    DIR is the current folder when left out. Nothing is overwritten: exit status 2 if there is a workbook already.
     """
     made = []
     for name, kind in (("notebooks", "*.ipynb"), ("parameters", "*.yaml")):
@@ -100,8 +103,8 @@ def init(directory: Path) -> None:
 def refresh(ids: tuple[str, ...], check: bool) -> int:
     """Re-execute the committed notebooks on a lab and normalise them; `00` is the start notebook.
 
-    With --check nothing is changed, and the exit status is 1 where a notebook shows something else than is committed,
-    or is not normalised: metadata, cell ids and execution counts depend on nothing but the cells.
+    With --check nothing is changed, and the exit status is 1 if a notebook's evidence differs from the committed one, or
+    if its metadata, cell ids or execution counts are not normalised.
     """
     from netra_probe.batch.refresh import refresh_notebooks
 

@@ -25,7 +25,9 @@ MOST_CASES = 5
 @click.command()
 @click.argument("run", metavar="RUN")
 def recheck(run: str) -> int:
-    """Judge a run again from its stored histories alone; needs neither the target nor the lab.
+    """Judge a run again from its recorded histories.
+
+    Needs neither the target nor the lab.
 
     RUN is a run directory, its URL (s3://bucket/run), or an evidence bundle (run.zip).
 

@@ -23,11 +23,12 @@ from netra_probe.parameters import folder
 @click.argument("run", metavar="RUN")
 @alert_options
 def report(run: str, alerts: Alerts) -> int:
-    """Write report.html, junit.xml and the notebooks as pages into a run directory, or to its URL, once more.
+    """Write the reports of a run again.
 
-    Everything is computed from what the run has recorded; each run does this by itself when it ends.
+    Writes report.html, junit.xml and the notebooks as pages into the run directory or to its URL. Everything is
+    computed from the recording; every run does this when it ends.
 
-    Exit status: 1 where a secret was found in what the run has left, 3 where that cannot be found out, else 0.
+    Exit status: 1 if a secret was found in the outputs, 3 if the outputs cannot be scanned, else 0.
     """
     from netra_probe.batch.publishing import publish
 
@@ -45,12 +46,14 @@ def report(run: str, alerts: Alerts) -> int:
 @click.argument("after", metavar="B")
 @click.option("--json", "as_json", is_flag=True, help="machine-readable")
 def compare_runs(before: str, after: str, as_json: bool) -> int:
-    """What has changed from run A to run B, case by case, with the evidence that differs.
+    """Compare run A with run B, case by case.
+
+    Shows the evidence that differs.
 
     A run is a directory, a URL, an evidence bundle (run.zip), ENV (its latest run), ENV@N (N runs before that), or
     ENV@DATE (the last run that began then, in UTC: staging@2026-11-19, or staging@2026-11-19T04).
 
-    Exit status: 1 where something got worse, else 0, whatever the verdicts themselves are.
+    Exit status: 1 if something got worse, else 0, whatever the verdicts are.
     """
     with ExitStack() as stack:
         first, second = (_meant(words, stack) for words in (before, after))
