@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
 import msgspec
 
 from netra_probe.checkers.groups import MOST_SHOWN, shown
+from netra_probe.judging import UNTOLD, counted
 
 VerdictName: TypeAlias = Literal["pass", "fail", "inconclusive", "not applicable"]
 
@@ -158,11 +159,14 @@ def basis(case: Mapping[str, Any]) -> str:
     every healthy run. Nobody compares a terminal or a report.
     """
     reason = str(case["reason"])
-    numbers = [f"{name} {count}" for name, count in case.get("evidence", {}).items() if count]
+    evidence = case.get("evidence", {}).items()
+    numbers = [counted(name, count) for name, count in evidence if count and name not in UNTOLD]
     if case["verdict"] != "pass" or not numbers:
         return reason
-    beside = [reason.partition(" · ")[0]] if reason.startswith("hygiene: ") else []
-    return " · ".join([*beside, *numbers])
+    # What is no count of a checker stands in the reason alone.
+    told = reason.split(" · ")
+    beside = [part for part in told if part.startswith("hygiene: ")]
+    return " · ".join([*beside, *numbers, *(part for part in told if "disturbance" in part)])
 
 
 def _fits(value: Any, shape: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from netra_probe.batch.results import NOTHING_DECIDED, RESULTS, case_heading
@@ -9,8 +10,9 @@ from netra_probe.batch.schema import basis, operations_of
 from netra_probe.display.tables import Table
 from netra_probe.verdict import Confidence, Verdict, issues
 
-#: Findings of one case that the terminal shows; results.json holds all.
+#: Hygiene issues of one case that the terminal shows; results.json holds all. What turned it red is always shown.
 MOST_FINDINGS = 3
+COLUMNS = 120
 
 
 def summary(results: dict[str, Any]) -> str:
@@ -19,25 +21,31 @@ def summary(results: dict[str, Any]) -> str:
     for scenario in results["scenarios"]:
         for case in scenario["cases"]:
             rows.append([case["id"], case_heading(case), case["verdict"], basis(case)])
-            for finding in sorted(case["findings"], key=lambda found: found["severity"] == "hygiene")[:MOST_FINDINGS]:
+            red = [found for found in case["findings"] if found["severity"] != "hygiene"]
+            beside = [found for found in case["findings"] if found["severity"] == "hygiene"]
+            for finding in (*red, *beside[:MOST_FINDINGS]):
                 mark = "hygiene, " if finding["severity"] == "hygiene" else ""
-                details.append(f"{case['id']} {mark}{finding['checker']} {finding['kind']}: {finding['summary']}")
-                details += [f"    {operation}" for operation in operations_of(finding)]
-                details += [f"    {finding['explanation']}"] if mark else []
+                head = f"{case['id']} {mark}{finding['checker']} {finding['kind']}: {finding['summary']}"
+                said = [*operations_of(finding), *([finding["explanation"]] if mark else ())]
+                details += textwrap.wrap(head, COLUMNS, subsequent_indent="    ", break_on_hyphens=False)
+                for part in said:
+                    details += textwrap.wrap(
+                        part, COLUMNS, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False
+                    )
                 details += [f"    {step['text']}" for step in finding["witness"]]
                 if finding["attribution"]:
                     details.append(f"    looks like: {', '.join(finding['attribution'])}")
-            if len(case["findings"]) > MOST_FINDINGS:
-                details.append(f"{case['id']} … and {len(case['findings']) - MOST_FINDINGS} more in {RESULTS}")
+            if len(beside) > MOST_FINDINGS:
+                details.append(f"{case['id']} … and {len(beside) - MOST_FINDINGS} more hygiene issues in {RESULTS}")
     objections = sum(
         finding["severity"] == "hygiene"
         for scenario in results["scenarios"]
         for case in scenario["cases"]
         for finding in case["findings"]
     )
-    beside = f", {issues(objections)}" if objections else ""
+    also = f", {issues(objections)}" if objections else ""
     table = Table(
-        caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}{beside}",
+        caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}{also}",
         headings=("case", "title", "verdict", "evidence"),
         rows=rows,
     )

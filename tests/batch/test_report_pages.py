@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
@@ -19,12 +20,14 @@ from netra_probe.batch.places import Place
 from netra_probe.batch.publishing import publish
 from netra_probe.batch.report.dashboard import dashboard_page
 from netra_probe.batch.report.notebooks import sanitised
-from netra_probe.batch.results import judge_scenario
+from netra_probe.batch.results import compute, find_history, judge_scenario
 from netra_probe.batch.runs import earlier, read_run
+from netra_probe.batch.schema import basis
 from netra_probe.cli import app
 from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError
 from netra_probe.history.store import History
+from netra_probe.judging import judge_history
 from netra_probe.requirements import SCENARIOS
 
 HOSTILE = """</title></script><script>document.title = 'taken'</script><svg onload="document.title='taken'"></svg>
@@ -272,3 +275,24 @@ def test_damaged_results_are_named_and_not_taken_for_none(tmp_path: Path, damage
     with pytest.raises(ParameterError, match=r"results\.json: (damaged|another schema)"):
         _ = read_run(run).results
     assert json.loads((run / "run.json").read_text())["run"]
+
+
+def test_a_terminal_shows_numbers_that_a_notebook_must_leave_out() -> None:
+    case: dict[str, Any] = {
+        "verdict": "pass",
+        "reason": "3 users watched · runs completed · 2 disturbances",
+        "findings": [],
+    }
+    assert basis(case) == case["reason"]  # of a run from before numbers were kept
+    case["evidence"] = {"users looking": 3, "runs ended": 12, "canaries planted": 9, "deliveries": 0}
+    assert basis(case) == "3 users watched · 12 runs completed · 2 disturbances"
+    assert basis({**case, "verdict": "fail"}) == case["reason"]
+
+
+def test_results_hold_the_numbers_of_each_case_and_the_verdict_in_a_notebook_does_not(tmp_path: Path) -> None:
+    run = record_run(tmp_path, {"C4.1": "pass"})
+    (case,) = [one for one in compute(run)["scenarios"][0]["cases"] if one["id"] == "C4.1"]
+    assert case["evidence"]["own canaries seen"] == 2
+    history = find_history(run, "C4")
+    assert history is not None
+    assert all("evidence" not in one for one in judge_history(history).as_record()["cases"])
