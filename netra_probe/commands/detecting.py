@@ -41,9 +41,7 @@ HEADINGS = ("fault", "reached", "triggered", "detected", "by", "case", "after", 
     help="healthy variants to run, instead of all (repeatable)",
 )
 @click.option("--by-case", is_flag=True, help="show which faults turn each case red")
-@click.option(
-    "--claimed", is_flag=True, help="check that each case still catches the faults that its notebook lists"
-)
+@click.option("--claimed", is_flag=True, help="check that each case still catches the faults that its notebook lists")
 @click.option("--jobs", type=click.IntRange(min=1), default=min(2, os.cpu_count() or 1), help="labs at a time")
 @click.option("--output", type=click.Path(path_type=Path), help="where to keep the trials and detection.json")
 def detect(

@@ -96,8 +96,8 @@ def bundle(run: str, output: Path | None) -> int:
 
     The bundle holds everything needed to read the run, judge it again and replay it.
 
-    RUN is a run directory or its URL. It is scanned for secrets first. With any in it, it is not packed: exit status 1, or
-    3 if something cannot be scanned. The same run always gives the same file. `netra-probe recheck FILE.zip` judges
+    RUN is a run directory or its URL. It is scanned for secrets first. With any in it, it is not packed: exit status 1,
+    or 3 if something cannot be scanned. The same run always gives the same file. `netra-probe recheck FILE.zip` judges
     it again; unpacked, it is a run directory like any other.
     """
     from netra_probe.batch.bundle import write_bundle

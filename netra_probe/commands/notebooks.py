@@ -103,8 +103,8 @@ def init(directory: Path) -> None:
 def refresh(ids: tuple[str, ...], check: bool) -> int:
     """Re-execute the committed notebooks on a lab and normalise them; `00` is the start notebook.
 
-    With --check nothing is changed, and the exit status is 1 if a notebook's evidence differs from the committed one, or
-    if its metadata, cell ids or execution counts are not normalised.
+    With --check nothing is changed, and the exit status is 1 if a notebook's evidence differs from the committed one,
+    or if its metadata, cell ids or execution counts are not normalised.
     """
     from netra_probe.batch.refresh import refresh_notebooks
 

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 def run(**options: Any) -> int:
     """Execute notebooks through papermill and judge what they recorded.
 
-    A SELECTOR is an id (C4), a pattern ('A*'), a component (UnifiedToolDispatcher), a tag (websocket), a case (C4.2), or
-    words of a symptom in the start notebook ("another user's report"). Without one, all notebooks run.
+    A SELECTOR is an id (C4), a pattern ('A*'), a component (UnifiedToolDispatcher), a tag (websocket), a case (C4.2),
+    or words of a symptom in the start notebook ("another user's report"). Without one, all notebooks run.
     """
     asked = Options(**options)
     with _workers(asked.scheduler) as workers:
