@@ -63,6 +63,7 @@ async def attempt(
 
 async def control(probe: Investigation, door: Door, user: User) -> bool:
     """The user's own token: whether the door lets its owner in."""
+    await user.renew()
     seen = await attempt(
         probe, door, user=user, name="own token", forgery=Forgery(bearer=user.auth.access), expect=user.name,
         control=True,

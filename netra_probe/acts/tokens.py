@@ -60,6 +60,7 @@ async def forge(
     found = await survey(probe)
     wanted = [one for one in ATTEMPTS if (bypass or not one.bypass) and (families is None or one.family in families)]
     needs = {need for one in wanted for need in one.needs}
+    good_until = time.monotonic() + tester.auth.seconds_left
     material = await gather(probe, found, tester=tester, victim=victim, needs=needs)
     over = time.monotonic() + SHORT_LIFE + SURELY_OVER
     attempts = [one for one in wanted if one.possible(material)]
@@ -82,6 +83,8 @@ async def forge(
     finally:
         for door in doors:
             await door.close()
+    if time.monotonic() > good_until:
+        probe.notes.limit(f"forge: {tester.name}'s token had expired before all forgeries made of it were shown")
     return _outcome("forge", [tester, victim], doors=len(doors), shown=shown, held=held)
 
 
