@@ -287,7 +287,9 @@ def test_a_notebook_where_people_live_changes_nothing_of_theirs(tmp_path: Path) 
     variables = {f"LIVED_IN_{number}": password for number, password in enumerate(PEOPLE.values())}
     accounts = [{"email": email, "password": f"env:LIVED_IN_{number}"} for number, email in enumerate(PEOPLE)]
     with served(platform) as url:
-        target = {"auth_url": url, "backend_urls": [url], "accounts": accounts}
+        # Everybody finds everybody there: that is declared, else it is the finding that it would be elsewhere.
+        public = ["GET /api/v1/users/search"]
+        target = {"auth_url": url, "backend_urls": [url], "accounts": accounts, "public": public}
         path = tmp_path / "blind.yaml"
         path.write_text(yaml.safe_dump({"environment": "blind", "target": target, "users": 2, "rounds": 1}))
         ended = netra_probe("run", "D3", "--parameters", str(path), "--output", str(tmp_path / "run"), **variables)
