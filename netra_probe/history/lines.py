@@ -30,9 +30,11 @@ def line(operation: Operation, secrets: Sequence[str] = ()) -> str:
     """
     who = operation.connection or operation.user or "-"
     head = f"#{operation.index} {who} {_what(operation)}"
-    if len(head) > WIDTH - LEAST:
-        head = head[: WIDTH - LEAST - 1] + "…"
     text = " ".join(operation.payload.split()) or said(operation)
+    # Whoever wants to send a request again needs its path and query whole, rather than its body.
+    most = WIDTH if not text else WIDTH - (LEAST // 3 if operation.type == "invoke" else LEAST)
+    if len(head) > most:
+        head = head[: most - 1] + "…"
     return f"{head} {excerpt(text, secrets, width=WIDTH - len(head) - 1)}".rstrip()
 
 

@@ -19,6 +19,7 @@ from netra_probe.display.evidence import EventTable, LeakMatrix
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import COLUMNS, CaseView
 from netra_probe.history.canary import mint
+from netra_probe.history.lines import line
 from netra_probe.history.operation import Operation
 from netra_probe.judging import ScenarioResult, judge_history
 
@@ -222,3 +223,13 @@ def test_a_further_broken_route_is_news_and_results_without_operations_can_be_co
     assert compare({"D3.3": case(old)}, {"D3.3": case(both)}) == []
     assert operations_of(old[0]) == []
     assert _fits(old[0], FindingRecord)
+
+
+def test_a_request_is_shown_with_its_whole_path_and_query_and_what_it_tries() -> None:
+    path = f"/api/chat/messages/msg_{'a1' * 16}"
+    detail = {"path": path, "query": {"all": "yes"}, "attempt": "foreign id"}
+    asked = Operation(index=9, time=0, type="invoke", action=ROUTES[0], connection="bob/rest", detail=detail)
+    assert line(asked) == f"#9 bob/rest → GET {path}?all=yes [foreign id]"
+    told = {"attempt": "alg none", "phase": "GET /auth/me", "token": "alg=none sub=id-of-alice no aud"}
+    forged = Operation(index=9, time=0, type="invoke", action="attempt", connection="bob/door", detail=told)
+    assert line(forged) == "#9 bob/door → attempt [alg none at GET /auth/me: alg=none sub=id-of-alice no aud]"
