@@ -41,7 +41,8 @@ UNWELCOMING = Variant(welcome="none")
 STRANGEST = Variant(
     dialect="factory", handshake="http-403", welcome="connect", only_agent_request=True, database=False, cache=False
 )
-FEW = {"users": 2, "rounds": 1, "deadline": 5.0}
+#: Nothing goes astray on a healthy lab, however long it takes on a busy machine.
+FEW = {"users": 2, "rounds": 1, "deadline": 60.0}
 #: Faults that show with some luck are looked for with more rounds; what goes astray is not waited for.
 MORE = {"users": 3, "rounds": 3, "deadline": 1.0}
 night = pytest.mark.nightly
@@ -74,8 +75,9 @@ async def healthy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pat
 async def broadcast(compose: Composed, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
     """C4 on a lab with W1, up to the case that shows it."""
     lab = compose(("W1",))
-    yield await recorded(tmp_path_factory.mktemp("W1"), target=as_target(lab), until=is_red, **MORE)
+    recording = await recorded(tmp_path_factory.mktemp("W1"), target=as_target(lab), until=is_red, **MORE)
     assert lab.status()["faults"]["W1"]["triggered"] > 0
+    yield recording
 
 
 @pytest.mark.parametrize("variant", DIALECTS, ids=str)
@@ -100,10 +102,10 @@ async def test_a_broadcast_is_found_in_a_recording_in_every_dialect(
     assert leaks(result)
 
 
-STRANGE = [variant for variant in DIALECTS if variant.dialect in ("server", "mixed")]
+MIXED = Variant(dialect="mixed")
 
 
-@pytest.mark.parametrize("variant", by_night([*DIALECTS, *MANNERS, UNWELCOMING], *STRANGE, *MANNERS))
+@pytest.mark.parametrize("variant", by_night([*DIALECTS, *MANNERS, UNWELCOMING], MIXED, *MANNERS[1:]))
 async def test_a_healthy_deployment_passes_in_every_dialect(compose: Composed, variant: Variant) -> None:
     only = {"C4.1"} if variant is UNWELCOMING else None
     lab = compose(variant=variant)
@@ -131,7 +133,7 @@ async def test_faults_of_delivery_are_found_in_every_dialect(compose: Composed, 
 ABOUT = {"W1": "C4.1", "X1": "C4.2", "D1": "D3.3", "A1": "A1.3"}
 
 
-@pytest.mark.parametrize("fault", ABOUT)
+@pytest.mark.parametrize("fault", ["W1", "X1", pytest.param("D1", marks=night), pytest.param("A1", marks=night)])
 async def test_the_faults_are_found_on_the_strangest_deployment(compose: Composed, fault: str) -> None:
     case = ABOUT[fault]
     lab = compose((fault,), variant=STRANGEST)
@@ -141,13 +143,13 @@ async def test_the_faults_are_found_on_the_strangest_deployment(compose: Compose
     assert leaks(result)
 
 
-async def test_the_strangest_deployment_is_not_accused_while_it_is_healthy(compose: Composed) -> None:
+@pytest.mark.parametrize("notebook", ["C4", pytest.param("D3", marks=night), pytest.param("A1", marks=night)])
+async def test_the_strangest_deployment_is_not_accused_while_it_is_healthy(compose: Composed, notebook: str) -> None:
     lab = compose(variant=STRANGEST)
-    for notebook in ("C4", "D3", "A1"):
-        cases = {case for case in ABOUT.values() if case.startswith(notebook)}
-        result = await perform(notebook, only=cases, target=as_target(lab), **FEW)
-        assert leaks(result) == []
-        assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
+    cases = {case for case in ABOUT.values() if case.startswith(notebook)}
+    result = await perform(notebook, only=cases, target=as_target(lab), **FEW)
+    assert leaks(result) == []
+    assert set(verdicts(result).values()) == {Verdict.PASS}, [case.reason for case in result.cases]
 
 
 @pytest.mark.parametrize("dialect", ["server", *(pytest.param(name, marks=night) for name in ("bridge", "mixed"))])
