@@ -120,7 +120,7 @@ async def test_the_message_that_starts_runs_is_found_out_where_nobody_named_it(c
     report = await examine(BLIND, named)
     assert report.exit_status == 3
     assert "`user_message`: acknowledged only; set `generator: agent_request`" in lines(report)["runs"][1]
-    probe = await investigate("C4", users=2, target=as_target(lab), deadline=3)
+    probe = await investigate("C4", users=2, target=as_target(lab))
     try:
         assert probe.generator == "agent_request"
         async with probe.sockets():

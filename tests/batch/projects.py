@@ -17,7 +17,7 @@ from netra_probe.batch.watching import Follower, Watcher
 from netra_probe.lab_target import LAB_VARIABLE
 from netra_probe.parameters import environment_file, read_parameters
 
-PARAMETERS = 'environment, users, rounds, seed, target = "lab", 2, 1, 7, {}\ndeadline = 5.0'
+PARAMETERS = 'environment, users, rounds, seed, target = "lab", 2, 1, 7, {}\ndeadline = 60.0'
 OPEN = """
 from netra_probe import investigate
 from netra_probe.checkers import canary, delivery
@@ -64,7 +64,7 @@ def workbook(folder: Path, notebooks: Mapping[str, tuple[str, ...]]) -> Path:
     """A folder with these notebooks (id → code cells) and the parameters of a lab."""
     (folder / "notebooks").mkdir(parents=True)
     (folder / "parameters").mkdir()
-    (folder / "parameters" / "lab.yaml").write_text("environment: lab\nusers: 2\nrounds: 1\ndeadline: 5.0\n")
+    (folder / "parameters" / "lab.yaml").write_text("environment: lab\nusers: 2\nrounds: 1\ndeadline: 60.0\n")
     for id, cells in notebooks.items():
         notebook(folder / "notebooks" / f"{id}-small.ipynb", cells, id=id)
     return folder

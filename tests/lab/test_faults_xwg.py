@@ -18,7 +18,9 @@ from netra_probe.lab import Lab
 
 GROUPS = (("X2", "X3", "X4", "G3", "G4", "G5", "G6"), ("X6", "G1", "G2"))
 
-ROUNDS = 8
+ROUNDS = 2
+STOPS = 8
+"""How often a run is to be stopped, which comes too late where it has just ended."""
 
 
 async def pair(lab: Lab) -> tuple[Person, Person]:
@@ -142,7 +144,7 @@ async def stopping_a_run(lab: Lab) -> list[bool]:
     """G4: Alice stops her run while one of Bob, begun later, works."""
     alice, bob = await pair(lab)
     async with Socket(lab, alice) as hers, Socket(lab, bob) as his:
-        for _ in range(ROUNDS):
+        for _ in range(STOPS):
             await hers.say("chat", content="To be stopped")
             run_id = (await hers.until_type("agent_started"))["run_id"]
             await his.say("chat", content="To go on")

@@ -10,6 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from netra_probe.lab.shared.faults import Fault, Parts, register
+from netra_probe.lab.shared.meeting import Meeting
+
+STARTING_SECONDS = 0.3
+"""How long G1 takes to start a run, unless another one starts meanwhile."""
 
 MEMORY_SECONDS = 3600
 REMEMBERED_REQUESTS = 5
@@ -38,17 +42,19 @@ class AgentSingleton(Fault):
     def install(self, parts: Parts) -> None:
         """Replace each agent that answers by one that shares its task with all others."""
         latest: list[Any] = []
+        starting = Meeting(seconds=STARTING_SECONDS)
         parts["agents"] = {
-            name: self._sharing(agent, latest) if hasattr(agent, "_answer") else agent
+            name: self._sharing(agent, latest, starting) if hasattr(agent, "_answer") else agent
             for name, agent in parts["agents"].items()
         }
 
-    def _sharing(self, healthy: type[Any], latest: list[Any]) -> type[Any]:
+    def _sharing(self, healthy: type[Any], latest: list[Any], starting: Meeting) -> type[Any]:
         fault = self
 
         class SharedTaskAgent(healthy):  # type: ignore[misc]
             async def run(self, task: Any) -> Any:
                 latest[:] = [task]
+                await starting.join("a run")
                 return await super().run(task)
 
             async def _answer(self, task: Any, gathered: dict[str, Any], recommendations: list[str]) -> str:
