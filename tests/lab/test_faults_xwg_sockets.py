@@ -19,7 +19,7 @@ GROUPS = (("W2", "W4", "W10", "W11"), ("W3", "W6", "W8", "W9"), ("W5", "W13", "F
 ROUNDS = 2
 SLOWNESS_SECONDS = 1.0
 """How long a slow reader does not read."""
-RUN_SECONDS = 3.0
+RUN_SECONDS = 6.0
 """Longer than any run of the healthy lab; a socket without its run's end by then will not get it."""
 
 
