@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..chat_service import ChatRequest
 from ..errors import BackendError, InvalidRequest, RateLimited
 from . import frames
-
-if TYPE_CHECKING:
-    from .websocket_session import WebSocketSession
+from .connection import Connection
 
 
 class FormatProblem(BackendError):
@@ -67,7 +65,7 @@ class ClientMessage:
         raise InvalidRequest("The message is empty: send payload.content.", code="EMPTY_MESSAGE")
 
 
-Handler = Callable[["WebSocketSession", ClientMessage], Awaitable[None]]
+Handler = Callable[[Connection, ClientMessage], Awaitable[None]]
 
 
 class ClientMessages:
@@ -90,7 +88,7 @@ class ClientMessages:
             "refresh_token": self.refresh_token,
         }
 
-    async def handle(self, session: WebSocketSession, text: str) -> None:
+    async def handle(self, session: Connection, text: str) -> None:
         """Carry out one frame; refusals become ``error_message`` frames and the socket stays open."""
         limits = session.services.settings.limits
         message: ClientMessage | None = None
@@ -110,19 +108,19 @@ class ClientMessages:
                 details["retry_after"] = refusal.retry_after
             await session.send(frames.error_frame(refusal.code, refusal.message, details))
 
-    async def ping(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def ping(self, session: Connection, message: ClientMessage) -> None:
         await session.send(frames.plain_frame("pong", **frames.answering(message.message_id)))
 
-    async def heartbeat(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def heartbeat(self, session: Connection, message: ClientMessage) -> None:
         await session.send(frames.plain_frame("heartbeat_ack", **frames.answering(message.message_id)))
 
-    async def nothing(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def nothing(self, session: Connection, message: ClientMessage) -> None:
         """A ``pong`` needs no answer."""
 
-    async def acknowledge(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def acknowledge(self, session: Connection, message: ClientMessage) -> None:
         await session.send(frames.plain_frame("ack", message_id=message.message_id, received_type=message.type[:64]))
 
-    async def start_run(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def start_run(self, session: Connection, message: ClientMessage) -> None:
         """``start_agent``, ``user_message``, ``chat``, ``agent_request``: all lead to a run."""
         given = message.payload.get("references")
         references = tuple(item for item in given if isinstance(item, str)) if isinstance(given, list) else ()
@@ -139,7 +137,7 @@ class ClientMessages:
             connection_id=session.connection_id,
         )
 
-    async def stop_agent(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def stop_agent(self, session: Connection, message: ClientMessage) -> None:
         run_id = _text(message.payload, "run_id")
         if run_id is not None:
             await session.services.chat.stop(session.principal, run_id)
@@ -148,7 +146,7 @@ class ClientMessages:
             stopped = await session.services.chat.stop_thread(session.principal, _thread(message))
         await session.send(frames.plain_frame("ack", message_id=message.message_id, stopped=stopped))
 
-    async def create_thread(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def create_thread(self, session: Connection, message: ClientMessage) -> None:
         metadata = message.payload.get("metadata")
         await session.services.chat.create_thread(
             session.principal,
@@ -156,13 +154,13 @@ class ClientMessages:
             metadata=metadata if isinstance(metadata, dict) else None,
         )
 
-    async def switch_thread(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def switch_thread(self, session: Connection, message: ClientMessage) -> None:
         await self._send_thread(session, message, "thread_switched")
 
-    async def thread_history(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def thread_history(self, session: Connection, message: ClientMessage) -> None:
         await self._send_thread(session, message, "thread_history")
 
-    async def _send_thread(self, session: WebSocketSession, message: ClientMessage, kind: str) -> None:
+    async def _send_thread(self, session: Connection, message: ClientMessage, kind: str) -> None:
         thread_id = _thread(message)
         data = session.services.chat.data_of(session.principal, thread_id=thread_id)
         thread = await data.threads.get(thread_id)
@@ -170,7 +168,7 @@ class ClientMessages:
         payload = {"thread_id": thread_id, "title": thread["title"], "messages": messages}
         await session.send_event(kind, thread_id, payload, answers=message.message_id)
 
-    async def subscribe(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def subscribe(self, session: Connection, message: ClientMessage) -> None:
         """A connection gets all events of its user anyway; this confirms that the run or thread is the user's."""
         run_id = _text(message.payload, "run_id")
         data = session.services.chat.data_of(session.principal)
@@ -182,7 +180,7 @@ class ClientMessages:
             frames.system_frame("subscribed", answers=message.message_id, thread_id=thread_id, run_id=run_id)
         )
 
-    async def refresh_token(self, session: WebSocketSession, message: ClientMessage) -> None:
+    async def refresh_token(self, session: Connection, message: ClientMessage) -> None:
         """Go on with a new token of the same user."""
         token = _text(message.payload, "token") or _text(message.payload, "access_token")
         principal = await session.adopt_token(token)
