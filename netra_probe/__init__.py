@@ -12,41 +12,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netra_probe.checkers.verdict import CaseResult, Finding, Verdict
     from netra_probe.clients.replies import Answered, Broken, Closed, Refused, Silent, Unreachable
     from netra_probe.errors import CleanUpError, ParameterError, ProbeError, TargetError
     from netra_probe.history.operation import Operation
     from netra_probe.history.secret import Secret
     from netra_probe.history.store import History
-    from netra_probe.investigation import Investigation
-    from netra_probe.opening import investigate
-    from netra_probe.target import Mode, Target
-    from netra_probe.users import User
-    from netra_probe.verdict import CaseResult, Finding, Verdict
+    from netra_probe.investigation.investigation import Investigation
+    from netra_probe.investigation.users import User
+    from netra_probe.report.interactive import investigate
+    from netra_probe.target.deployment import Mode, Target
 
 #: Public name → the module that defines it. Imported on first use: the lab's services live in this package, too, and
 #: start faster without the clients.
 _HOME = {
     "Answered": "clients.replies",
     "Broken": "clients.replies",
-    "CaseResult": "verdict",
+    "CaseResult": "checkers.verdict",
     "CleanUpError": "errors",
     "Closed": "clients.replies",
-    "Finding": "verdict",
+    "Finding": "checkers.verdict",
     "History": "history.store",
-    "Investigation": "investigation",
-    "Mode": "target",
+    "Investigation": "investigation.investigation",
+    "Mode": "target.deployment",
     "Operation": "history.operation",
     "ParameterError": "errors",
     "ProbeError": "errors",
     "Refused": "clients.replies",
     "Secret": "history.secret",
     "Silent": "clients.replies",
-    "Target": "target",
+    "Target": "target.deployment",
     "TargetError": "errors",
     "Unreachable": "clients.replies",
-    "User": "users",
-    "Verdict": "verdict",
-    "investigate": "opening",
+    "User": "investigation.users",
+    "Verdict": "checkers.verdict",
+    "investigate": "report.interactive",
 }
 
 __all__ = [

@@ -9,7 +9,7 @@ import nbval.kernel
 import pytest
 from jupyter_client.manager import KernelManager
 
-from netra_probe import session_lab
+from netra_probe import testing
 
 
 class SocketFileKernelManager(KernelManager):
@@ -23,15 +23,15 @@ class SocketFileKernelManager(KernelManager):
 
 def pytest_configure(config: pytest.Config) -> None:
     nbval.kernel.KernelManager = SocketFileKernelManager
-    session_lab.start(config, variable=session_lab.NOTEBOOK_LAB_VARIABLE)
+    testing.start(config, variable=testing.NOTEBOOK_LAB_VARIABLE)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup() -> Iterator[None]:
     # A notebook's kernel is started when its first cell is set up.
-    with session_lab.for_notebooks():
+    with testing.for_notebooks():
         return (yield)
 
 
 def pytest_unconfigure() -> None:
-    session_lab.stop()
+    testing.stop()

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import pytest
 from composing import Composed
 
-from netra_probe import session_lab
+from netra_probe import testing
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    session_lab.start(config)
+    testing.start(config)
 
 
 def pytest_unconfigure() -> None:
-    session_lab.stop()
+    testing.stop()
 
 
 @pytest.fixture(scope="session")

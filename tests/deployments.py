@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 from click.testing import CliRunner
 
-from netra_probe.commands.group import app
+from netra_probe.cli.group import app
 from netra_probe.errors import ProbeError
-from netra_probe.lab_target import find_or_start
-from netra_probe.target import Target
+from netra_probe.target.deployment import Target
+from netra_probe.target.lab import find_or_start
 
 
 def write_parameters(folder: Path, *, environment: str = "blind", **changes: Any) -> Path:
@@ -30,7 +30,7 @@ def netra_probe(*arguments: str, stdin: str | None = None, **variables: str) -> 
     """The command line as a person meets it; without ``stdin`` nobody is there to be asked."""
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     return subprocess.run(
-        [sys.executable, "-m", "netra_probe.cli", *arguments],
+        [sys.executable, "-m", "netra_probe.cli.main", *arguments],
         capture_output=True,
         text=True,
         timeout=150,

@@ -12,8 +12,8 @@ from typing import Any
 from netra_probe import Investigation
 from netra_probe.batch.selection import select
 from netra_probe.checkers import REGISTRY
-from netra_probe.judging import ScenarioResult
-from netra_probe.verdict import CaseResult, Verdict
+from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.verdict import CaseResult, Verdict
 
 
 async def perform(
@@ -63,7 +63,7 @@ def leaks(result: ScenarioResult) -> list[str]:
         f"{case.id}: {finding.checker} {finding.kind}: {finding.summary}"
         for case in result.cases
         for finding in case.findings
-        if finding.is_leak
+        if finding.is_isolation_failure
     ]
 
 

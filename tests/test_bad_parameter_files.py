@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from netra_probe.cli import app
+from netra_probe.cli.main import app
 from netra_probe.errors import ParameterError
-from netra_probe.parameters import ParameterFile
-from netra_probe.references import look_up
-from netra_probe.tls import Tls
+from netra_probe.target.parameters import ParameterFile
+from netra_probe.target.secret_references import look_up
+from netra_probe.target.tls import Tls
 
 LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
 FILES: dict[str, tuple[bytes | None, str]] = {

@@ -19,19 +19,19 @@ import psutil
 import pytest
 from deployments import in_process
 
-from netra_probe.batch.bundle import unpacked, write_bundle
-from netra_probe.batch.results import compute
+from netra_probe.catalogue.folders import OUTPUT_VARIABLE, folder
 from netra_probe.display.evidence import LeakMatrix
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import VERDICT_MIME
 from netra_probe.history.store import History
 from netra_probe.lab import running_labs
-from netra_probe.parameters import OUTPUT_VARIABLE, folder
+from netra_probe.results.bundle import unpacked, write_bundle
+from netra_probe.results.results import compute
 
 
 def netra_probe(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "netra_probe.cli", *arguments],
+        [sys.executable, "-m", "netra_probe.cli.main", *arguments],
         capture_output=True,
         text=True,
         timeout=400,
@@ -346,7 +346,7 @@ def test_scan_addresses_what_it_finds_without_repeating_it(tmp_path: Path) -> No
 
 def test_a_run_that_is_asked_to_end_leaves_a_valid_result_and_nothing_running(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "netra_probe.cli", "run", "C4", "--output", str(run)]
+    command = [sys.executable, "-m", "netra_probe.cli.main", "run", "C4", "--output", str(run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         history = run / "history" / "C4.jsonl"
         deadline = time.monotonic() + 60

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netra_probe.batch.detect import TrialOrder, orders, run_trials
-from netra_probe.batch.detection import Report, rows
-from netra_probe.commands.detecting import summary
-from netra_probe.parameters import environment_file, read_parameters
+from netra_probe.cli.detect import summary
+from netra_probe.detection.matrix import Report, rows
+from netra_probe.detection.trials import TrialOrder, orders, run_trials
+from netra_probe.target.parameters import environment_file, read_parameters
 
 #: A fault that ends the process of its trial: the one that looks it up, and is not the lab's supervisor or a service.
 DEADLY = '''

@@ -16,14 +16,14 @@ from websockets.http11 import Request, Response
 from netra_probe import Verdict, investigate
 from netra_probe.batch.notebooks import all_notebooks
 from netra_probe.checkers import automaton, canary, delivery, envelope
+from netra_probe.clients.account_ledger import Ledger
 from netra_probe.doctor import Amounts, Report, Status, examine, planned
 from netra_probe.doctor.acts import MEASURED, needs_of
 from netra_probe.doctor.notebooks import read_cases
 from netra_probe.lab import Variant
-from netra_probe.lab_target import as_target, find_or_start
-from netra_probe.ledger import Ledger
-from netra_probe.parameters import Parameters
-from netra_probe.target import Mode, Target, read_target
+from netra_probe.target.deployment import Mode, Target, read_target
+from netra_probe.target.lab import as_target, find_or_start
+from netra_probe.target.parameters import Parameters
 
 BLIND = Parameters(environment="blind", deadline=3)
 
@@ -235,9 +235,11 @@ def test_acts_say_in_their_source_which_mode_they_need() -> None:
 
 
 def test_every_act_is_measured_and_every_measured_act_exists() -> None:
-    from netra_probe import acts
+    from netra_probe import workloads
 
-    assert {name for name in acts.__all__ if inspect.iscoroutinefunction(getattr(acts, name))} == set(MEASURED)
+    assert {name for name in workloads.__all__ if inspect.iscoroutinefunction(getattr(workloads, name))} == set(
+        MEASURED
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import click
 import pytest
 from waiting import wait_until
 
-from netra_probe.commands.group import COMMANDS, app
+from netra_probe.cli.group import COMMANDS, app
 
 PASSWORD = "p@ss:w/ord%25x#y-and-more"
 URL = f"redis://user:{PASSWORD}@cache:6379/0"
@@ -20,7 +20,7 @@ PARTS = (PASSWORD, "ss:w/ord", "25x#y-and", "and-more")
 def command(*arguments: str, before: str = "", cwd: Path | None = None, **variables: str) -> tuple[int, str, str]:
     """Exit status, output and complaints of ``netra-probe``; ``before`` is executed in its process first."""
     ended = subprocess.run(
-        [sys.executable, "-c", f"from netra_probe.cli import main\n{before}\nmain()", *arguments],
+        [sys.executable, "-c", f"from netra_probe.cli.main import main\n{before}\nmain()", *arguments],
         capture_output=True,
         text=True,
         timeout=120,
@@ -35,7 +35,7 @@ def command(*arguments: str, before: str = "", cwd: Path | None = None, **variab
 #: A command that meets a defect, and a library that quotes what it was given.
 BROKEN = """
 import os
-from netra_probe.commands.group import app
+from netra_probe.cli.group import app
 
 @app.command(name="break")
 def broken():
@@ -98,7 +98,7 @@ def test_an_encoding_that_lacks_characters_changes_no_status(variables: dict[str
 
 @pytest.mark.parametrize(("to", "told"), [("/dev/full", "standard output cannot be written (No space left"), ("", "")])
 def test_an_output_that_nobody_takes_changes_no_status(to: str, told: str, tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "netra_probe.cli", "scenarios"]
+    arguments = [sys.executable, "-m", "netra_probe.cli.main", "scenarios"]
     environment = {**os.environ, "NETRA_PROBE_OUTPUTS": str(tmp_path)}
     if to:
         writing = os.open(to, os.O_WRONLY)
@@ -123,7 +123,7 @@ def test_text_from_outside_does_not_steer_the_terminal() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_while_the_program_loads_is_quiet(number: int) -> None:
-    arguments = [sys.executable, "-m", "netra_probe.cli", "scenarios"]
+    arguments = [sys.executable, "-m", "netra_probe.cli.main", "scenarios"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         # pydantic is loaded by nothing but the commands
         maps = Path(f"/proc/{process.pid}/maps")
@@ -138,18 +138,18 @@ def test_a_home_that_cannot_be_written_is_said_and_lived_with(tmp_path: Path) ->
     kept = {name: "" for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "NETRA_PROBE_STATE")}
     show = """
 import os
-from netra_probe.commands.group import app
+from netra_probe.cli.group import app
 
 @app.command(name="show")
 def show():
     import matplotlib, IPython.paths, jupyter_core.paths
-    from netra_probe.ledger import Ledger
+    from netra_probe.clients.account_ledger import Ledger
     print(Ledger().folder, matplotlib.get_configdir(), IPython.paths.get_ipython_dir(), sep="\\n")
     print(jupyter_core.paths.jupyter_runtime_dir())
 """
     environment = {name: value for name, value in os.environ.items() if name not in kept}
     ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"from netra_probe.cli import main\n{show}\nmain()", "show"],
+        [sys.executable, "-W", "error", "-c", f"from netra_probe.cli.main import main\n{show}\nmain()", "show"],
         capture_output=True,
         text=True,
         timeout=120,

@@ -11,15 +11,15 @@ import pytest
 
 from netra_probe import Investigation, ParameterError, TargetError, Verdict, investigate
 from netra_probe.checkers import automaton, canary, delivery, envelope
+from netra_probe.checkers.judge import judge_history
+from netra_probe.clients.account_ledger import Ledger
 from netra_probe.history import actions
 from netra_probe.history.store import History
-from netra_probe.judging import judge_history
-from netra_probe.lab_target import find_or_start
-from netra_probe.ledger import Ledger
+from netra_probe.target.lab import find_or_start
 
 KILLED = """
 import asyncio, os, signal
-from netra_probe import investigate
+from netra_probe import investigate, workloads
 async def main():
     probe = await investigate("C4", users=2)
     print(",".join(user.email for user in probe.users), flush=True)
@@ -108,7 +108,7 @@ async def test_no_token_or_password_reaches_the_history(probe: Investigation) ->
 
 async def test_strangers_stay_outside_and_the_owner_gets_in(probe: Investigation) -> None:
     (alice, _) = probe.users
-    outcomes = await probe.knock(like=alice)
+    outcomes = await workloads.try_invalid_handshakes(probe, like=alice)
     assert [bool(outcome) and not isinstance(outcome, tuple) for outcome in outcomes] == [False, False, False]
     controls = [
         operation.ids.get("user_id")

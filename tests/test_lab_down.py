@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from deployments import netra_probe
 
-from netra_probe.environ import in_environment
 from netra_probe.lab import Lab, running_labs, start_lab
+from netra_probe.target.environment import in_environment
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +48,7 @@ def alive() -> set[str]:
 def answer(text: str, *arguments: str) -> tuple[int, str]:
     """Exit status and everything said when somebody at a terminal answers the question."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "netra_probe.cli", *arguments]
+    command = [sys.executable, "-m", "netra_probe.cli.main", *arguments]
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         os.close(theirs)
         os.write(ours, text.encode())

@@ -19,13 +19,13 @@ from websockets.http11 import Request, Response
 
 from netra_probe import investigate
 from netra_probe.clients.replies import Timeouts
+from netra_probe.clients.transport import LiveTransport
 from netra_probe.clients.websocket import Socket
 from netra_probe.errors import ParameterError
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
-from netra_probe.parameters import ENVIRONMENTS, environment_file, read_parameters
-from netra_probe.target import Target, read_target, resolve_secret
-from netra_probe.wire import LiveWire
+from netra_probe.target.deployment import Target, read_target, resolve_secret
+from netra_probe.target.parameters import ENVIRONMENTS, environment_file, read_parameters
 
 STAGING = """\
 environment: staging
@@ -338,7 +338,7 @@ async def test_extra_headers_go_with_every_request_and_handshake_and_into_no_rec
         )
         history = Recorder(tmp_path / "history.jsonl")
         history.redactor.know("edge-key-value", "headers")
-        wire = LiveWire(target, history, Timeouts())
+        wire = LiveTransport(target, history, Timeouts())
         http = wire.http(url, surface="rest")
         assert await http.request("GET", "/health", anonymous=True)
         opened = await wire.socket(name="alice/ws-1", user="alice", backend=0, token=None)
@@ -417,7 +417,7 @@ async def test_tls_options_hold_for_requests_and_sockets(
         url = f"https://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
         target = read_target({"auth_url": url, "backend_urls": [url], **given}, where="here")
         history = Recorder(tmp_path / "history.jsonl")
-        wire = LiveWire(target, history, Timeouts())
+        wire = LiveTransport(target, history, Timeouts())
         http = wire.http(url, surface="rest")
         answered = await http.request("GET", "/health", anonymous=True)
         opened = await wire.socket(name="alice/ws-1", user="alice", backend=0, token=None)

@@ -8,7 +8,8 @@ import httpx
 import yaml
 from composing import Composed
 
-from netra_probe.parameters import PROJECT, read_parameters
+from netra_probe.catalogue.folders import PROJECT
+from netra_probe.target.parameters import read_parameters
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 

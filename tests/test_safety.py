@@ -16,19 +16,19 @@ import httpx
 import pytest
 from deployments import lab_with, netra_probe, write_parameters
 
-from netra_probe import Investigation, ParameterError, TargetError, Verdict, acts, investigate
+from netra_probe import Investigation, ParameterError, TargetError, Verdict, investigate, workloads
 from netra_probe.checkers import automaton, canary, delivery, envelope, tokens
+from netra_probe.checkers.judge import judge_history
+from netra_probe.clients.account_ledger import Ledger
+from netra_probe.clients.policy import Gate, Notes
+from netra_probe.clients.rate_limit import RateLimiter
 from netra_probe.clients.replies import Timeouts, Unreachable
+from netra_probe.clients.transport import LiveTransport
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import History, Recorder
-from netra_probe.judging import judge_history
-from netra_probe.lab_target import find_or_start
-from netra_probe.ledger import Ledger
-from netra_probe.pace import Pace
-from netra_probe.permission import Gate, Notes
-from netra_probe.target import Mode, Target
-from netra_probe.wire import LiveWire
+from netra_probe.target.deployment import Mode, Target
+from netra_probe.target.lab import find_or_start
 
 ELSEWHERE = {"auth_url": "http://auth.netra.invalid", "backend_urls": ["http://api.netra.invalid"]}
 
@@ -46,7 +46,7 @@ def sent(probe: Investigation) -> list[str]:
 
 
 def test_production_is_only_looked_at_unless_its_parameters_say_otherwise() -> None:
-    from netra_probe.parameters import target_of
+    from netra_probe.target.parameters import target_of
 
     assert target_of("production", ELSEWHERE).mode is Mode.OBSERVE
     assert target_of("prod-eu", ELSEWHERE).mode is Mode.OBSERVE
@@ -69,10 +69,10 @@ async def test_observe_sends_nothing_but_anonymous_reading_and_judges_nothing_el
         run = await alice.ask("Where do I overspend?")
         await bob.until_event("agent_started")
         await bob.cut()
-    knocks = await probe.knock(like=alice)
+    knocks = await workloads.try_invalid_handshakes(probe, like=alice)
     case = probe.check("C4.2", canary(), envelope(), delivery(), automaton(), tokens())
     await probe.look()
-    forged = await acts.forge(probe, tester=bob, victim=alice)
+    forged = await workloads.forge(probe, tester=bob, victim=alice)
     left = await probe.close()
     assert (sockets, knocks, bool(run)) == ([], [], False)
     assert case.verdict is Verdict.NOT_APPLICABLE
@@ -105,15 +105,15 @@ async def test_in_observe_every_act_says_that_it_was_not_allowed_and_none_raises
     probe = await investigate("S1", users=3, target=lab_with(mode="observe"))
     alice, bob, carol = probe.users
     tried = [
-        await acts.equal_ids(probe),
-        await acts.burst(probe),
-        await acts.read_in_turns(probe),
-        await acts.trespass(probe, owner=alice, intruder=bob),
-        await acts.two_tabs(probe, carol, backends=(0, 1)),
-        await acts.killed_peer(probe, bob, [alice, carol]),
-        await acts.refresh_together(probe, carol),
-        await acts.disable(probe),
-        await acts.spend_together(probe, alice),
+        await workloads.equal_ids(probe),
+        await workloads.burst(probe),
+        await workloads.read_in_turns(probe),
+        await workloads.trespass(probe, owner=alice, intruder=bob),
+        await workloads.two_tabs(probe, carol, backends=(0, 1)),
+        await workloads.killed_peer(probe, bob, [alice, carol]),
+        await workloads.refresh_together(probe, carol),
+        await workloads.disable(probe),
+        await workloads.spend_together(probe, alice),
     ]
     case = probe.check("S1.1", canary(), delivery())
     await probe.close()
@@ -205,10 +205,12 @@ def test_consent_to_something_else_is_none(tmp_path: Path) -> None:
 # Caps
 
 
-def gated(history: Recorder, *, most: int | None = None, rate: float | None = None) -> tuple[LiveWire, Gate, Notes]:
+def gated(
+    history: Recorder, *, most: int | None = None, rate: float | None = None
+) -> tuple[LiveTransport, Gate, Notes]:
     target, notes = find_or_start(), Notes()
-    gate = Gate(target, notes, Pace(most=most, rate=rate))
-    return LiveWire(target, history, Timeouts(), gate=gate), gate, notes
+    gate = Gate(target, notes, RateLimiter(most=most, rate=rate))
+    return LiveTransport(target, history, Timeouts(), gate=gate), gate, notes
 
 
 @pytest.fixture
@@ -240,7 +242,7 @@ async def test_requests_and_handshakes_count_together_and_beyond_the_cap_nothing
 
 async def test_turns_are_given_out_at_the_rate_and_shared_between_processes(tmp_path: Path) -> None:
     shared = tmp_path / "logs" / "pace.json"
-    one, other = (Pace(rate=200.0, most=12, shared=shared) for _ in range(2))
+    one, other = (RateLimiter(rate=200.0, most=12, shared=shared) for _ in range(2))
     begin = time.monotonic()
     turns = [await pace.turn() for _ in range(6) for pace in (one, other)]
     assert all(turns)
@@ -250,7 +252,7 @@ async def test_turns_are_given_out_at_the_rate_and_shared_between_processes(tmp_
 
 
 async def test_without_caps_nothing_is_kept(tmp_path: Path) -> None:
-    pace = Pace(shared=tmp_path / "pace.json")
+    pace = RateLimiter(shared=tmp_path / "pace.json")
     assert await pace.turn()
     assert list(tmp_path.iterdir()) == []
 
@@ -356,7 +358,7 @@ async def test_an_existing_account_is_neither_removed_nor_locked() -> None:
         http = alice.rest.http
         for method, route in (("DELETE", "/api/users/me"), ("POST", "/auth/users/{id}/disable")):
             assert isinstance(await http.request(method, route, path={"id": alice.id}), Unreachable)
-        assert "those of target.accounts are left alone" in (await acts.guess_passwords(probe, alice)).missing
+        assert "those of target.accounts are left alone" in (await workloads.guess_passwords(probe, alice)).missing
         assert await http.request("GET", "/api/threads")
         await probe.close()
 
@@ -375,7 +377,7 @@ async def test_an_account_that_cannot_log_in_is_named() -> None:
 AS_IN_A_TERMINAL = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from netra_probe.cli import main
+from netra_probe.cli.main import main
 if __name__ == "__main__":
     sys.exit(main())
 """

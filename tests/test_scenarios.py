@@ -11,18 +11,19 @@ import pytest
 from click.testing import CliRunner
 
 from netra_probe import lab
-from netra_probe.batch.alerts import Alerts
-from netra_probe.batch.detect import orders
 from netra_probe.batch.refresh import normalise
 from netra_probe.batch.selection import START, select
-from netra_probe.cli import app
-from netra_probe.commands.detecting import claims_of
-from netra_probe.commands.notebooks import scenarios
-from netra_probe.commands.planning import Options, plans_of
+from netra_probe.catalogue.folders import PROJECT
+from netra_probe.catalogue.scenarios import SCENARIOS, Scenarios, cases_by_id
+from netra_probe.cli.detect import claims_of
+from netra_probe.cli.main import app
+from netra_probe.cli.notebooks import scenarios
+from netra_probe.cli.plans import Options, plans_of
+from netra_probe.detection.trials import orders
 from netra_probe.display.coverage import coverage
 from netra_probe.errors import ParameterError
-from netra_probe.parameters import PROJECT, environment_file, read_parameters
-from netra_probe.requirements import SCENARIOS, Scenarios, cases_by_id
+from netra_probe.report.alerts import Alerts
+from netra_probe.target.parameters import environment_file, read_parameters
 
 #: What the five cases of every notebook A to D claim.
 CLAIMS = (

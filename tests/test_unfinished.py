@@ -16,17 +16,17 @@ from msgspec import structs
 from nbclient import NotebookClient
 
 from netra_probe.batch.notebooks import all_notebooks
-from netra_probe.batch.results import NOTHING_DECIDED
-from netra_probe.cli import app
-from netra_probe.commands.summary import summary
+from netra_probe.catalogue.folders import PROJECT
+from netra_probe.checkers.judge import NOTHING_DONE, ScenarioResult, judge_history
+from netra_probe.checkers.verdict import Verdict, heading
+from netra_probe.cli.main import app
+from netra_probe.cli.summary import summary
 from netra_probe.display.standing import standing
 from netra_probe.display.views import VERDICT_MIME, ScenarioView, Summary
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import History
-from netra_probe.judging import NOTHING_DONE, ScenarioResult, judge_history
-from netra_probe.parameters import PROJECT
-from netra_probe.verdict import Verdict, heading
+from netra_probe.results.results import NOTHING_DECIDED
 
 RECORDED = Path(__file__).parent / "history" / "recordings" / "C4-healthy.jsonl.gz"
 NOTEBOOKS = {notebook.id: notebook.path for notebook in all_notebooks()}

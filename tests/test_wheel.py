@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from netra_probe.parameters import PROJECT
+from netra_probe.catalogue.folders import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def netra_probe(python: Path, cwd: Path, *arguments: str) -> subprocess.Complete
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NETRA_PROBE_OUTPUTS")
     }
     return subprocess.run(
-        [python, "-m", "netra_probe.cli", *arguments],
+        [python, "-m", "netra_probe.cli.main", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,

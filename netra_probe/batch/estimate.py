@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from netra_probe.batch.plan import Plan
-from netra_probe.batch.results import PLAN
-from netra_probe.parameters import folder
-from netra_probe.requirements import SCENARIOS
+from netra_probe.catalogue.folders import folder
+from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.results.results import PLAN
 
 #: Earlier runs that are looked at: the latest.
 LATEST = 20

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netra_probe.batch.quick import spare_the_grammar
-from netra_probe.batch.scan import redactor_of
+from netra_probe.batch.fast_imports import skip_rfc3987
+from netra_probe.results.secret_scan import redactor_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +80,10 @@ def execute(order: Order) -> Execution:
 
 def warm_up() -> None:
     """Load what executing a notebook takes, which a worker can do before there is a notebook."""
-    spare_the_grammar()
+    skip_rfc3987()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        importlib.import_module("netra_probe.batch.engine")
+        importlib.import_module("netra_probe.batch.papermill_engine")
 
 
 def _execute(order: Order) -> tuple[tuple[str, str], int]:
@@ -94,7 +94,7 @@ def _execute(order: Order) -> tuple[tuple[str, str], int]:
     from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillException, PapermillExecutionError
 
-    from netra_probe.batch.engine import WatchedEngine
+    from netra_probe.batch.papermill_engine import WatchedEngine
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     papermill_engines.register("netra-probe", WatchedEngine)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netra_probe.batch.quick import spare_the_grammar
+from netra_probe.batch.fast_imports import skip_rfc3987
+from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.errors import ParameterError
-from netra_probe.requirements import SCENARIOS
 
 if TYPE_CHECKING:
     import nbformat
@@ -41,7 +41,7 @@ class Notebook:
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
-    spare_the_grammar()
+    skip_rfc3987()
     import nbformat
 
     try:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.batch.notebooks import Notebook, all_notebooks
-from netra_probe.batch.results import PLAN, read_plan
+from netra_probe.catalogue.folders import folder
 from netra_probe.errors import ParameterError, did_you_mean
-from netra_probe.parameters import Parameters, folder
+from netra_probe.results.results import PLAN, read_plan
+from netra_probe.target.parameters import Parameters
 
 #: Seconds one cell may take before its notebook is given up.
 CELL_SECONDS = 600

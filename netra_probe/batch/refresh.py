@@ -13,9 +13,9 @@ from nbclient import NotebookClient
 
 from netra_probe import lab
 from netra_probe.batch.execution import plain
-from netra_probe.environ import in_environment
 from netra_probe.errors import TargetError
-from netra_probe.lab_target import LAB_VARIABLE
+from netra_probe.target.environment import in_environment
+from netra_probe.target.lab import LAB_VARIABLE
 
 #: Metadata of every notebook; what it says of its scenario stays as it is.
 _METADATA = {

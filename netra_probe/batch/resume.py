@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.batch.execution import Execution
-from netra_probe.batch.results import find_history, read_plan
 from netra_probe.errors import OutputError
 from netra_probe.history.store import HistoryError
+from netra_probe.results.results import find_history, read_plan
 
 #: Where attempts that were not finished are kept, numbered from 1.
 EARLIER = "earlier"

@@ -11,23 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe import lab
-from netra_probe.batch.ending import remove_what_is_left, uninterrupted
 from netra_probe.batch.estimate import Estimate
+from netra_probe.batch.exclusive_access import lock_variables
 from netra_probe.batch.execution import Order, keep_partial
+from netra_probe.batch.executors import OwnProcesses, RemoteExecutor, Workers, execute_all
+from netra_probe.batch.manifest import Record
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.plan import Plan, parameters_of_each
-from netra_probe.batch.record import Record, held
-from netra_probe.batch.results import FOLDERS, PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json
+from netra_probe.batch.processes import remove_leftovers, uninterrupted
+from netra_probe.batch.progress import Patient, Watcher
 from netra_probe.batch.resume import completed, set_aside
-from netra_probe.batch.sharing import turns_variables
-from netra_probe.batch.watching import Patient, Watcher
-from netra_probe.batch.workers import Elsewhere, OwnProcesses, Workers, execute_all
-from netra_probe.environ import scratch
+from netra_probe.catalogue.folders import folder
+from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.clients.rate_limit import RUN_VARIABLE
 from netra_probe.errors import OutputError, ParameterError, TargetError
-from netra_probe.judging import ScenarioResult
-from netra_probe.lab_target import LAB_VARIABLE
-from netra_probe.pace import RUN_VARIABLE
-from netra_probe.parameters import folder
+from netra_probe.results.results import FOLDERS, PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json
+from netra_probe.results.runs import held
+from netra_probe.target.environment import scratch
+from netra_probe.target.lab import LAB_VARIABLE
 
 
 def run(
@@ -108,7 +109,7 @@ def _order(notebook: Notebook, parameters: dict[str, Any], record: Record, socke
 def _workers(executor: Executor | Workers | None) -> Workers:
     if executor is None:
         return OwnProcesses()
-    return Elsewhere(executor) if isinstance(executor, Executor) else executor
+    return RemoteExecutor(executor) if isinstance(executor, Executor) else executor
 
 
 def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Watcher) -> dict[str, Judged]:
@@ -119,7 +120,7 @@ def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Wat
         stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         workers.prepare(jobs=plan.jobs, orders=len(orders))
         variables = stack.enter_context(target_variables(plan))
-        shared = {**variables, **turns_variables(plan.parameters.target, variables)}
+        shared = {**variables, **lock_variables(plan.parameters.target, variables)}
         for order in orders:
             order.variables.update(shared)
         estimate = Estimate.of(plan)
@@ -143,7 +144,7 @@ def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Wat
             watcher.end()
             for order in orders:
                 keep_partial(order.output)
-            record.after = _together(record.after, remove_what_is_left(plan.parameters, variables))
+            record.after = _together(record.after, remove_leftovers(plan.parameters, variables))
     return judged
 
 

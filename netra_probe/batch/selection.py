@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netra_probe.batch.notebooks import Notebook, all_notebooks, markdown_of
-from netra_probe.clients.component_calls import COMPONENTS
+from netra_probe.catalogue.components import COMPONENTS
+from netra_probe.catalogue.folders import folder
+from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.errors import ParameterError, did_you_mean
-from netra_probe.parameters import folder
-from netra_probe.requirements import SCENARIOS
 
 #: The notebook whose table leads from symptoms to notebooks.
 START = "00-start-here.ipynb"

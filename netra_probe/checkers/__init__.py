@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from netra_probe.checkers.authorisation import AuthorisationChecker
-from netra_probe.checkers.automaton import AutomatonChecker
-from netra_probe.checkers.base import Checker, Pass, Window, judge
+from netra_probe.checkers.authorisation.checker import AuthorisationChecker
+from netra_probe.checkers.base import Checker, CheckerRun, Window, judge
 from netra_probe.checkers.canary import CanaryChecker
-from netra_probe.checkers.delivery import DeliveryChecker
+from netra_probe.checkers.delivery.checker import DeliveryChecker
 from netra_probe.checkers.envelope import EnvelopeChecker
 from netra_probe.checkers.hygiene import HygieneChecker
 from netra_probe.checkers.lifecycle import LifecycleChecker
 from netra_probe.checkers.noninterference import NonInterferenceChecker
 from netra_probe.checkers.pairing import PairingChecker
 from netra_probe.checkers.resources import ResourceChecker
+from netra_probe.checkers.runs.automaton import AutomatonChecker
 from netra_probe.checkers.store import StoreChecker
 from netra_probe.checkers.tokens import TokenChecker
-from netra_probe.checkers.transactions import TransactionChecker
+from netra_probe.checkers.transactions.checker import TransactionChecker
 
 REGISTRY: dict[str, type[Checker]] = {
     "C1": CanaryChecker,
@@ -70,7 +70,7 @@ def from_options(id: str, options: Mapping[str, Any]) -> Checker:
 __all__ = [
     "REGISTRY",
     "Checker",
-    "Pass",
+    "CheckerRun",
     "Window",
     "authorisation",
     "automaton",

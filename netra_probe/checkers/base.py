@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history.actions import RECEIVE
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import Operation, Outcome
-from netra_probe.verdict import Judgement
 
 #: The passes that see a kind of operation, by position: those that take it whole, and those that take its frame.
 Route: TypeAlias = tuple[
@@ -60,7 +60,7 @@ class Checker(ABC):
         return {}
 
     @abstractmethod
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         """A fresh pass over a history."""
 
     def __call__(self, operations: Iterable[Operation], window: Window | None = None) -> Judgement:
@@ -71,7 +71,7 @@ class Checker(ABC):
         return f"{type(self).__name__}({options})"
 
 
-class Pass(ABC):
+class CheckerRun(ABC):
     """The state of one checker while a history streams by.
 
     ``judge`` sets ``last_frames``, the last frame of each connection, which all passes share, and ``reconsider``, which
@@ -103,11 +103,11 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
 
     An exception inside a checker is a doubt of that checker, never a pass and never an error of the others.
     """
-    passes: list[Pass | Judgement] = [checker.begin(window) for checker in checkers]
+    passes: list[CheckerRun | Judgement] = [checker.begin(window) for checker in checkers]
     routes: dict[tuple[str, str, Outcome], Route] = {}
     last_frames: dict[str | None, Operation] = {}
     for running in passes:
-        if isinstance(running, Pass):
+        if isinstance(running, CheckerRun):
             running.last_frames, running.reconsider = last_frames, routes.clear
     end = window.end
     with _collector_at_rest():
@@ -124,7 +124,7 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
                 try:
                     feed(operation)
                 except Exception as error:
-                    passes[position] = broken(
+                    passes[position] = checker_error(
                         checkers[position], f"{type(error).__name__} at operation {operation.index}"
                     )
                     routes.clear()
@@ -136,7 +136,7 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
                         take(operation, frame)
                     except Exception as error:
                         what = f"{type(error).__name__} at operation {operation.index}"
-                        passes[position] = broken(checkers[position], what)
+                        passes[position] = checker_error(checkers[position], what)
                         routes.clear()
     judgements = []
     for checker, running in zip(checkers, passes, strict=True):
@@ -146,7 +146,7 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
         try:
             judgements.append(running.finish())
         except Exception as error:
-            judgements.append(broken(checker, f"{type(error).__name__} at the end of the history"))
+            judgements.append(checker_error(checker, f"{type(error).__name__} at the end of the history"))
     return judgements
 
 
@@ -162,12 +162,12 @@ def _collector_at_rest() -> Iterator[None]:
             gc.enable()
 
 
-def _route(passes: Sequence[Pass | Judgement], kind: tuple[str, str, Outcome]) -> Route:
+def _route(passes: Sequence[CheckerRun | Judgement], kind: tuple[str, str, Outcome]) -> Route:
     """Which passes see operations of this kind, and which of them see the frame instead."""
     seeing = [
         (position, running)
         for position, running in enumerate(passes)
-        if isinstance(running, Pass) and running.wants(*kind)
+        if isinstance(running, CheckerRun) and running.wants(*kind)
     ]
     framed = kind[1] == RECEIVE
     return (
@@ -176,10 +176,10 @@ def _route(passes: Sequence[Pass | Judgement], kind: tuple[str, str, Outcome]) -
     )
 
 
-def _takes_frames(running: Pass) -> bool:
-    return type(running).frame is not Pass.frame
+def _takes_frames(running: CheckerRun) -> bool:
+    return type(running).frame is not CheckerRun.frame
 
 
-def broken(checker: Checker, what: str) -> Judgement:
+def checker_error(checker: Checker, what: str) -> Judgement:
     """The judgement of a checker that failed itself."""
     return Judgement(checker=checker.id, doubts=(f"checker {checker.id} broke: {what}",))

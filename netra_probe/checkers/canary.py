@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from netra_probe.checkers.base import Checker, Pass, Window, judge
-from netra_probe.checkers.groups import CROSSED, Groups, Spot, natural, place_of
-from netra_probe.checkers.life import Life
+from netra_probe.checkers.base import Checker, CheckerRun, Window, judge
+from netra_probe.checkers.findings import CROSSED, FindingSet, Spot, natural, place_of
+from netra_probe.checkers.principals import witness
 from netra_probe.checkers.recipients import ANONYMOUS, Recipients
-from netra_probe.checkers.roster import witness
+from netra_probe.checkers.runs.liveness import Liveness
 from netra_probe.checkers.shares import Shares
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch, Sighting
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Judgement
 
 #: Canaries of unknown origin that are told apart; a hostile target could make up any number.
 MOST_STRANGE = 1_000
@@ -54,7 +54,7 @@ class CanaryChecker(Checker):
         "seen, or a canary of unknown origin"
     )
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         return CanaryPass(window.start)
 
 
@@ -67,14 +67,14 @@ _SUMMARIES = {
 }
 
 
-class CanaryPass(Pass):
+class CanaryPass(CheckerRun):
     """Searches every payload once; remembers who planted, who quoted, who saw."""
 
     def __init__(self, start: int) -> None:
         self._start = start
         self._search = CanarySearch()
         self._minted: dict[str, int] = {}
-        self._life = Life(self, start)
+        self._life = Liveness(self, start)
         #: (user, token) → first request in which the user put somebody else's canary.
         self._quoted: dict[tuple[str, str], int] = {}
         #: token → where its owner first put it into a request.
@@ -99,7 +99,7 @@ class CanaryPass(Pass):
         self._observers: set[str] = set()
         self._deliveries = 0
         self._frames = 0
-        self._leaks = Groups("C1", _SUMMARIES, unit="delivery")
+        self._leaks = FindingSet("C1", _SUMMARIES, unit="delivery")
         self._partial: dict[tuple[str, str], int] = {}
         self._controls: dict[str, int] = {}
         self._strange: dict[str, int] = {}
@@ -160,7 +160,7 @@ class CanaryPass(Pass):
         if operation.index < self._start:
             return
         kind, spot = "another user's credential", Spot(operation.index, place_of(operation), credential)
-        if self._leaks.again(kind, owner, recipient, operation.surface, spot=spot):
+        if self._leaks.count(kind, owner, recipient, operation.surface, spot=spot):
             return
         explanation = (
             f"Let g = #{given} give a token to {owner}, and r = #{operation.index} in which {recipient}, who never "
@@ -168,7 +168,7 @@ class CanaryPass(Pass):
             "a contradiction."
         )
         shown = witness(given, operation.index, operation.call)
-        self._leaks.first(kind, owner, recipient, operation.surface, shown, explanation, spot=spot)
+        self._leaks.add(kind, owner, recipient, operation.surface, shown, explanation, spot=spot)
 
     def _mint(self, operation: Operation) -> None:
         detail = operation.detail
@@ -264,7 +264,7 @@ class CanaryPass(Pass):
         kind, note = "canary of another investigation", "" if sighting.form == "raw" else sighting.form
         spot = Spot(operation.index, place_of(operation), sighting.token)
         self._note(operation, "")
-        if self._leaks.again(kind, "", recipient, operation.surface, note, spot=spot):
+        if self._leaks.count(kind, "", recipient, operation.surface, note, spot=spot):
             return
         explanation = (
             f"Let r = #{operation.index} in which {recipient} receives a secret ({sighting.form}) that was minted for "
@@ -272,14 +272,14 @@ class CanaryPass(Pass):
             "only have it from another user's data: a contradiction."
         )
         shown = witness(operation.index, operation.call)
-        self._leaks.first(kind, "", recipient, operation.surface, shown, explanation, note, spot=spot)
+        self._leaks.add(kind, "", recipient, operation.surface, shown, explanation, note, spot=spot)
 
     def _leak(self, operation: Operation, recipient: str, canary: Canary, form: str) -> None:
         kind = "control canary" if canary.control else "foreign canary"
         note = "" if form == "raw" else form
         spot = Spot(operation.index, place_of(operation), canary.token)
         self._note(operation, canary.user)
-        if self._leaks.again(kind, canary.user, recipient, operation.surface, note, spot=spot):
+        if self._leaks.count(kind, canary.user, recipient, operation.surface, note, spot=spot):
             return
         minted, planted = self._minted[canary.token], self._planted.get(canary.token)
         own = self._own.get(canary.user)
@@ -294,7 +294,7 @@ class CanaryPass(Pass):
             "although only its owner may see a secret: a contradiction."
         )
         shown = witness(minted, operation.index, planted, own, operation.call)
-        self._leaks.first(kind, canary.user, recipient, operation.surface, shown, explanation, note, spot=spot)
+        self._leaks.add(kind, canary.user, recipient, operation.surface, shown, explanation, note, spot=spot)
 
     def finish(self) -> Judgement:
         self._deliveries += self._frames
@@ -384,7 +384,7 @@ class _Watching(CanaryChecker):
 
     running: CanaryPass
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         self.running = CanaryPass(window.start)
         self.running.foreign = {}
         return self.running

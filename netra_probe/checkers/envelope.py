@@ -7,18 +7,18 @@ from collections import deque
 
 import msgspec
 
-from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import Groups, Spot, place_of
-from netra_probe.checkers.life import Life
+from netra_probe.checkers.base import Checker, CheckerRun, Window
+from netra_probe.checkers.findings import FindingSet, Spot, place_of
+from netra_probe.checkers.principals import witness
 from netra_probe.checkers.recipients import Recipients
-from netra_probe.checkers.roster import witness
-from netra_probe.checkers.runs import KEPT_IDS, KEPT_RUN_IDS, Recent
+from netra_probe.checkers.runs.liveness import Liveness
+from netra_probe.checkers.runs.questions import KEPT_IDS, KEPT_RUN_IDS, Recent
 from netra_probe.checkers.shares import Shares
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Judgement
 
 #: Ids of nested objects (``"thread_id": "…"``, ``"id":"…"``) and ids inside longer texts (``user:<uuid>:inbox``).
 _NESTED = re.compile(r'id": ?"([^"\\]{4,})"')
@@ -53,7 +53,7 @@ class EnvelopeChecker(Checker):
         "an open socket gave no sign of life after the others' deliveries"
     )
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         return EnvelopePass(window.start)
 
 
@@ -73,12 +73,12 @@ _SUMMARIES = {
 }
 
 
-class EnvelopePass(Pass):
+class EnvelopePass(CheckerRun):
     """Learns whose each id is; what is shown before its owner is known waits until it is."""
 
     def __init__(self, start: int) -> None:
         self._start = start
-        self._life = Life(self, start)
+        self._life = Liveness(self, start)
         self._recipients = Recipients()
         self._account: dict[str, str] = {}
         self._owned: dict[str, Owned] = {}
@@ -105,7 +105,7 @@ class EnvelopePass(Pass):
         #: Frames that fit no envelope: searched like all others, and counted for whoever reads the verdict.
         self._shapeless = 0
         self._observers: set[str] = set()
-        self._found = Groups("C2", _SUMMARIES, unit="delivery")
+        self._found = FindingSet("C2", _SUMMARIES, unit="delivery")
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
@@ -333,13 +333,13 @@ class EnvelopePass(Pass):
             return
         place = ("identity not bound", user, user, operation.surface)
         spot = Spot(operation.index, place_of(operation, frame))
-        if not self._found.again(*place, spot=spot):
+        if not self._found.count(*place, spot=spot):
             explanation = (
                 f"Let c = #{operation.index} welcome {user}'s connection under an id that is not {user}'s. Whoever "
                 f"else is welcomed so shares {user}'s identity, so the connection is not bound to its token: "
                 "a contradiction."
             )
-            self._found.first(*place, (operation.index,), explanation, spot=spot)
+            self._found.add(*place, (operation.index,), explanation, spot=spot)
 
     def _mismatch(self, operation: Operation, recipient: str, owned: Owned) -> None:
         spot = Spot(operation.index, place_of(operation))
@@ -347,7 +347,7 @@ class EnvelopePass(Pass):
 
     def _record(self, owned: Owned, recipient: str, surface: str, spot: Spot, call: int | None) -> None:
         kind, index = f"foreign {owned.kind} id", spot.at
-        if self._found.again(kind, owned.user, recipient, surface, spot=spot):
+        if self._found.count(kind, owned.user, recipient, surface, spot=spot):
             return
         explanation = (
             f"Let o = #{owned.index} by which {owned.kind} t is {owned.user}'s, and r = #{index} in which {recipient} "
@@ -355,7 +355,7 @@ class EnvelopePass(Pass):
             "a contradiction."
         )
         shown = witness(owned.index, index, call)
-        self._found.first(kind, owned.user, recipient, surface, shown, explanation, spot=spot)
+        self._found.add(kind, owned.user, recipient, surface, shown, explanation, spot=spot)
 
     def finish(self) -> Judgement:
         self._deliveries += self._frames

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import place_of, plain, told
-from netra_probe.checkers.roster import witness
+from netra_probe.checkers.base import Checker, CheckerRun, Window
+from netra_probe.checkers.findings import place_of, plain, told
+from netra_probe.checkers.principals import witness
+from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
 from netra_probe.history.frames import read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 #: Frames that say nothing of anybody's business; after the end they show that the socket still lives.
 _SIGNS_OF_LIFE = frozenset(("pong", "ping", "heartbeat", "heartbeat_ack", "ack"))
@@ -64,7 +64,7 @@ class LifecycleChecker(Checker):
     def options(self) -> Mapping[str, Any]:
         return {} if self.grace == 2.0 else {"grace": self.grace}
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         return _LifecyclePass(window.start, self.grace)
 
 
@@ -110,7 +110,7 @@ class _Socket:
     tried: bool = False
 
 
-class _LifecyclePass(Pass):
+class _LifecyclePass(CheckerRun):
     def __init__(self, start: int, grace: float) -> None:
         self._start = start
         self._grace = int(grace * 1e9)

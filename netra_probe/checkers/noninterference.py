@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import plain
+from netra_probe.checkers.base import Checker, CheckerRun, Window
+from netra_probe.checkers.findings import plain
 from netra_probe.checkers.observations import normalised
-from netra_probe.checkers.roster import listed, times, witness
-from netra_probe.checkers.runs import EVENTS, FIRST_WAIT, PATIENCE
+from netra_probe.checkers.principals import listed, times, witness
+from netra_probe.checkers.runs.questions import EVENTS, FIRST_WAIT, PATIENCE
 from netra_probe.checkers.samples import compare
+from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
 from netra_probe.history.frames import frame_of
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 #: Opens a part of the history: ``detail.variant`` says who else is there.
 VARIANT = "variant"
@@ -50,7 +50,7 @@ class NonInterferenceChecker(Checker):
         "was there in the variant with others, or everything observed varies by itself"
     )
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         return NonInterferencePass(window.start)
 
 
@@ -74,7 +74,7 @@ class Part:
     runs: dict[str, str] = field(default_factory=dict)
 
 
-class NonInterferencePass(Pass):
+class NonInterferencePass(CheckerRun):
     """Collects the parts; compares them at the end."""
 
     def __init__(self, start: int) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
-from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import Groups, Spot, place_of
+from netra_probe.checkers.base import Checker, CheckerRun, Window
+from netra_probe.checkers.findings import FindingSet, Spot, place_of
+from netra_probe.checkers.principals import times, witness
 from netra_probe.checkers.recipients import ANONYMOUS
-from netra_probe.checkers.roster import times, witness
-from netra_probe.checkers.runs import Recent
+from netra_probe.checkers.runs.questions import Recent
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
 from netra_probe.history.frames import UNDECODABLE, Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Judgement
 
 #: Where frames carry the mark of the request that they answer.
 _MARKS = ("turn_id", "request_id", "message_id")
@@ -53,7 +53,7 @@ class PairingChecker(Checker):
         "own records do not pair up"
     )
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         return PairingPass(window.start)
 
 
@@ -92,7 +92,7 @@ _SUMMARIES = {
 }
 
 
-class PairingPass(Pass):
+class PairingPass(CheckerRun):
     """Compares every response with the request it is recorded for."""
 
     def __init__(self, start: int) -> None:
@@ -107,7 +107,7 @@ class PairingPass(Pass):
         self._paired = 0
         self._objects = 0
         self._unpaired_records = 0
-        self._found = Groups("C8", _SUMMARIES, unit="delivery")
+        self._found = FindingSet("C8", _SUMMARIES, unit="delivery")
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == "websocket":
@@ -225,8 +225,8 @@ class PairingPass(Pass):
             return
         place = (kind, victim, operation.user or ANONYMOUS, operation.surface)
         spot = Spot(operation.index, place_of(operation))
-        if not self._found.again(*place, spot=spot):
-            self._found.first(*place, shown, explanation, spot=spot)
+        if not self._found.count(*place, spot=spot):
+            self._found.add(*place, shown, explanation, spot=spot)
 
     def finish(self) -> Judgement:
         doubts = []

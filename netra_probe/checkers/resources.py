@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.roster import witness
+from netra_probe.checkers.base import Checker, CheckerRun, Window
+from netra_probe.checkers.principals import witness
+from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation, Outcome
-from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 #: Growth shows in the differences of three points; with fewer a slope is a guess.
 LEAST_CYCLES = 3
@@ -52,11 +52,11 @@ class ResourceChecker(Checker):
     def options(self) -> Mapping[str, Any]:
         return {} if self.tolerance == 0.5 else {"tolerance": self.tolerance}
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         return _ResourcePass(window.start, self.tolerance)
 
 
-class _ResourcePass(Pass):
+class _ResourcePass(CheckerRun):
     def __init__(self, start: int, tolerance: float) -> None:
         self._start = start
         self._tolerance = tolerance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from netra_probe.checkers.bodies import values
+from netra_probe.checkers.json_bodies import values
 from netra_probe.history.operation import Operation
 
 #: Routes that make a link or an invitation.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import told
-from netra_probe.checkers.roster import OBJECT_IDS, Roster, decoded, listed, witness
-from netra_probe.checkers.runs import KEPT_IDS
+from netra_probe.checkers.base import Checker, CheckerRun, Window
+from netra_probe.checkers.findings import told
+from netra_probe.checkers.principals import OBJECT_IDS, PrincipalIndex, decoded, listed, witness
+from netra_probe.checkers.runs.questions import KEPT_IDS
+from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 _STORE_ACTIONS = frozenset((actions.ROW, actions.KEY))
 #: Columns that name an object other than the row itself.
@@ -40,14 +40,14 @@ class StoreChecker(Checker):
     complexity = "time O(bytes of rows and values), memory O(canaries + objects + rows)"
     inconclusive_when = "no row and no key was read, or none of them held a canary of its owner"
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         return _StorePass(window.start)
 
 
-class _StorePass(Pass):
+class _StorePass(CheckerRun):
     def __init__(self, start: int) -> None:
         self._start = start
-        self._roster = Roster()
+        self._roster = PrincipalIndex()
         self._search = CanarySearch()
         self._runs: deque[str] = deque()
         self._minted: dict[str, int] = {}
@@ -205,7 +205,7 @@ def _bare(table: str) -> str:
     return table.replace('"', "")
 
 
-def _shape(key: str, roster: Roster) -> str:
+def _shape(key: str, roster: PrincipalIndex) -> str:
     """A key with its ids replaced by what they are: the same for every user and run."""
     parts = []
     for part in key.split(":"):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import plain, told
-from netra_probe.checkers.roster import Roster, decoded, listed, times, witness
+from netra_probe.checkers.base import Checker, CheckerRun, Window
+from netra_probe.checkers.findings import plain, told
+from netra_probe.checkers.principals import PrincipalIndex, decoded, listed, times, witness
+from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
+from netra_probe.forgery import BY_NAME, REFUSED, SELF
 from netra_probe.history import actions
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.playbook import BY_NAME, REFUSED, SELF
-from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 #: Answers that say who one is: for an ordinary request the answer must name the one who asked.
 _FORGED, _TWICE = "forged credential accepted", "single-use credential accepted twice"
@@ -45,7 +45,7 @@ class TokenChecker(Checker):
         "one was refused afterwards (locked out), or attempts went unanswered"
     )
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         return _TokenPass(window.start)
 
 
@@ -70,10 +70,10 @@ class _Group:
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-class _TokenPass(Pass):
+class _TokenPass(CheckerRun):
     def __init__(self, start: int) -> None:
         self._start = start
-        self._roster = Roster()
+        self._roster = PrincipalIndex()
         self._open: dict[int, Operation] = {}
         self._phases: dict[tuple[str, str], _Phase] = {}
         self._groups: dict[tuple[str, ...], _Group] = {}

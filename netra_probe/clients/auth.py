@@ -8,8 +8,8 @@ from typing import Any
 
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Reply, from_api
+from netra_probe.forgery.tokens import claims_of
 from netra_probe.history.secret import Secret
-from netra_probe.playbook.tokens import claims_of
 
 
 class AuthClient:

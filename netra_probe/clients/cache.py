@@ -14,7 +14,7 @@ from netra_probe.errors import TargetError
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
-from netra_probe.tls import why
+from netra_probe.target.tls import why
 
 SURFACE = "cache"
 #: Keys looked at in one sweep; a shared production cache can hold millions.

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from netra_probe.clients.component_calls import COMPONENTS
+from netra_probe.catalogue.components import COMPONENTS
 from netra_probe.clients.component_signature import Difference, accepts, compare, imported, said, shown, signature_of
 from netra_probe.errors import ParameterError, did_you_mean
 from netra_probe.history.frames import ID_FIELDS

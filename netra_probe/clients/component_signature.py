@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from netra_probe.clients.component_calls import Call, is_import_path
+from netra_probe.catalogue.components import Call, is_import_path
 
 
 @dataclass(frozen=True, kw_only=True)

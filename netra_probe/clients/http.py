@@ -15,13 +15,13 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 import httpx
 import msgspec
 
-from netra_probe.clients.detour import Detour
 from netra_probe.clients.replies import Answered, Broken, Refused, Reply, Silent, Timeouts, Unreachable, seconds_to_wait
+from netra_probe.clients.route import NetworkRoute
 from netra_probe.history.frames import ID_FIELDS, UNDECODABLE
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
-from netra_probe.tls import why
+from netra_probe.target.tls import why
 
 
 class Gate(Protocol):
@@ -116,7 +116,7 @@ class Http:
         self.backend = backend
         self.connection = pinned or f"{user or 'nobody'}/{surface}"
         self.token: Secret | None = None
-        self.detour: Detour | None = None
+        self.detour: NetworkRoute | None = None
         #: Renews the token before it expires; not asked about requests that are to show what a token is worth.
         self.keeper: Keeper | None = None
         self.base_url = base_url

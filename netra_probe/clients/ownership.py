@@ -13,7 +13,7 @@ Columns: TypeAlias = Mapping[tuple[str, str], set[str]]
 
 
 class Ownership(Protocol):
-    """How a parameter file describes one table (``netra_probe.target.Ownership``)."""
+    """How a parameter file describes one table (``netra_probe.target.deployment.Ownership``)."""
 
     @property
     def owner(self) -> str: ...

@@ -15,15 +15,15 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Origin, Subprotocol
 
-from netra_probe.clients.detour import Detour
+from netra_probe.clients.liveness import LivenessModel
 from netra_probe.clients.replies import Broken, Closed, Refused, Silent, Timeouts, Unreachable
-from netra_probe.clients.trust import Trust
+from netra_probe.clients.route import NetworkRoute
 from netra_probe.history import actions
 from netra_probe.history.frames import RUN_EVENTS, Frame, read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
-from netra_probe.tls import why
+from netra_probe.target.tls import why
 
 SURFACE = "websocket"
 #: Frames larger than this end the connection (1009): a target must not be able to fill the memory.
@@ -59,7 +59,7 @@ class Socket:
         history: Recorder,
         call: Operation,
         timeouts: Timeouts,
-        trust: Trust | None = None,
+        trust: LivenessModel | None = None,
     ) -> None:
         self.name = call.connection or ""
         self.user = call.user
@@ -69,7 +69,7 @@ class Socket:
         self.received: list[Received] = []
         self.closed: Closed | None = None
         self._leaving = False
-        self._trust = trust or Trust()
+        self._trust = trust or LivenessModel()
         self._connection = connection
         self._history = history
         self._news = asyncio.Event()
@@ -239,10 +239,10 @@ async def open_socket(
     origin: str | None = None,
     # Limits
     timeouts: Timeouts | None = None,
-    trust: Trust | None = None,
+    trust: LivenessModel | None = None,
     ssl_context: ssl.SSLContext | None = None,
     attempt: Mapping[str, Any] | None = None,
-    detour: Detour | None = None,
+    detour: NetworkRoute | None = None,
 ) -> Opened:
     """Open a connection and wait for its welcome or its refusal.
 
@@ -251,7 +251,7 @@ async def open_socket(
     ``trust`` is what earlier sockets of the target have shown. A ``detour`` is dialled instead of the host of the URL,
     which stays what the target is called by.
     """
-    trust = trust or Trust()
+    trust = trust or LivenessModel()
     timeouts = trust.opening(timeouts or Timeouts())
     sent = dict(headers or {})
     if token is not None and not subprotocols:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from netra_probe.catalogue.scenarios import SCENARIOS, Scenarios, cases_by_id
 from netra_probe.display.tables import Table
 from netra_probe.display.views import View
-from netra_probe.requirements import SCENARIOS, Scenarios, cases_by_id
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterable
 
 from netra_probe.checkers.canary import Crossings
-from netra_probe.checkers.groups import deliveries, natural
-from netra_probe.checkers.roster import times
+from netra_probe.checkers.findings import deliveries, natural
+from netra_probe.checkers.principals import times
+from netra_probe.checkers.verdict import Verdict
 from netra_probe.display.tables import Table
 from netra_probe.display.views import View
 from netra_probe.history import actions
 from netra_probe.history.frames import RUN_EVENTS, read_frame
 from netra_probe.history.operation import Operation
-from netra_probe.verdict import Verdict
 
 #: Shown in full up to this many users; beyond, the quiet ones are summed up in one line.
 MOST_USERS = 12

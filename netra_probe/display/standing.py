@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netra_probe.judging import ScenarioResult
-from netra_probe.verdict import CaseResult, Verdict, issues
+from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.verdict import CaseResult, Verdict, issues
 
 #: The word for a scenario that is not over, and of which nothing bad is known.
 RUNNING = "RUNNING"
@@ -33,7 +33,7 @@ def standing(result: ScenarioResult, *, running: bool = False) -> tuple[str, str
         told.append(undone)
     elif not failed:
         told.append(_counts(result))
-    objections = sum(not finding.is_leak for case in result.cases for finding in case.findings)
+    objections = sum(not finding.is_isolation_failure for case in result.cases for finding in case.findings)
     told += [issues(objections)] * bool(objections)
     if not result.truncated:
         told.append(f"clean-up: {result.cleanup.verdict}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 
-from netra_probe.verdict import Verdict
+from netra_probe.checkers.verdict import Verdict
 
 #: Foreground and background for each verdict; the word always stands beside the colour.
 COLOURS = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netra_probe.checkers.canary import Crossings
-from netra_probe.checkers.roster import times
+from netra_probe.checkers.principals import times
 from netra_probe.display.controls import visible
 from netra_probe.display.evidence import ELSEWHERE
 from netra_probe.display.views import View

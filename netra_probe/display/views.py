@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from netra_probe.checkers.groups import MOST_SHOWN, listing, shown, told_by
+from netra_probe.catalogue.folders import folder
+from netra_probe.checkers.findings import MOST_SHOWN, listing, shown, told_by
+from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.verdict import CaseResult, Confidence, Finding, Pair, Verdict, issues
 from netra_probe.display.controls import visible
 from netra_probe.display.standing import standing
 from netra_probe.display.tables import Table, badge
 from netra_probe.history.lines import line
 from netra_probe.history.operation import Operation
-from netra_probe.judging import ScenarioResult
-from netra_probe.parameters import folder
-from netra_probe.verdict import CaseResult, Confidence, Finding, Pair, Verdict, issues
 
 #: MIME type under which a notebook carries its verdict, so that any executed notebook can be harvested.
 VERDICT_MIME = "application/vnd.netra-probe.verdict+json"
@@ -59,9 +59,9 @@ class CaseView(View):
     def text(self) -> str:
         result = self.result
         lines = [f"{str(result.verdict).upper()}  {result.id} {result.heading}", *_wrapped(result.reason)]
-        for finding in (found for found in result.findings if found.is_leak):
+        for finding in (found for found in result.findings if found.is_isolation_failure):
             lines += ["", *self._finding(finding)]
-        for number, finding in enumerate(found for found in result.findings if not found.is_leak):
+        for number, finding in enumerate(found for found in result.findings if not found.is_isolation_failure):
             lines += ["", *([f"  {HYGIENE}"] if number == 0 else []), *self._finding(finding)]
         for group in result.looks_like:
             lines += _wrapped(f"looks like {group}")
@@ -101,8 +101,8 @@ class CaseView(View):
             f"{html.escape(result.heading)}<br>{html.escape(result.reason)}</p>"
         ]
         hygiene_begun = False
-        for finding in sorted(result.findings, key=lambda found: not found.is_leak):
-            if not finding.is_leak and not hygiene_begun:
+        for finding in sorted(result.findings, key=lambda found: not found.is_isolation_failure):
+            if not finding.is_isolation_failure and not hygiene_begun:
                 hygiene_begun = True
                 parts.append(f'<p style="margin:12px 0 0 0"><i>{HYGIENE}</i></p>')
             head = f"{finding.checker} {finding.kind}: {finding.summary}"
@@ -160,7 +160,7 @@ class ScenarioView(View):
 
     def _caption(self) -> str:
         result = self.result
-        beside = sum(not finding.is_leak for case in result.cases for finding in case.findings)
+        beside = sum(not finding.is_isolation_failure for case in result.cases for finding in case.findings)
         verdict = str(result.verdict).upper() + (f", {issues(beside)}" if beside else "")
         verdict += f" · {result.undone}" if result.undone else ""
         place = " ".join(filter(None, [result.environment, result.circumstances.with_faults]))
@@ -171,12 +171,12 @@ class ScenarioView(View):
         left = f": left {', '.join(cleanup.left)}" if cleanup.left else ", nothing is left"
         groups = [" or ".join(group) for group in self.result.looks_like[:3]]
         together = [f"taken together this looks like: {'; then '.join(groups)}"] if groups else []
-        confidence = confidence_sentence(self.result.confidence, steady=self._steady)
+        confidence = confidence_sentence(self.result.confidence, exact=self._steady)
         return [*together, f"clean-up: {cleanup.verdict}{left}", confidence]
 
     @property
     def _steady(self) -> bool:
-        return all(case.steady for case in self.result.cases)
+        return all(case.exact for case in self.result.cases)
 
     def text(self) -> str:
         return "\n".join([self._table().text(), *self._tail()])
@@ -264,13 +264,13 @@ def shown_path(path: Path) -> str:
 
 def observation(case: CaseResult) -> str:
     """How much was found, hygiene apart from the rest: ``2 finding(s)``, ``0 finding(s), 1 of hygiene``."""
-    leaks = sum(finding.is_leak for finding in case.findings)
+    leaks = sum(finding.is_isolation_failure for finding in case.findings)
     beside = len(case.findings) - leaks
     return f"{leaks} finding(s)" + (f", {beside} of hygiene" if beside else "")
 
 
-def confidence_sentence(confidence: Confidence, *, steady: bool = True) -> str:
+def confidence_sentence(confidence: Confidence, *, exact: bool = True) -> str:
     """What the number of runs allows one to say, in words; without numbers where each run has others."""
-    if not steady and confidence.upper_bound < 1.0:
+    if not exact and confidence.upper_bound < 1.0:
         return "confidence: the number of agent runs and events, which varies here, is in results.json"
     return f"confidence: {confidence.sentence}"

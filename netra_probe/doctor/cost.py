@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from netra_probe.checkers.verdict import Verdict
+from netra_probe.clients.policy import allows, needed_at
 from netra_probe.doctor.acts import needs_of
 from netra_probe.doctor.notebooks import RUN_VERBS, SOCKET_VERBS, Case
 from netra_probe.doctor.report import CaseCost
-from netra_probe.permission import allows, needed_at
-from netra_probe.target import Mode, Target
-from netra_probe.verdict import Verdict
+from netra_probe.target.deployment import Mode, Target
 
 #: Checkers that have nothing to judge without events of runs.
 _NEED_RUNS = frozenset({"delivery", "automaton"})

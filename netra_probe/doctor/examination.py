@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netra_probe.batch.notebooks import Notebook, all_notebooks
-from netra_probe.cleanup import AUTH_REMOVAL, BACKEND_REMOVAL, discover_routes
+from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
 from netra_probe.clients.replies import Timeouts
@@ -15,15 +15,15 @@ from netra_probe.doctor.notebooks import Case, read_cases, total
 from netra_probe.doctor.report import Line, Report, Status
 from netra_probe.doctor.services import look_at_claims, look_at_services
 from netra_probe.doctor.sockets import identity, socket_lines, try_generators, try_sockets
-from netra_probe.environ import scratch
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
 from netra_probe.history.store import Recorder
-from netra_probe.investigation import Investigation
-from netra_probe.ledger import Ledger
-from netra_probe.opening import know_secrets
-from netra_probe.parameters import Parameters
-from netra_probe.target import Mode, Target
+from netra_probe.investigation.cleanup import AUTH_REMOVAL, BACKEND_REMOVAL, discover_routes
+from netra_probe.investigation.investigation import Investigation
+from netra_probe.investigation.open import know_secrets
+from netra_probe.target.deployment import Mode, Target
+from netra_probe.target.environment import scratch
+from netra_probe.target.parameters import Parameters
 
 #: Users that the doctor acts as, and questions that it asks.
 USERS, QUESTIONS = 2, 4

@@ -17,14 +17,13 @@ from netra_probe.doctor.amounts import Amounts
 VERBS: Mapping[str, Amounts] = {
     "ask": Amounts(messages=1),
     "connect": Amounts(sockets=1),
-    "knock": Amounts(sockets=6, attempts=3),
     "new_thread": Amounts(requests=1),
     "another_session": Amounts(requests=1),
 }
 #: Rows that the lab writes for an account (its session, profile and audit) and for a run (messages, steps, tools, …).
 ROWS_PER_ACCOUNT, ROWS_PER_MESSAGE = 5, 10
 #: Verbs that need a socket; of these, those that need an answered run.
-SOCKET_VERBS = frozenset({"ask", "connect", "knock", "sockets", "until_event", "cut"})
+SOCKET_VERBS = frozenset({"ask", "connect", "sockets", "until_event", "cut"})
 RUN_VERBS = frozenset({"ask", "until_event"})
 
 
@@ -93,7 +92,7 @@ class _Reader(ast.NodeVisitor):
             given = next((word.value for word in node.keywords if word.arg == "users"), None)
             self.users = (self.number(given) if given is not None else None) or self.users
             self.amounts += Amounts(accounts=self.users)
-        elif isinstance(owner, ast.Name) and owner.id == "acts":
+        elif isinstance(owner, ast.Name) and owner.id == "workloads":
             self.acts.append(name)
             self.amounts += amounts_of(name) * self.times
         elif name == "recruit" and node.args:

@@ -7,17 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from netra_probe.acts.walking import is_ours
-from netra_probe.cleanup import discover_routes
+from netra_probe.clients.account_ledger import Ledger
+from netra_probe.clients.effects import Effect, Rules
 from netra_probe.clients.replies import Timeouts
-from netra_probe.discovery import Route, Survey, survey
-from netra_probe.effects import Effect, Rules
 from netra_probe.history.store import Recorder
-from netra_probe.investigation import Investigation
-from netra_probe.ledger import Ledger
-from netra_probe.opening import know_secrets
-from netra_probe.parameters import Parameters
-from netra_probe.target import Mode, Target
+from netra_probe.investigation.cleanup import discover_routes
+from netra_probe.investigation.investigation import Investigation
+from netra_probe.investigation.open import know_secrets
+from netra_probe.investigation.survey import Survey, survey
+from netra_probe.openapi import Route
+from netra_probe.target.deployment import Mode, Target
+from netra_probe.target.parameters import Parameters
+from netra_probe.workloads.rest.crawler import is_ours
 
 #: Effects of operations that single acts send, whatever else is walked through.
 _BY_ACTS = frozenset({Effect.SESSION, Effect.CHAT, Effect.LEAVES})

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.acts.hygiene_health import ask_health
 from netra_probe.checkers.hygiene.checker import HygieneChecker
 from netra_probe.checkers.hygiene.honesty import HonestHealth
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Broken, Reply, Unreachable
 from netra_probe.doctor.report import Line, Status
+from netra_probe.workloads.hygiene.health import ask_health
 
 if TYPE_CHECKING:
-    from netra_probe.investigation import Investigation
+    from netra_probe.investigation.investigation import Investigation
 
 #: Where services say how they are, the most telling first (netra-wire §2 and §7).
 HEALTH = ("/health", "/health/ready", "/health/live", "/auth/status", "/openapi.json")

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netra_probe.acts.people import SHORTEST_BEGINNING
 from netra_probe.clients.agent import Patience, Run, ask
 from netra_probe.clients.replies import Answered, Refused
 from netra_probe.clients.websocket import Received, Socket
 from netra_probe.doctor.report import Line, Status
-from netra_probe.generators import GENERATORS
 from netra_probe.history.frames import CRITICAL_EVENTS
+from netra_probe.history.principals import SHORTEST_BEGINNING
+from netra_probe.investigation.run_trigger import RUN_TRIGGERS
 
 if TYPE_CHECKING:
-    from netra_probe.investigation import Investigation
-    from netra_probe.users import User
+    from netra_probe.investigation.investigation import Investigation
+    from netra_probe.investigation.users import User
 
 QUESTION = "Where do I overspend?"
 #: What answers a ping, and a heartbeat.
@@ -126,10 +126,12 @@ async def try_generators(probe: Investigation) -> tuple[dict[str, str], dict[str
     Two users try half of them each, at the same time: a message that starts nothing costs a whole deadline.
     """
     alice, bob = probe.users[:2]
-    halves = await asyncio.gather(_try_some(probe, alice, GENERATORS[0::2]), _try_some(probe, bob, GENERATORS[1::2]))
+    halves = await asyncio.gather(
+        _try_some(probe, alice, RUN_TRIGGERS[0::2]), _try_some(probe, bob, RUN_TRIGGERS[1::2])
+    )
     found = {**halves[0][0], **halves[1][0]}
     shapes = halves[0][1] + halves[1][1]
-    return {name: found[name] for name in GENERATORS}, dict(shapes.most_common())
+    return {name: found[name] for name in RUN_TRIGGERS}, dict(shapes.most_common())
 
 
 async def _try_some(probe: Investigation, user: User, kinds: Sequence[str]) -> tuple[dict[str, str], Counter[str]]:

@@ -86,7 +86,7 @@ class Check(msgspec.Struct):
     claim: str
     checkers: list[CheckerRecord]
     start: int = 0
-    steady: bool = True
+    exact: bool = True
     withheld: list[str] = []
     limits: list[str] = []
 

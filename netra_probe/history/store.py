@@ -131,7 +131,7 @@ class History:
             self._examined = ((*broken, *examination.signs()), examination.digest)
         return self._examined
 
-    def frame(self) -> pandas.DataFrame:
+    def to_dataframe(self) -> pandas.DataFrame:
         """The history as a table, one row an operation.
 
         Columns: ``time`` (seconds since the beginning), ``type``, ``action``, ``user``, ``connection``, ``backend``,

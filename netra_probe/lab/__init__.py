@@ -15,10 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netra_probe.lab.dialects.variant import Variant, VariantProblem
     from netra_probe.lab.infrastructure.errors import LabError
     from netra_probe.lab.infrastructure.handle import Lab, attach, running_labs, start_lab
     from netra_probe.lab.shared.faults import FaultProblem, check_selection, known_faults
+    from netra_probe.lab.shared.variant import Variant, VariantProblem
 
 __all__ = [
     "FaultProblem",
@@ -39,8 +39,8 @@ _HOME = {
     "FaultProblem": "shared.faults",
     "Lab": "infrastructure.handle",
     "LabError": "infrastructure.errors",
-    "Variant": "dialects.variant",
-    "VariantProblem": "dialects.variant",
+    "Variant": "shared.variant",
+    "VariantProblem": "shared.variant",
     "attach": "infrastructure.handle",
     "check_selection": "shared.faults",
     "known_faults": "shared.faults",

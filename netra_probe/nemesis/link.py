@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 from netra_probe.clients.http import Http
 from netra_probe.clients.websocket import Socket
 from netra_probe.history import actions
+from netra_probe.investigation.permissions import permit
 from netra_probe.nemesis.flow import Direction, Flow, News
 from netra_probe.nemesis.proxy import Channel, Proxy
-from netra_probe.permission import permit
-from netra_probe.target import Mode
+from netra_probe.target.deployment import Mode
 
 if TYPE_CHECKING:
-    from netra_probe.investigation import Investigation
-    from netra_probe.users import User
+    from netra_probe.investigation.investigation import Investigation
+    from netra_probe.investigation.users import User
 
 #: What a disturbance concerns: one socket, the HTTP connections to one service, or (None) all connections of the user.
 Over: TypeAlias = Socket | Http | None

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from netra_probe import Investigation, investigate
 from netra_probe.checkers import REGISTRY
 from netra_probe.checkers.base import Window, judge
-from netra_probe.verdict import Judgement
+from netra_probe.checkers.verdict import Judgement
 
 Result = TypeVar("Result")
 Act = Callable[[Investigation], Awaitable[Result]]

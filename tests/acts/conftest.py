@@ -10,7 +10,7 @@ from composing import Composed
 
 from netra_probe import investigate
 from netra_probe.lab import Lab
-from netra_probe.lab_target import as_target
+from netra_probe.target.lab import as_target
 
 
 async def acting_on(lab: Lab) -> AsyncIterator[Acting]:

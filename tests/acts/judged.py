@@ -15,7 +15,7 @@ from netra_probe.checkers import (
     transactions,
 )
 from netra_probe.checkers.base import Window, judge
-from netra_probe.verdict import Finding
+from netra_probe.checkers.verdict import Finding
 
 CHECKERS = (automaton, authorisation, canary, delivery, envelope, pairing, resources, store, transactions)
 

@@ -9,83 +9,83 @@ import pytest
 from composing import Composed
 from judged import findings, kinds
 
-from netra_probe import Investigation, acts, investigate
-from netra_probe.acts.pools import borrow_in_turn
+from netra_probe import Investigation, investigate, workloads
 from netra_probe.history import actions
-from netra_probe.lab_target import as_target
-from netra_probe.target import Mode, Target
+from netra_probe.target.deployment import Mode, Target
+from netra_probe.target.lab import as_target
+from netra_probe.workloads.database.pools import borrow_in_turn
 
 Act = Callable[[Investigation], Awaitable[object]]
 
 ACTS: dict[str, tuple[Act, str]] = {
     "storm": (
-        lambda probe: acts.reconnect_storm(probe, probe.users[0]),
+        lambda probe: workloads.reconnect_storm(probe, probe.users[0]),
         "<reconnect storm of alice: connected 9, answered 5>",
     ),
-    "late close": (lambda probe: acts.late_close(probe, probe.users[0]), "<late close of alice: answered 6>"),
+    "late close": (lambda probe: workloads.late_close(probe, probe.users[0]), "<late close of alice: answered 6>"),
     "tabs": (
-        lambda probe: acts.two_tabs(probe, probe.users[0], backends=(0, 1)),
+        lambda probe: workloads.two_tabs(probe, probe.users[0], backends=(0, 1)),
         "<two tabs of alice: answered 7, copies 8>",
     ),
     "leave": (
-        lambda probe: acts.leave_and_join(probe, probe.users[0]),
+        lambda probe: workloads.leave_and_join(probe, probe.users[0]),
         "<leave and join of alice, bob, carol: joined 2, answered 2, ended 1>",
     ),
     "resume by cursor": (
-        lambda probe: acts.cut_and_resume(probe, probe.users[0]),
+        lambda probe: workloads.cut_and_resume(probe, probe.users[0]),
         "<cut and resume of alice: cut 2, resumed 2, ended 2, answered 2>",
     ),
     "resume by sequence": (
-        lambda probe: acts.cut_and_resume(probe, probe.users[0], by="sequence", backends=(0, 1)),
+        lambda probe: workloads.cut_and_resume(probe, probe.users[0], by="sequence", backends=(0, 1)),
         "<cut and resume of alice: cut 2, resumed 2, ended 2, answered 2>",
     ),
-    "backends": (acts.across_backends, "<across backends of alice, bob, carol: answered 9>"),
+    "backends": (workloads.across_backends, "<across backends of alice, bob, carol: answered 9>"),
     "slow reader": (
-        lambda probe: acts.slow_reader(probe, probe.users[0]),
+        lambda probe: workloads.slow_reader(probe, probe.users[0]),
         "<slow reader of alice, bob, carol: answered 10, answered late 10>",
     ),
     "killed peer": (
-        lambda probe: acts.killed_peer(probe, probe.users[0]),
+        lambda probe: workloads.killed_peer(probe, probe.users[0]),
         "<killed peer of alice, bob, carol: answered 12>",
     ),
     "frozen peer": (
-        lambda probe: acts.frozen_peer(probe, probe.users[0]),
+        lambda probe: workloads.frozen_peer(probe, probe.users[0]),
         "<frozen peer of alice, bob, carol: answered 6, answered late 10>",
     ),
     "claims": (
-        lambda probe: acts.claim_identity(probe, probe.users[0], probe.users[1]),
+        lambda probe: workloads.claim_identity(probe, probe.users[0], probe.users[1]),
         "<claimed identity of alice, bob: answered 3, answered as oneself 2, let into the thread 0>",
     ),
     "foreign thread": (
-        lambda probe: acts.follow_foreign(probe, probe.users[0], probe.users[1]),
+        lambda probe: workloads.follow_foreign(probe, probe.users[0], probe.users[1]),
         "<foreign thread of alice, bob: granted 0, refused 4, answered 2>",
     ),
     "stop": (
-        lambda probe: acts.stop_own_run(probe, probe.users[0]),
+        lambda probe: workloads.stop_own_run(probe, probe.users[0]),
         "<stop of one's own run of alice, bob, carol: ended 1, answered 2>",
     ),
     "foreign stop": (
-        lambda probe: acts.stop_foreign_run(probe, probe.users[0], probe.users[1]),
+        lambda probe: workloads.stop_foreign_run(probe, probe.users[0], probe.users[1]),
         "<stop of a foreign run of alice, bob: tried 1, answered 2>",
     ),
-    "equal ids": (acts.equal_ids, "<equal ids of alice, bob, carol: answered 9, read 18>"),
-    "burst": (acts.burst, "<burst of alice, bob, carol: answered 18>"),
+    "equal ids": (workloads.equal_ids, "<equal ids of alice, bob, carol: answered 9, read 18>"),
+    "burst": (workloads.burst, "<burst of alice, bob, carol: answered 18>"),
     "shared line": (
-        acts.share_a_line,
+        workloads.share_a_line,
         "<shared line of alice, bob, carol: read 12, refused 12, large bodies 12>",
     ),
     "cancel": (
-        lambda probe: acts.cancel_and_volley(probe, probe.users[0]),
+        lambda probe: workloads.cancel_then_read(probe, probe.users[0]),
         "<cancel and volley of alice, bob, carol: hung up 20, read 195>",
     ),
     "cut replies": (
-        lambda probe: acts.cut_replies(probe, probe.users[0]),
+        lambda probe: workloads.cut_replies(probe, probe.users[0]),
         "<cut replies of alice, bob, carol: cut 3, read 18>",
     ),
-    "half done": (acts.half_done, "<half-done writes of alice, bob, carol: committed 2>"),
+    "half done": (workloads.half_done, "<half-done writes of alice, bob, carol: committed 2>"),
     "turns": (borrow_in_turn, "<borrowed in turn of alice, bob, carol: read 36>"),
-    "saturate": (acts.saturate, "<saturated pool of alice, bob, carol: read 102>"),
-    "churn": (acts.churn, "<churn of alice, bob, carol: cycles 4, connected 45, answered 10>"),
+    "saturate": (workloads.saturate, "<saturated pool of alice, bob, carol: read 102>"),
+    "churn": (workloads.churn, "<churn of alice, bob, carol: cycles 4, connected 45, answered 10>"),
 }
 
 #: Faults that do not disturb each other share a lab: fault → the act that triggers it, and what must be found.
@@ -200,14 +200,14 @@ async def test_a_target_with_one_backend_and_few_routes_is_not_offered_some_acts
     probe = await investigate("C4", users=2, target=alone)
     try:
         probe.routes = type(probe.routes)(auth=probe.routes.auth, backend=frozenset({("GET", "/api/threads")}))
-        assert repr(await acts.across_backends(probe)) == (
+        assert repr(await workloads.across_backends(probe)) == (
             "<across backends of alice, bob: not offered (a route that starts a run)>"
         )
-        assert not await acts.half_done(probe)
+        assert not await workloads.half_done(probe)
         before = len(probe.history)
-        assert await acts.share_a_line(probe)
+        assert await workloads.share_a_line(probe)
         probe.patience.learn(answered=False, seconds=1.0)
-        assert repr(await acts.two_tabs(probe, probe.users[0])) == (
+        assert repr(await workloads.two_tabs(probe, probe.users[0])) == (
             "<two tabs of alice, bob: not offered (runs that are answered)>"
         )
         actions_done = {op.action for op in list(probe.history)[before:] if op.surface == "rest"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from acting import Acting, taken
 
-from netra_probe import Investigation, acts
-from netra_probe.acts.outcome import Outcome
+from netra_probe import Investigation, workloads
 from netra_probe.history import actions
+from netra_probe.workloads.outcome import Outcome
 
 #: Bad handshakes in a row, over all doors together, that shut out everybody on some deployments (netra-wire §1).
 BREAKER = 5
@@ -23,18 +23,20 @@ def worst_row_of_refusals(probe: Investigation) -> int:
 
 
 async def test_no_forgery_has_an_effect_on_a_healthy_lab(healthy: Acting) -> None:
-    outcome = await healthy.do(lambda probe: acts.forge(probe, tester=probe.users[1], victim=probe.users[0]))
+    outcome = await healthy.do(lambda probe: workloads.forge(probe, tester=probe.users[1], victim=probe.users[0]))
     assert outcome.counts["shown"] == outcome.counts["without effect"] > 600
     assert worst_row_of_refusals(healthy.probe) < BREAKER
     assert healthy.doubtless("C1", "C2", "C6") == {}
 
 
 async def test_everybody_stays_themselves_in_turns_and_a_refresh_token_wins_once(healthy: Acting) -> None:
-    turns = await healthy.do(lambda probe: acts.take_turns(probe, probe.users, rounds=1))
+    turns = await healthy.do(lambda probe: workloads.same_prefix_tokens(probe, probe.users, rounds=1))
     assert turns.counts["shown"] == turns.counts["without effect"]
-    refreshed = await healthy.do(lambda probe: acts.refresh_together(probe, probe.users[0]))
+    refreshed = await healthy.do(lambda probe: workloads.refresh_together(probe, probe.users[0]))
     assert repr(refreshed) == "<refresh_together of alice: at once 6, winners 1, winners later 0>"
-    bypasses = await healthy.do(lambda probe: acts.sneak_in(probe, tester=probe.users[1], victim=probe.users[0]))
+    bypasses = await healthy.do(
+        lambda probe: workloads.try_bypasses(probe, tester=probe.users[1], victim=probe.users[0])
+    )
     assert bypasses.counts["shown"] == bypasses.counts["without effect"]
     assert healthy.doubtless("C1", "C6", "C9") == {}
 
@@ -42,7 +44,11 @@ async def test_everybody_stays_themselves_in_turns_and_a_refresh_token_wins_once
 async def test_ended_credentials_are_of_no_use(healthy: Acting) -> None:
     async def all_ends(probe: Investigation) -> list[Outcome]:
         return await probe.together(
-            [acts.log_out(probe, probe.users[0]), acts.let_expire(probe, probe.users[1]), acts.disable(probe)]
+            [
+                workloads.log_out(probe, probe.users[0]),
+                workloads.let_expire(probe, probe.users[1]),
+                workloads.disable(probe),
+            ]
         )
 
     for outcome in await healthy.do(all_ends):
@@ -52,14 +58,14 @@ async def test_ended_credentials_are_of_no_use(healthy: Acting) -> None:
 
 
 async def test_callbacks_count_where_their_login_began(healthy: Acting) -> None:
-    outcome = await healthy.do(lambda probe: acts.log_in_through(probe, *probe.users))
+    outcome = await healthy.do(lambda probe: workloads.log_in_through(probe, *probe.users))
     assert dict(outcome.counts) == {"providers": 5, "logins": 10, "forged callbacks": 6, "refused": 6}
     assert healthy.doubtless("C6") == {}
 
 
 async def test_careless_doors_are_found(at_broken_door: Acting) -> None:
     acting, (alice, bob) = at_broken_door, at_broken_door.probe.users
-    await acts.forge(acting.probe, tester=bob, victim=alice, families=("audience", "conflict"))
+    await workloads.forge(acting.probe, tester=bob, victim=alice, families=("audience", "conflict"))
     judged = acting.judged()
     said = taken(judged["C6"])
     assert ("refresh token as access token", "themselves") in said  # A4
@@ -70,30 +76,30 @@ async def test_careless_doors_are_found(at_broken_door: Acting) -> None:
 
 async def test_a_bypass_is_found(at_broken_door: Acting) -> None:
     acting, (alice, bob) = at_broken_door, at_broken_door.probe.users
-    await acts.sneak_in(acting.probe, tester=bob, victim=alice)
+    await workloads.try_bypasses(acting.probe, tester=bob, victim=alice)
     said = taken(acting.judged()["C6"])
     assert {("development login", "a stranger"), ("bypass by dev-token", "a stranger")} <= said
 
 
 async def test_reused_refresh_tokens_and_unbound_logins_are_found(at_broken_door: Acting) -> None:
     acting, (alice, bob) = at_broken_door, at_broken_door.probe.users
-    assert (await acts.refresh_together(acting.probe, alice)).counts["winners"] > 1
+    assert (await workloads.refresh_together(acting.probe, alice)).counts["winners"] > 1
     found = acting.found()
     assert "single-use credential accepted twice" in found["C6"]
     assert found["C9"] == {"double spend"}
-    outcome = await acts.log_in_through(acting.probe, alice, bob)
+    outcome = await workloads.log_in_through(acting.probe, alice, bob)
     assert outcome.counts["refused"] < outcome.counts["forged callbacks"]
     assert taken(acting.judged()["C6"]) == {("callback of another browser", "alice")}
 
 
 async def test_sockets_that_outlive_a_logout_are_found(at_broken_door: Acting) -> None:
     acting = at_broken_door
-    outcome = await acts.log_out(acting.probe, acting.probe.users[0])
+    outcome = await workloads.log_out(acting.probe, acting.probe.users[0])
     assert outcome.counts["closed"] == 0
     assert acting.found()["C7"] == {"socket outlives its credential"}
 
 
 async def test_a_cache_without_users_is_found(at_broken_door: Acting) -> None:
     acting = at_broken_door
-    await acts.read_in_turns(acting.probe)
+    await workloads.read_in_turns(acting.probe)
     assert "foreign canary" in acting.found()["C1"]

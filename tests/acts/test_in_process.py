@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from acting import Acting
 
-from netra_probe import acts
+from netra_probe import workloads
 from netra_probe.clients.component import Component
 from netra_probe.lab.backend.agent_instance_factory import AgentInstanceFactory
 from netra_probe.lab.backend.composition import healthy_parts
@@ -53,7 +53,7 @@ class OneAgentFactory(AgentInstanceFactory):
 
 
 class Elsewhere:
-    """A factory that is made in another way, and that nothing here can furnish."""
+    """A factory that is made in another way, and that nothing here can create_all."""
 
     def __init__(self, websocket_bridge: object) -> None: ...
 
@@ -74,7 +74,7 @@ def _kinds(acting: Acting) -> set[str]:
 
 
 async def test_events_go_to_their_user_in_order_and_end(healthy: Acting) -> None:
-    outcome = await healthy.do(lambda probe: acts.make_emitters(probe))
+    outcome = await healthy.do(lambda probe: workloads.make_emitters(probe))
     assert repr(outcome) == (
         "<emitters of alice, bob: made 2, events 10, addressed to their user 10, in order 2, after the end 2, "
         "refused 2, over foreign connections 2, kept from them 2>"
@@ -83,13 +83,13 @@ async def test_events_go_to_their_user_in_order_and_end(healthy: Acting) -> None
 
 
 async def test_agents_are_made_for_one_user_each(healthy: Acting) -> None:
-    outcome = await healthy.do(lambda probe: acts.make_agents(probe))
+    outcome = await healthy.do(lambda probe: workloads.make_agents(probe))
     assert repr(outcome) == "<agents of alice, bob: made 4, apart 4, asked 4, unknown 2, refused 2>"
     assert healthy.doubtless("C6") == {}
 
 
 async def test_overlapping_calls_keep_their_results_and_events(healthy: Acting) -> None:
-    outcome = await healthy.do(lambda probe: acts.share_an_engine(probe))
+    outcome = await healthy.do(lambda probe: workloads.share_an_engine(probe))
     assert repr(outcome) == (
         "<engine of alice, bob: called 2, own results 2, told in pairs 2, without permission 2, refused 2>"
     )
@@ -99,28 +99,28 @@ async def test_overlapping_calls_keep_their_results_and_events(healthy: Acting) 
 async def test_components_that_mix_users_up_are_found(healthy: Acting) -> None:
     mixed = {"valid credential answered as another"}
     with _put(healthy, UserWebSocketEmitter="LastUsersEmitter"):
-        await acts.make_emitters(healthy.probe)
+        await workloads.make_emitters(healthy.probe)
         assert _kinds(healthy) == mixed  # X1
     with _put(healthy, WebSocketEventRouter="BroadcastingRouter"):
-        outcome = await acts.make_emitters(healthy.probe)
+        outcome = await workloads.make_emitters(healthy.probe)
         assert outcome.counts["kept from them"] == 2
         assert _kinds(healthy) == mixed  # W1
     with _put(healthy, LLMManager="SharedCompletions"):
-        await acts.make_agents(healthy.probe)
+        await workloads.make_agents(healthy.probe)
         assert _kinds(healthy) == mixed  # G5
     with _put(healthy, ToolExecutionEngine="ByToolNameEngine", UnifiedToolDispatcher="ByToolNameDispatcher"):
-        outcome = await acts.share_an_engine(healthy.probe)
+        outcome = await workloads.share_an_engine(healthy.probe)
         assert outcome.counts["own results"] < 2
         assert _kinds(healthy) == mixed  # G2
 
 
 async def test_what_should_have_been_refused_is_found(healthy: Acting) -> None:
     with _put(healthy, UserWebSocketEmitter="NeverFinishedEmitter"):
-        outcome = await acts.make_emitters(healthy.probe)
+        outcome = await workloads.make_emitters(healthy.probe)
         assert outcome.counts["refused"] == 0
         assert _kinds(healthy) == {"forged credential accepted"}
     with _put(healthy, AgentInstanceFactory="OneAgentFactory"):
-        outcome = await acts.make_agents(healthy.probe)
+        outcome = await workloads.make_agents(healthy.probe)
         assert (outcome.counts["made"], outcome.counts["apart"]) == (4, 1)
         assert _kinds(healthy) == {"forged credential accepted", "valid credential answered as another"}
 
@@ -128,8 +128,8 @@ async def test_what_should_have_been_refused_is_found(healthy: Acting) -> None:
 @pytest.mark.parametrize("component", ["UserExecutionContext", "AgentInstanceFactory"])
 async def test_what_is_not_there_or_made_in_another_way_is_said(healthy: Acting, component: str) -> None:
     with _put(healthy, **{component: "Elsewhere"}):
-        assert "not offered" in repr(await acts.make_agents(healthy.probe))
+        assert "not offered" in repr(await workloads.make_agents(healthy.probe))
         if component == "UserExecutionContext":
-            assert not await acts.make_emitters(healthy.probe)
-            assert not await acts.share_an_engine(healthy.probe)
+            assert not await workloads.make_emitters(healthy.probe)
+            assert not await workloads.share_an_engine(healthy.probe)
     assert "C6" not in healthy.found()

@@ -15,19 +15,19 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 from strange_platform import HARMFUL, LivedInPlatform, served
 
-from netra_probe import Investigation, TargetError, Verdict, acts, investigate
-from netra_probe.batch.detect import not_cleaned
-from netra_probe.batch.detection import Report, Trial
+from netra_probe import Investigation, TargetError, Verdict, investigate, workloads
 from netra_probe.checkers import authorisation, canary
+from netra_probe.checkers.judge import judge_history
+from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.replies import Unreachable
+from netra_probe.detection.matrix import Report, Trial
+from netra_probe.detection.trials import not_cleaned
 from netra_probe.doctor import plan_operations
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import History
-from netra_probe.judging import judge_history
-from netra_probe.ledger import Ledger
-from netra_probe.parameters import Parameters
-from netra_probe.sweeping import sweep_target
-from netra_probe.target import Target
+from netra_probe.investigation.leftovers import sweep_target
+from netra_probe.target.deployment import Target
+from netra_probe.target.parameters import Parameters
 
 PEOPLE = {"a@example.org": "correct horse battery", "b@example.org": "staple the horses"}
 ACCOUNTS = [{"email": email, "password": Secret(password)} for email, password in PEOPLE.items()]
@@ -58,10 +58,10 @@ async def test_what_people_had_is_the_same_to_the_byte_and_what_was_made_is_gone
     platform = LivedInPlatform()
     async with living(platform, mode=mode) as (probe, ids):
         before = platform.snapshot(*ids)
-        kept = await acts.keep_everything(probe)
+        kept = await workloads.create_and_read_all(probe)
         assert platform.snapshot(*ids) != before
-        deleted = await acts.delete_everything(probe)
-        await acts.trespass(probe, owner=probe.users[0], intruder=probe.users[1])
+        deleted = await workloads.delete_all(probe)
+        await workloads.trespass(probe, owner=probe.users[0], intruder=probe.users[1])
         cleaned = await probe.close()
         assert platform.snapshot(*ids) == before
     assert (cleaned.verdict, cleaned.left) == (Verdict.PASS, ())
@@ -104,7 +104,7 @@ async def test_what_the_owner_allows_is_sent_and_what_is_never_to_be_is_not() ->
     allow = ["POST /api/v1/jobs", "* /api/v1/configs/**"]
     async with living(platform, allow=allow, never=["POST /api/v1/folders/"]) as (probe, ids):
         before = platform.snapshot(*ids)
-        await acts.keep_everything(probe)
+        await workloads.create_and_read_all(probe)
         cleaned = await probe.close()
         after = json.loads(platform.snapshot(*ids))
     assert {"POST /api/v1/jobs", "POST /api/v1/configs/models"} <= sent(platform)
@@ -123,7 +123,7 @@ async def test_a_deletion_that_deletes_nothing_is_found_with_the_first_and_no_se
     platform = LivedInPlatform(forgetful=True)
     async with living(platform) as (probe, _):
         old = set(platform.things("notes"))
-        await acts.keep_everything(probe)
+        await workloads.create_and_read_all(probe)
         (note,) = set(platform.things("notes")) - old
         cleaned = await probe.close()
     assert (cleaned.verdict, [item[:13] for item in cleaned.left]) == (Verdict.FAIL, [f"note {note[:8]}"])
@@ -133,7 +133,7 @@ async def test_who_cleans_up_waits_when_told_to_and_logs_in_again() -> None:
     platform = LivedInPlatform(limit=4)
     async with living(platform) as (probe, ids):
         before = platform.snapshot(*ids)
-        await acts.keep_everything(probe)
+        await workloads.create_and_read_all(probe)
         platform.tokens.clear()
         cleaned = await probe.close()
         assert platform.snapshot(*ids) == before
@@ -148,7 +148,7 @@ async def test_what_a_killed_process_has_left_in_an_account_is_noted_before_and_
     with served(platform) as url:
         target = Target.model_validate({"auth_url": url, "backend_urls": [url], "accounts": ACCOUNTS})
         probe = await investigate("D3", users=2, target=target)
-        await acts.keep_everything(probe)
+        await workloads.create_and_read_all(probe)
         assert probe.wire.gate is not None
         journal = probe.wire.gate.belongings.journal
         assert journal is not None
@@ -190,7 +190,7 @@ async def test_a_target_that_stops_answering_is_let_be_and_the_step_is_named() -
 async def test_a_limit_that_the_run_itself_has_reached_is_named_at_its_step() -> None:
     platform = LivedInPlatform(limit=1)
     async with living(platform) as (probe, _):
-        await acts.keep_everything(probe)
+        await workloads.create_and_read_all(probe)
         assert probe.notes.limits == []
         alice = probe.users[0]
         assert probe.wire.gate is not None

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from performing import leaks, perform, verdicts
 
-from netra_probe import Investigation, acts, investigate
+from netra_probe import Investigation, investigate, workloads
 from netra_probe.checkers import canary, delivery
+from netra_probe.checkers.verdict import Verdict
 from netra_probe.clients.replies import Refused
+from netra_probe.investigation.users import User
 from netra_probe.lab import Lab, start_lab
-from netra_probe.lab_target import as_target
-from netra_probe.users import User
-from netra_probe.verdict import Verdict
+from netra_probe.target.lab import as_target
 
 #: Seconds that a token lives here: a case outlives several of them.
 SHORT = 8
@@ -119,6 +119,6 @@ async def test_a_run_outlives_its_tokens_and_cleans_up(hasty: Lab) -> None:
 async def test_what_is_judged_of_an_end_stays_the_session_that_was_ended(hasty: Lab) -> None:
     probe = await investigate("C4", users=2, target=as_target(hasty))
     alice, _ = probe.users
-    outcome = await acts.log_out(probe, alice)
+    outcome = await workloads.log_out(probe, alice)
     await probe.close()
     assert outcome.counts["refused"] == outcome.counts["uses afterwards"] > 0

@@ -4,42 +4,44 @@ from __future__ import annotations
 
 from acting import Acting
 
-from netra_probe import acts
+from netra_probe import workloads
 
 
 async def test_what_is_kept_is_found_again_until_it_is_deleted(healthy: Acting) -> None:
-    kept = await healthy.do(lambda probe: acts.keep_everything(probe))
+    kept = await healthy.do(lambda probe: workloads.create_and_read_all(probe))
     assert kept.counts["made"] == kept.counts["found again"] >= 10
-    gone = await healthy.do(lambda probe: acts.delete_everything(probe))
+    gone = await healthy.do(lambda probe: workloads.delete_all(probe))
     assert gone.counts["deleted"] >= 4
     assert gone.counts["shown afterwards"] == 0
     assert healthy.doubtless("C1", "C5", "C8") == {}
 
 
 async def test_stores_open_to_their_owner_and_to_nothing_that_is_no_token(healthy: Acting) -> None:
-    opened = await healthy.do(lambda probe: acts.open_stores(probe))
+    opened = await healthy.do(lambda probe: workloads.open_stores(probe))
     assert opened.counts["opened"] == opened.counts["shown"] == opened.counts["refused"] >= 30
-    forged = await healthy.do(lambda probe: acts.forge_at_stores(probe, tester=probe.users[1], victim=probe.users[0]))
+    forged = await healthy.do(
+        lambda probe: workloads.forge_at_stores(probe, tester=probe.users[1], victim=probe.users[0])
+    )
     assert forged.counts["shown"] == forged.counts["without effect"] >= 60
     assert healthy.doubtless("C1", "C5") == {}
 
 
 async def test_a_session_that_is_over_opens_no_store(healthy: Acting) -> None:
-    outcome = await healthy.do(lambda probe: acts.outlive_sessions(probe, probe.users[:1], cycles=3))
+    outcome = await healthy.do(lambda probe: workloads.outlive_sessions(probe, probe.users[:1], cycles=3))
     assert outcome.counts["sessions"] == 4
     assert outcome.counts["refused"] == outcome.counts["uses afterwards"] >= 20
     assert healthy.doubtless("C7", "C10") == {}
 
 
 async def test_nobody_notices_whether_others_are_there(healthy: Acting) -> None:
-    outcome = await healthy.do(lambda probe: acts.read_beside(probe, probe.users[0]))
+    outcome = await healthy.do(lambda probe: workloads.compare_reads(probe, probe.users[0]))
     assert outcome.counts["read"] == 6 * outcome.counts["routes"] > 0
     assert healthy.doubtless("C1", "C11") == {}
 
 
 async def test_a_refresh_token_that_opens_stores_is_found(at_broken_door: Acting) -> None:
     acting = at_broken_door
-    outcome = await acts.open_stores(acting.probe, acting.probe.users[:1])
+    outcome = await workloads.open_stores(acting.probe, acting.probe.users[:1])
     assert outcome.counts["refused"] < outcome.counts["shown"]
     assert "foreign read" in acting.found()["C5"]  # A4
 
@@ -47,6 +49,6 @@ async def test_a_refresh_token_that_opens_stores_is_found(at_broken_door: Acting
 async def test_ids_that_are_claimed_beside_a_token_are_found(at_broken_door: Acting) -> None:
     acting = at_broken_door
     alice, bob = acting.probe.users
-    outcome = await acts.forge_at_stores(acting.probe, tester=bob, victim=alice)
+    outcome = await workloads.forge_at_stores(acting.probe, tester=bob, victim=alice)
     assert outcome.counts["without effect"] < outcome.counts["shown"]
     assert "foreign read" in acting.found()["C5"]  # A9

@@ -6,7 +6,7 @@ import pytest
 from acting import Acting
 from strange_platform import StrangePlatform, served
 
-from netra_probe import acts, investigate
+from netra_probe import investigate, workloads
 
 
 async def accused(platform: StrangePlatform) -> tuple[set[str], dict[str, tuple[str, ...]]]:
@@ -17,7 +17,7 @@ async def accused(platform: StrangePlatform) -> tuple[set[str], dict[str, tuple[
         probe = await investigate("C4", users=2, target=target)
         acting = Acting(probe)
         try:
-            await acts.trespass(probe, owner=probe.users[0], intruder=probe.users[1])
+            await workloads.trespass(probe, owner=probe.users[0], intruder=probe.users[1])
             judged = acting.judged()
         finally:
             await probe.close()

@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from netra_probe import Investigation, acts, investigate
-from netra_probe.acts.allowed import allowed
-from netra_probe.acts.budget import Budget
-from netra_probe.acts.outcome import Outcome
+from netra_probe import Investigation, investigate, workloads
 from netra_probe.checkers import canary
+from netra_probe.checkers.judge import judge_history
+from netra_probe.checkers.verdict import Verdict
 from netra_probe.history.store import History
-from netra_probe.judging import judge_history
-from netra_probe.users import User
-from netra_probe.verdict import Verdict
+from netra_probe.investigation.users import User
+from netra_probe.workloads.budget import Budget
+from netra_probe.workloads.outcome import Outcome
+from netra_probe.workloads.permissions import allowed
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def test_a_break_outweighs_what_was_withheld(probe: Investigation) -> None
     assert probe.check("C4.2").verdict is Verdict.INCONCLUSIVE
 
 
-@pytest.mark.parametrize("act", [acts.saturate, acts.borrow_in_turn])
+@pytest.mark.parametrize("act", [workloads.saturate, workloads.borrow_in_turn])
 async def test_an_act_without_the_reads_that_it_needs_says_so(probe: Investigation, act: object) -> None:
     probe.routes = type(probe.routes)(auth=probe.routes.auth, backend=frozenset({("POST", "/api/reports")}))
     outcome = await act(probe)  # type: ignore[operator]
@@ -78,14 +78,14 @@ async def test_an_act_without_the_reads_that_it_needs_says_so(probe: Investigati
 
 
 async def test_what_was_made_and_not_read_for_want_of_budget_is_no_pass(probe: Investigation) -> None:
-    outcome = await acts.keep_everything(probe, budget=Budget(requests=40))
+    outcome = await workloads.create_and_read_all(probe, budget=Budget(requests=40))
     assert outcome.counts["made"] > outcome.counts["found again"] > 0
     case = probe.check("C4.2", canary())
     assert case.verdict is Verdict.INCONCLUSIVE
-    assert case.result.reason.startswith("keep_everything: its budget of 40 requests or 120 s was spent before")
+    assert case.result.reason.startswith("create_and_read_all: its budget of 40 requests or 120 s was spent before")
 
 
 async def test_with_enough_of_a_budget_everything_is_found_again(probe: Investigation) -> None:
-    outcome = await acts.keep_everything(probe)
+    outcome = await workloads.create_and_read_all(probe)
     assert outcome.counts["made"] == outcome.counts["found again"] > 0
     assert probe.notes.limits == []

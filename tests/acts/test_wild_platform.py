@@ -9,7 +9,7 @@ import pytest
 from performing import broken_checkers, perform, verdicts
 from wild_platform import WildPlatform
 
-from netra_probe.verdict import Verdict
+from netra_probe.checkers.verdict import Verdict
 
 #: Seconds after which a notebook would be taken to hang; it takes a fraction of that.
 BOUND = 300.0

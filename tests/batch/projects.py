@@ -12,10 +12,10 @@ import nbformat
 
 from netra_probe.batch.execution import Execution
 from netra_probe.batch.plan import Plan
+from netra_probe.batch.progress import Follower, Watcher
 from netra_probe.batch.selection import select
-from netra_probe.batch.watching import Follower, Watcher
-from netra_probe.lab_target import LAB_VARIABLE
-from netra_probe.parameters import environment_file, read_parameters
+from netra_probe.target.lab import LAB_VARIABLE
+from netra_probe.target.parameters import environment_file, read_parameters
 
 PARAMETERS = 'environment, users, rounds, seed, target = "lab", 2, 1, 7, {}\ndeadline = 60.0'
 OPEN = """

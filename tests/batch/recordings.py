@@ -8,9 +8,9 @@ from pathlib import Path
 
 import nbformat
 
-from netra_probe.batch.results import PLAN, RESULTS, SCHEMA, compute, write_json
 from netra_probe.history.canary import mint
 from netra_probe.history.store import Recorder
+from netra_probe.results.results import PLAN, RESULTS, SCHEMA, compute, write_json
 
 NOTEBOOKS = {"C4": "C4-multi-user-websocket-isolation.ipynb", "A1": "A1-authentication-and-context.ipynb"}
 

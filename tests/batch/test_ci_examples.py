@@ -10,8 +10,8 @@ import click
 import pytest
 import yaml
 
-from netra_probe.cli import app
-from netra_probe.parameters import PROJECT
+from netra_probe.catalogue.folders import PROJECT
+from netra_probe.cli.main import app
 
 EXAMPLES = [PROJECT / ".github" / "workflows" / "netra-probe.yml", PROJECT / ".gitlab-ci.yml"]
 README = PROJECT / "README.md"

@@ -13,13 +13,13 @@ from projects import notebook
 
 from netra_probe import investigate
 from netra_probe.checkers import automaton, canary, delivery, envelope
-from netra_probe.cli import app
+from netra_probe.checkers.verdict import Verdict
+from netra_probe.cli.main import app
 from netra_probe.errors import ParameterError, TargetError
-from netra_probe.verdict import Verdict
 
 RECORDINGS = Path(__file__).parents[1] / "history" / "recordings"
 CELLS = (
-    "from netra_probe import acts, investigate\nfrom netra_probe.checkers import canary\n"
+    "from netra_probe import workloads, investigate\nfrom netra_probe.checkers import canary\n"
     'probe = await investigate("C4", users=users, target=target)',
     'probe.check("C4.1", canary())',
     'probe.check("C4.2", canary())',

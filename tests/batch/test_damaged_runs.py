@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from recordings import record_run
 
 from netra_probe.batch import bundle as bundles
-from netra_probe.cli import app
+from netra_probe.cli.main import app
 from netra_probe.errors import ProbeError
 
 NAME = "20261101T010000Z-aaaaaa"
@@ -184,7 +184,7 @@ def test_a_recording_of_another_scenario_is_not_taken_for_it(run: Path) -> None:
 def test_a_case_without_a_checker_that_its_notebook_asks_for_is_inconclusive(run: Path) -> None:
     notebook = next((run / "notebooks").glob("C4*.ipynb"))
     cells = json.loads(notebook.read_text())
-    cells["cells"][1]["source"] = 'probe.check("C4.1", *acts.within_reach(probe, canary(), store()), delivery())'
+    cells["cells"][1]["source"] = 'probe.check("C4.1", *acts.applicable_checkers(probe, canary(), store()), delivery())'
     notebook.write_text(json.dumps(cells))
     status, words = call("recheck", str(run))
     assert status == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from recordings import record_run
 
-from netra_probe.cli import app
+from netra_probe.cli.main import app
 from netra_probe.errors import OutputError, ParameterError
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from recordings import record_run
 
-from netra_probe.batch.prune import fates
-from netra_probe.batch.record import held
-from netra_probe.batch.runs import runs_in
-from netra_probe.cli import app
+from netra_probe.cli.main import app
 from netra_probe.errors import ParameterError
+from netra_probe.results.prune import fates
+from netra_probe.results.runs import held, runs_in
 
 #: One verdict a day, the oldest first.
 DAYS = ("pass", "fail", "inconclusive", "pass", "fail", "pass", "pass", "inconclusive")

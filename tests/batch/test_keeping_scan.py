@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recordings import record_run
 
-from netra_probe.batch.places import Place
-from netra_probe.batch.publishing import publish
-from netra_probe.batch.scan import Known, all_parameters, known_secrets, scan_path
-from netra_probe.cli import app
+from netra_probe.batch.locations import Place
+from netra_probe.catalogue.folders import PROJECT
+from netra_probe.cli.main import app
 from netra_probe.history.redaction import Redactor
-from netra_probe.parameters import PROJECT
+from netra_probe.report.publish import publish
+from netra_probe.results.secret_scan import Known, all_parameters, known_secrets, scan_path
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSJ9.c2lnbmF0dXJlc2lnbmF0dXJl"
 SECRETS = {
@@ -129,7 +129,7 @@ def test_what_the_redactor_has_replaced_is_no_secret_any_more(value: bytes, name
 
 
 def scan_text(text: str) -> list[str]:
-    from netra_probe.batch.scan import _kinds
+    from netra_probe.results.secret_scan import _kinds
 
     return list(_kinds(text, Known()))
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from projects import notebook
 
 from netra_probe.batch.refresh import difference, dump, normalise, refresh_notebooks
-from netra_probe.commands.notebooks import refresh
+from netra_probe.catalogue.folders import PROJECT
+from netra_probe.cli.notebooks import refresh
 from netra_probe.errors import TargetError
-from netra_probe.lab_target import LAB_VARIABLE
-from netra_probe.parameters import PROJECT
+from netra_probe.target.lab import LAB_VARIABLE
 
 IDS = "metadata, ids or form"
 COMMITTED = sorted((PROJECT / "notebooks").glob("*.ipynb"))

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from recordings import record_run
 
-from netra_probe.batch.alerts import ATTEMPTS, Alerts, send_alerts
-from netra_probe.batch.runs import earlier, read_run
-from netra_probe.cli import app
+from netra_probe.cli.main import app
 from netra_probe.errors import ParameterError
+from netra_probe.report.alerts import ATTEMPTS, Alerts, send_alerts
+from netra_probe.results.runs import earlier, read_run
 
 SECRET_PATH = "T0secretsecretsecret"
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recordings import record_run
 
-from netra_probe.batch.changes import Kind, compare, since_last_decided
-from netra_probe.batch.runs import earlier, find_run, read_run
-from netra_probe.cli import app
+from netra_probe.checkers.verdict import Verdict
+from netra_probe.cli.main import app
 from netra_probe.errors import ParameterError
-from netra_probe.verdict import Verdict
+from netra_probe.results.compare import Kind, compare, since_last_decided
+from netra_probe.results.runs import earlier, find_run, read_run
 
 VERDICTS = [str(verdict) for verdict in Verdict]
 

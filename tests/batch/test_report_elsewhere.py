@@ -11,7 +11,7 @@ import fsspec
 import pytest
 from recordings import record_run
 
-from netra_probe.cli import app
+from netra_probe.cli.main import app
 from netra_probe.errors import ParameterError
 
 URL = "memory://evidence/staging"

@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 from recordings import record_run
 
-from netra_probe.batch.places import Place
-from netra_probe.batch.publishing import publish
-from netra_probe.batch.report.dashboard import dashboard_page
-from netra_probe.batch.report.notebooks import sanitised
-from netra_probe.batch.results import compute, find_history, judge_scenario
-from netra_probe.batch.runs import earlier, read_run
-from netra_probe.batch.schema import basis
-from netra_probe.cli import app
+from netra_probe.batch.locations import Place
+from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.checkers.judge import judge_history
+from netra_probe.cli.main import app
 from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError
 from netra_probe.history.store import History
-from netra_probe.judging import judge_history
-from netra_probe.requirements import SCENARIOS
+from netra_probe.report.dashboard import dashboard_page
+from netra_probe.report.notebooks import sanitised
+from netra_probe.report.publish import publish
+from netra_probe.results.results import compute, find_history, judge_scenario
+from netra_probe.results.runs import earlier, read_run
+from netra_probe.results.schema import basis
 
 HOSTILE = """</title></script><script>document.title = 'taken'</script><svg onload="document.title='taken'"></svg>
 {{ 7 * 191 }} \x00\x1b[31m \u202e <img src=x onerror="document.title='taken'">"""

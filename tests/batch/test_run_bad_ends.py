@@ -6,8 +6,8 @@ import pytest
 from projects import Ended
 
 from netra_probe.batch.execution import explained
-from netra_probe.batch.results import RESULTS, compute
-from netra_probe.requirements import SCENARIOS
+from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.results.results import RESULTS, compute
 
 
 @pytest.mark.parametrize(

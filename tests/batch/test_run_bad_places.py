@@ -18,10 +18,10 @@ import pytest
 from projects import ASK, CLOSE, OPEN, Ended, plan_in, workbook
 
 from netra_probe import lab
-from netra_probe.batch.results import compute
 from netra_probe.batch.run import run
 from netra_probe.errors import ParameterError
-from netra_probe.lab_target import LAB_VARIABLE
+from netra_probe.results.results import compute
+from netra_probe.target.lab import LAB_VARIABLE
 
 MEASURES = """
 from netra_probe.checkers import resources
@@ -50,7 +50,7 @@ def test_a_full_disk_is_named_and_what_was_written_before_is_kept(
     parameters = tmp_path / "recorded.yaml"
     recording = ended.directory / "history" / "A1.jsonl.gz"
     parameters.write_text(f"environment: recorded\ntarget: {{replay: {recording}}}\nusers: 2\nrounds: 1\n")
-    command = [sys.executable, "-m", "netra_probe.cli", "run", "A1", "--parameters", str(parameters)]
+    command = [sys.executable, "-m", "netra_probe.cli.main", "run", "A1", "--parameters", str(parameters)]
     called = subprocess.run(
         [*command, "--output", str(tmp_path / "run")],
         cwd=ended.folder,

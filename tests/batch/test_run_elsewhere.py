@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from distributed import LocalCluster
 from projects import ASK, CLOSE, OPEN, Ended, Notes, plan_in, workbook
 
-from netra_probe.batch import cluster as clusters
-from netra_probe.batch.elsewhere import unpack
+from netra_probe.batch import dask as clusters
 from netra_probe.batch.execution import Execution, Order
-from netra_probe.batch.results import compute
+from netra_probe.batch.remote import unpack
 from netra_probe.batch.run import run
-from netra_probe.cli import app
-from netra_probe.pace import SHARE_VARIABLE, Pace, Share
+from netra_probe.cli.main import app
+from netra_probe.clients.rate_limit import SHARE_VARIABLE, RateLimiter, Share
+from netra_probe.results.results import compute
 
 SAYS_WHERE = "import os; print(os.getppid(), os.environ['NETRA_PROBE_RUN'], os.environ['NETRA_PROBE_SHARE'])"
 
@@ -146,10 +146,10 @@ def test_what_comes_back_is_put_into_the_run_directory_and_nowhere_else(tmp_path
 
 
 def test_caps_are_divided_among_those_who_cannot_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (Pace(rate=50.0, most=900).rate, Pace(rate=50.0, most=900).most) == (50.0, 900)
+    assert (RateLimiter(rate=50.0, most=900).rate, RateLimiter(rate=50.0, most=900).most) == (50.0, 900)
     monkeypatch.setenv(SHARE_VARIABLE, str(Share(rate=4, most=18)))
-    assert (Pace(rate=50.0, most=900).rate, Pace(rate=50.0, most=900).most) == (12.5, 50)
-    assert (Pace().rate, Pace(most=3).most) == (None, 1)
+    assert (RateLimiter(rate=50.0, most=900).rate, RateLimiter(rate=50.0, most=900).most) == (12.5, 50)
+    assert (RateLimiter().rate, RateLimiter(most=3).most) == (None, 1)
 
 
 def test_when_a_cluster_goes_what_came_back_is_kept_and_the_rest_is_inconclusive(

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 from projects import Ended
 
-from netra_probe.cli import app
-from netra_probe.commands.running import worst
+from netra_probe.cli.main import app
+from netra_probe.cli.run import worst
 
 
 @pytest.fixture(scope="module")

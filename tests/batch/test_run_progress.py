@@ -14,9 +14,9 @@ from rich.console import Console
 
 from netra_probe.batch.estimate import Estimate, packed
 from netra_probe.batch.execution import Execution
-from netra_probe.batch.watching import Follower, Patient
-from netra_probe.commands.progress import Bars, Lines, expectation, spoken, verdict_line
-from netra_probe.requirements import SCENARIOS
+from netra_probe.batch.progress import Follower, Patient
+from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.cli.progress import Bars, Lines, expectation, spoken, verdict_line
 
 
 def test_a_follower_reads_the_current_case_behind_the_kernel_that_writes(ended: Ended, tmp_path: Path) -> None:

@@ -12,16 +12,17 @@ import pytest
 from click.testing import CliRunner
 from projects import PASSES, Ended, Notes, notebook
 
+from netra_probe.batch.manifest import Record
 from netra_probe.batch.plan import Plan, planned
-from netra_probe.batch.record import Record, held
-from netra_probe.batch.results import compute
 from netra_probe.batch.resume import completed
 from netra_probe.batch.run import run
 from netra_probe.batch.selection import select
-from netra_probe.cli import app
+from netra_probe.cli.main import app
 from netra_probe.errors import ParameterError
-from netra_probe.lab_target import LAB_VARIABLE
-from netra_probe.parameters import read_parameters
+from netra_probe.results.results import compute
+from netra_probe.results.runs import held
+from netra_probe.target.lab import LAB_VARIABLE
+from netra_probe.target.parameters import read_parameters
 
 
 def files(directory: Path) -> dict[str, bytes]:

@@ -9,9 +9,9 @@ from projects import PASSES, notebook, workbook
 from netra_probe.batch.notebooks import all_notebooks
 from netra_probe.batch.plan import Plan, parameters_of_each
 from netra_probe.batch.selection import select, symptoms
+from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.errors import ParameterError
-from netra_probe.parameters import environment_file, read_parameters
-from netra_probe.requirements import SCENARIOS
+from netra_probe.target.parameters import environment_file, read_parameters
 
 
 def ids(*selectors: str, since: str = "") -> list[str]:

@@ -31,8 +31,9 @@ import psutil
 from netra_probe import lab
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.selection import select
-from netra_probe.lab_target import LAB_VARIABLE
-from netra_probe.parameters import OUTPUT_VARIABLE, environment_file
+from netra_probe.catalogue.folders import OUTPUT_VARIABLE
+from netra_probe.target.lab import LAB_VARIABLE
+from netra_probe.target.parameters import environment_file
 
 #: Seconds between two looks at the memory of everything that runs.
 LOOK_SECONDS = 1.0
@@ -82,7 +83,7 @@ def _cpu() -> float:
 
 def netra_probe(notebooks: list[Notebook], place: Path, *, jobs: int) -> int:
     ids = [notebook.id for notebook in notebooks]
-    command = [sys.executable, "-m", "netra_probe.cli", "run", *ids, "--jobs", str(jobs), "--output", str(place)]
+    command = [sys.executable, "-m", "netra_probe.cli.main", "run", *ids, "--jobs", str(jobs), "--output", str(place)]
     return int(subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode != 0)
 
 

@@ -24,9 +24,9 @@ from netra_probe import lab
 from netra_probe.batch.plan import Plan
 from netra_probe.batch.run import run
 from netra_probe.batch.selection import select
-from netra_probe.lab_target import LAB_VARIABLE
-from netra_probe.ledger import Ledger
-from netra_probe.parameters import environment_file, read_parameters
+from netra_probe.clients.account_ledger import Ledger
+from netra_probe.target.lab import LAB_VARIABLE
+from netra_probe.target.parameters import environment_file, read_parameters
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "batch"))
 from projects import PASSES, workbook

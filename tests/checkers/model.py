@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 from netra_probe.history.operation import Operation
 
-from .model_wire import History, Json, Run, Script, Settings, Tab, Thread, Wire, encode
+from .model_wire import History, Json, Run, Script, Settings, Tab, Thread, Transport, encode
 
 
-class World(Wire):
+class World(Transport):
     """A correct platform and its probe; subclasses override one rule to make it faulty."""
 
     #: Id in the fault catalogue; "" for the correct platform.

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from netra_probe.checkers import Checker, Window, judge
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history.canary import mint
 from netra_probe.history.operation import Operation
-from netra_probe.verdict import Judgement
 
 Script: TypeAlias = Generator[None, None, None]
 Json: TypeAlias = dict[str, Any]
@@ -95,7 +95,7 @@ class History:
         )
 
 
-class Wire:
+class Transport:
     """The deployment's dialect and the probe's records; ids and times are drawn from neither chance nor clock."""
 
     def __init__(self, random: Random, settings: Settings | None = None) -> None:

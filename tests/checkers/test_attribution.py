@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from netra_probe.checkers import REGISTRY, Window, judge
-from netra_probe.checkers.attribution import Attribution, attribute, attributed
-from netra_probe.checkers.clues import CAUGHT_BY, CLUES
+from netra_probe.checkers.attribution.attribution import Attribution, attribute, attributed
+from netra_probe.checkers.attribution.rules import CAUGHT_BY, RULES
+from netra_probe.checkers.verdict import Finding
 from netra_probe.history.operation import Operation
-from netra_probe.verdict import Finding
 
 from .model import Settings
 from .model_faults import FAULTS, Fault
@@ -505,7 +505,7 @@ def test_every_finding_gets_the_faults_that_its_checker_can_see() -> None:
 
 
 def test_every_fault_of_the_catalogue_can_be_named_by_some_clue() -> None:
-    spoken_for = {fault for clue in CLUES for fault, weight in clue.points.items() if weight > 0}
+    spoken_for = {fault for clue in RULES for fault, weight in clue.points.items() if weight > 0}
     assert spoken_for == set(CAUGHT_BY)
     assert len(CAUGHT_BY) == 44
 

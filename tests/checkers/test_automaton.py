@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netra_probe.checkers import Window, automaton
-from netra_probe.verdict import Judgement
+from netra_probe.checkers.verdict import Judgement
 
 from .story import Story
 

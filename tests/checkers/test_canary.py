@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from netra_probe.checkers import Window, canary
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history.canary import CanarySearch, mint
-from netra_probe.verdict import Judgement
 
 from .story import Story
 
@@ -239,7 +239,7 @@ def test_a_canary_of_another_investigation_is_somebody_elses_data() -> None:
     told.get("bob", "/api/threads", [TOKEN])
     (finding,) = judged(told).findings
     assert finding.story.startswith("data of another investigation reached {recipient} over rest")
-    assert (finding.victims, finding.recipients, finding.is_leak) == ((), ("bob",), True)
+    assert (finding.victims, finding.recipients, finding.is_isolation_failure) == ((), ("bob",), True)
 
 
 def test_what_an_earlier_investigation_left_in_an_existing_account_is_a_doubt() -> None:

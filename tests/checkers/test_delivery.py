@@ -8,8 +8,8 @@ import pytest
 
 from netra_probe.checkers import Window, automaton, delivery
 from netra_probe.checkers.base import judge
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history.operation import Operation
-from netra_probe.verdict import Judgement
 
 from .story import Story
 

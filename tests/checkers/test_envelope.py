@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from netra_probe.checkers import Window, envelope
-from netra_probe.verdict import Finding, Judgement
+from netra_probe.checkers.verdict import Finding, Judgement
 
 from .story import Story, user_id
 

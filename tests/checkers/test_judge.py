@@ -8,10 +8,10 @@ from random import Random
 import pytest
 
 from netra_probe import checkers
-from netra_probe.checkers import REGISTRY, Checker, Pass, Window, from_options, judge
+from netra_probe.checkers import REGISTRY, Checker, CheckerRun, Window, from_options, judge
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation, Outcome
-from netra_probe.verdict import Judgement
 
 from .model import World
 from .model_fuzz import operations
@@ -28,7 +28,7 @@ class Seeing(Checker):
         self.kind = kind
         self.passes: list[SeeingPass] = []
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         self.passes.append(self.kind())
         return self.passes[-1]
 
@@ -37,7 +37,7 @@ class Seeing(Checker):
         return self.passes[-1].seen
 
 
-class SeeingPass(Pass):
+class SeeingPass(CheckerRun):
     def __init__(self) -> None:
         self.seen: list[str] = []
 

@@ -3,7 +3,7 @@
 import pytest
 
 from netra_probe.checkers import Checker, canary, envelope
-from netra_probe.verdict import Verdict
+from netra_probe.checkers.verdict import Verdict
 
 from .story import Story, encode
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netra_probe.checkers import Window, lifecycle
-from netra_probe.verdict import Judgement, Verdict
+from netra_probe.checkers.verdict import Judgement, Verdict
 
 from .story import Story
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from netra_probe.checkers import REGISTRY, Window, judge
-from netra_probe.verdict import Finding
+from netra_probe.checkers.verdict import Finding
 
 from .conftest import deployments, seeds
 from .model import World

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from netra_probe.checkers import Window, automaton, delivery, envelope, tokens
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history.operation import Operation
-from netra_probe.verdict import Judgement
 
 from .story import Story, user_id
 

@@ -11,8 +11,8 @@ import pytest
 from netra_probe.checkers import noninterference
 from netra_probe.checkers.observations import normalised
 from netra_probe.checkers.samples import compare
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history.canary import mint
-from netra_probe.verdict import Judgement
 
 from .story import Story
 

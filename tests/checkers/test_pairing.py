@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from netra_probe.checkers import Window, pairing
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.history.operation import Operation
-from netra_probe.verdict import Judgement
 
 from .story import Story, encode, route
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netra_probe.forgery import ATTEMPTS, BY_NAME, SELF, Forgery, Material, playbook, weak_key_of
+from netra_probe.forgery.tokens import claims_of, header_of, parts, signed, unb64
 from netra_probe.history.secret import Secret
-from netra_probe.playbook import ATTEMPTS, BY_NAME, SELF, Forgery, Material, playbook, weak_key_of
-from netra_probe.playbook.tokens import claims_of, header_of, parts, signed, unb64
 
 NOW = 1_760_000_000
 KEY = "an honest key of more than thirty-two bytes"

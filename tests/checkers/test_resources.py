@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from netra_probe.checkers import Window, resources
 from netra_probe.checkers.resources import MOST_CYCLES
-from netra_probe.verdict import Verdict
+from netra_probe.checkers.verdict import Verdict
 
 from .story import Story
 

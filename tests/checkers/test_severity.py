@@ -8,9 +8,9 @@ import pytest
 
 from netra_probe.checkers import authorisation, canary, hygiene
 from netra_probe.checkers.hygiene import RULES
+from netra_probe.checkers.severity import HARMS, HYGIENE, ISOLATION, WEAKNESSES, severity_of
+from netra_probe.checkers.verdict import Finding, Verdict
 from netra_probe.history import actions
-from netra_probe.severity import HARMS, HYGIENE, ISOLATION, WEAKNESSES, severity_of
-from netra_probe.verdict import Finding, Verdict
 
 from .story import Story
 
@@ -25,7 +25,7 @@ def test_every_rule_of_hygiene_is_graded_with_a_reason() -> None:
 @pytest.mark.parametrize("kind", HARMS)
 def test_what_harms_is_isolation_whichever_checker_sees_it(kind: str) -> None:
     assert severity_of(kind) == ISOLATION
-    assert Finding(checker="H1", kind=kind, summary="", witness=(1,)).is_leak
+    assert Finding(checker="H1", kind=kind, summary="", witness=(1,)).is_isolation_failure
 
 
 def test_what_nobody_has_thought_about_is_not_graded_down() -> None:
@@ -41,7 +41,7 @@ def test_a_token_that_anybody_can_issue_is_red(shape: dict[str, object]) -> None
     story.get("alice", "/api/threads", [])
     judgement = hygiene()(story.operations)
     assert judgement.verdict is Verdict.FAIL
-    (finding,) = [one for one in judgement.findings if one.is_leak]
+    (finding,) = [one for one in judgement.findings if one.is_isolation_failure]
     assert finding.kind in HARMS
 
 
@@ -60,7 +60,7 @@ def test_another_users_token_in_an_answer_is_a_leak_and_ones_own_is_none() -> No
     story.get("bob", "/api/config", {"last": "[jwt:0123abcd]"})
     (finding,) = canary()(story.operations).findings
     assert (finding.kind, finding.victims, finding.recipients) == ("another user's credential", ("alice",), ("bob",))
-    assert (finding.count, finding.is_leak) == (2, True)
+    assert (finding.count, finding.is_isolation_failure) == (2, True)
 
 
 def test_a_token_that_one_has_sent_may_come_back() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netra_probe.checkers.attribution import weigh
-from netra_probe.checkers.circumstances import Circumstances
+from netra_probe.checkers.attribution.attribution import weigh
+from netra_probe.checkers.attribution.features import Features
 from netra_probe.checkers.sightings import Sighting
 
 
@@ -26,7 +26,7 @@ def handed_on(
 
 
 def first_group(*sightings: Sighting, one_owner: bool) -> str:
-    circumstances = Circumstances(sightings=sightings, one_owner=one_owner, kinds=frozenset({("C1", "foreign canary")}))
+    circumstances = Features(sightings=sightings, one_owner=one_owner, kinds=frozenset({("C1", "foreign canary")}))
     return str(next(iter(weigh(circumstances)), "")).partition(":")[0]
 
 

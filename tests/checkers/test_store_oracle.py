@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netra_probe.checkers import Window, store
-from netra_probe.verdict import Finding, Judgement, Verdict
+from netra_probe.checkers.verdict import Finding, Judgement, Verdict
 
 from .story import Story, user_id
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from netra_probe.checkers import REGISTRY, Window, judge
-from netra_probe.checkers.attribution import attribute
+from netra_probe.checkers.attribution.attribution import attribute
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netra_probe.checkers import Window, tokens
-from netra_probe.playbook import ATTEMPTS, SELF
-from netra_probe.verdict import Verdict
+from netra_probe.checkers.verdict import Verdict
+from netra_probe.forgery import ATTEMPTS, SELF
 
 from .story import Story
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netra_probe.checkers import transactions
-from netra_probe.checkers.anomalies import find_anomalies
 from netra_probe.checkers.base import Window
-from netra_probe.checkers.versions import Step, Transaction
+from netra_probe.checkers.transactions.anomalies import find_anomalies
+from netra_probe.checkers.transactions.version_order import Step, Transaction
+from netra_probe.checkers.verdict import Verdict
 from netra_probe.history.operation import Operation
-from netra_probe.verdict import Verdict
 
 from .story import Story
 

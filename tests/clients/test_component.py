@@ -12,8 +12,8 @@ from netra_probe import investigate
 from netra_probe.clients.component import COMPONENTS, Absent, Component, Raised, Returned
 from netra_probe.errors import ParameterError
 from netra_probe.history.store import Recorder
-from netra_probe.lab_target import find_or_start
-from netra_probe.target import Target
+from netra_probe.target.deployment import Target
+from netra_probe.target.lab import find_or_start
 
 IDS = {"user_id": "u-1", "thread_id": "thread_1", "run_id": "run_1"}
 CHECKOUT = '''

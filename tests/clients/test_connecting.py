@@ -23,7 +23,7 @@ from netra_probe.clients.websocket import open_socket
 from netra_probe.errors import TargetError
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
-from netra_probe.tls import PROXY_VARIABLES, Tls
+from netra_probe.target.tls import PROXY_VARIABLES, Tls
 
 NOW = datetime.datetime.now(datetime.UTC)
 

@@ -23,7 +23,7 @@ from netra_probe.lab.infrastructure.ports import HOST, hold, port_of
 from netra_probe.lab.infrastructure.postgres import command
 from netra_probe.lab.infrastructure.postgres_template import DATABASE, SUPERUSER, prepare
 from netra_probe.lab.infrastructure.processes import Child
-from netra_probe.target import Ownership
+from netra_probe.target.deployment import Ownership
 
 TABLES = """
 CREATE SCHEMA books;

@@ -12,7 +12,6 @@ import pytest
 import redis.asyncio as redis
 from deployments import netra_probe, write_parameters
 
-from netra_probe.batch.scan import known_secrets, scan_path
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
 from netra_probe.clients.replies import Timeouts
@@ -21,9 +20,10 @@ from netra_probe.history import actions
 from netra_probe.history.redaction import Redactor
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
-from netra_probe.lab_target import find_or_start
-from netra_probe.parameters import check_references
-from netra_probe.target import Target
+from netra_probe.results.secret_scan import known_secrets, scan_path
+from netra_probe.target.deployment import Target
+from netra_probe.target.lab import find_or_start
+from netra_probe.target.parameters import check_references
 
 PASSWORD = "p@ss:w/ord%25x#y-Zulu77"
 QUOTED = quote(PASSWORD, safe="")

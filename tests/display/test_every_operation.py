@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from netra_probe.batch.changes import Kind, compare
-from netra_probe.batch.report.junit import _finding
-from netra_probe.batch.schema import FindingRecord, _fits, operations_of
-from netra_probe.checkers.groups import MOST_SHOWN
+from netra_probe.checkers.findings import MOST_SHOWN
+from netra_probe.checkers.judge import ScenarioResult, judge_history
 from netra_probe.display.evidence import EventTable, LeakMatrix
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import COLUMNS, CaseView
 from netra_probe.history.canary import mint
 from netra_probe.history.lines import line
 from netra_probe.history.operation import Operation
-from netra_probe.judging import ScenarioResult, judge_history
+from netra_probe.report.junit import _finding
+from netra_probe.results.compare import Kind, compare
+from netra_probe.results.schema import FindingRecord, _fits, operations_of
 
 ROUTES = ("GET /api/chat/messages/{message_id}", "GET /api/threads/{thread_id}")
 PEOPLE = ("alice", "bob", "carol")

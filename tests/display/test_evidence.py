@@ -8,6 +8,9 @@ from dataclasses import replace
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
+from netra_probe.checkers.judge import scenario_result
+from netra_probe.checkers.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict
+from netra_probe.display.browser import HistoryBrowser, browse
 from netra_probe.display.difference import Difference
 from netra_probe.display.evidence import EventTable, LeakMatrix
 from netra_probe.display.tables import Table
@@ -15,9 +18,6 @@ from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import VERDICT_MIME, CaseView, ScenarioView, View
 from netra_probe.history.canary import mint
 from netra_probe.history.operation import Operation
-from netra_probe.judging import scenario_result
-from netra_probe.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict
-from netra_probe.widgets.browser import HistoryBrowser, browse
 
 EVENTS = ("agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed")
 

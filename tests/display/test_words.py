@@ -2,9 +2,9 @@
 
 from IPython.lib.pretty import pretty
 
-from netra_probe.acts.outcome import ACTS, Outcome
-from netra_probe.judging import PHRASES, counted
-from netra_probe.verdict import Confidence
+from netra_probe.checkers.judge import PHRASES, counted
+from netra_probe.checkers.verdict import Confidence
+from netra_probe.workloads.outcome import ACTS, Outcome
 
 
 def test_a_count_is_a_phrase_and_without_its_number_where_that_varies() -> None:

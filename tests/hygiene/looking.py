@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from netra_probe import Investigation, acts, investigate
-from netra_probe.acts.outcome import Outcome
+from netra_probe import Investigation, investigate, workloads
 from netra_probe.checkers import hygiene
+from netra_probe.checkers.verdict import Judgement
 from netra_probe.lab import Lab
-from netra_probe.lab_target import as_target
-from netra_probe.verdict import Judgement
+from netra_probe.target.lab import as_target
+from netra_probe.workloads.outcome import Outcome
 
 HERE = Path(__file__).parent
 MODULES = (HERE / "faults_of_accounts.py", HERE / "faults_of_services.py")
@@ -27,19 +27,19 @@ async def everything(probe: Investigation) -> list[Outcome]:
     """All acts of the notebook, and what each says of itself."""
     alice, bob = probe.users
     return [
-        await acts.inspect_tokens(probe, alice),
-        await acts.follow_login(probe, alice),
-        await acts.ask_with_query(probe, bob),
-        await acts.bring_back_refresh_token(probe, bob),
-        await acts.provoke_refusals(probe, bob),
-        await acts.compare_refusals(probe, alice, bob),
-        await acts.try_handshakes(probe, alice),
-        await acts.try_sizes(probe, alice),
-        await acts.ask_health(probe, alice),
-        await acts.use_up_quota(probe, bob),
-        await acts.try_registrations(probe, alice),
-        await acts.compare_logins(probe, bob),
-        await acts.guess_passwords(probe, alice),
+        await workloads.inspect_tokens(probe, alice),
+        await workloads.follow_login(probe, alice),
+        await workloads.ask_with_query(probe, bob),
+        await workloads.bring_back_refresh_token(probe, bob),
+        await workloads.provoke_refusals(probe, bob),
+        await workloads.compare_refusals(probe, alice, bob),
+        await workloads.try_handshakes(probe, alice),
+        await workloads.try_sizes(probe, alice),
+        await workloads.ask_health(probe, alice),
+        await workloads.use_up_quota(probe, bob),
+        await workloads.try_registrations(probe, alice),
+        await workloads.compare_logins(probe, bob),
+        await workloads.guess_passwords(probe, alice),
     ]
 
 

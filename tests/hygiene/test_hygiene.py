@@ -6,12 +6,12 @@ import pytest
 from composing import Composed
 from looking import MODULES, everything, found, judged
 
-from netra_probe import Investigation, acts, investigate
+from netra_probe import Investigation, investigate, workloads
 from netra_probe.checkers import from_options, hygiene
 from netra_probe.checkers.hygiene import RULES, TOPICS
 from netra_probe.display.views import HYGIENE
 from netra_probe.lab import Lab, Variant
-from netra_probe.lab_target import as_target
+from netra_probe.target.lab import as_target
 
 #: Kind → what is said of it on the careless lab.
 SHOWN = {
@@ -84,12 +84,12 @@ def test_every_rule_is_shown_somewhere() -> None:
 def test_the_other_side_of_a_rule_is_objected_to_as_well(otherwise: Lab) -> None:
     async def some(probe: Investigation) -> None:
         alice, bob = probe.users
-        await acts.bring_back_refresh_token(probe, alice)
-        await acts.try_handshakes(probe, alice)
-        await acts.try_sizes(probe, alice)
-        await acts.try_registrations(probe, alice)
-        await acts.compare_logins(probe, bob)
-        await acts.ask_health(probe, alice)
+        await workloads.bring_back_refresh_token(probe, alice)
+        await workloads.try_handshakes(probe, alice)
+        await workloads.try_sizes(probe, alice)
+        await workloads.try_registrations(probe, alice)
+        await workloads.compare_logins(probe, bob)
+        await workloads.ask_health(probe, alice)
 
     assert found(judged(otherwise, some)) == {
         "announced message size is not the enforced one": "a message within the announced size is not taken",
@@ -112,7 +112,7 @@ def test_health_that_is_well_over_a_dead_store_is_objected_to(compose: Composed,
     async def without_redis(probe: Investigation) -> None:
         lab.kill_service("redis")
         try:
-            await acts.ask_health(probe, probe.users[0])
+            await workloads.ask_health(probe, probe.users[0])
         finally:
             lab.start_service("redis")
 
@@ -127,7 +127,7 @@ def test_health_that_is_well_over_a_dead_store_is_objected_to(compose: Composed,
 async def test_objections_leave_the_verdict_as_it_is_and_stand_by_themselves(otherwise: Lab) -> None:
     probe = await investigate("S2", users=2, target=as_target(otherwise))
     try:
-        await acts.try_sizes(probe, probe.users[0])
+        await workloads.try_sizes(probe, probe.users[0])
         view = probe.check("S2.3", hygiene())
         assert view.verdict == "pass"
         assert view.result.reason.startswith("hygiene: 1 issue")
@@ -137,7 +137,7 @@ async def test_objections_leave_the_verdict_as_it_is_and_stand_by_themselves(oth
         (finding,) = probe.result().as_record()["cases"][0]["findings"]
         assert (finding["severity"], finding["attribution"]) == ("hygiene", [])
         # The next case is not told again of what this one was told.
-        await acts.ask_with_query(probe, probe.users[1])
+        await workloads.ask_with_query(probe, probe.users[1])
         assert probe.check("S2.1", hygiene()).result.findings == ()
     finally:
         await probe.close()
@@ -169,8 +169,8 @@ def test_other_ways_of_refusing_are_no_objection_and_a_dead_socket_is_a_doubt(
     compose: Composed, variant: Variant, doubtful: bool
 ) -> None:
     async def sockets(probe: Investigation) -> None:
-        await acts.try_handshakes(probe, probe.users[0])
-        await acts.try_sizes(probe, probe.users[0])
+        await workloads.try_handshakes(probe, probe.users[0])
+        await workloads.try_sizes(probe, probe.users[0])
 
     lab = compose(variant=variant)
     judgement = judged(lab, sockets, "sockets")

@@ -13,8 +13,8 @@ from netra_probe.history.frames import read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import History, Recorder
 from netra_probe.lab import Variant
-from netra_probe.lab.dialects.boundary import Conversation
-from netra_probe.lab.dialects.envelopes import NAMES_ITS_USER, USER_CONTEXT
+from netra_probe.lab.backend.dialects.boundary import Conversation
+from netra_probe.lab.backend.dialects.envelopes import NAMES_ITS_USER, USER_CONTEXT
 
 #: No event of theirs names its run, so that who asks does not get to know it either.
 NAMES_NO_RUN = frozenset({"factory", "server", "agent-request", "fallback"})

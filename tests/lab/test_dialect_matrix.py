@@ -21,11 +21,11 @@ from composing import Composed
 from dialect_recordings import NAMES_NO_RUN, in_dialect
 from performing import leaks, perform, verdicts
 
+from netra_probe.checkers.verdict import CaseResult, Verdict
 from netra_probe.history import actions
 from netra_probe.history.store import History
 from netra_probe.lab import Variant
-from netra_probe.lab_target import as_target
-from netra_probe.verdict import CaseResult, Verdict
+from netra_probe.target.lab import as_target
 
 DIALECTS = [Variant(dialect=name) for name in Variant.choices("dialect")[1:]]
 #: Their events, or some of them, carry no run id.

@@ -9,7 +9,7 @@ import pytest
 
 from netra_probe.history.frames import read_frame
 from netra_probe.lab import Variant, VariantProblem
-from netra_probe.lab.dialects.envelopes import ENCODERS, NAMES_ITS_USER, Event
+from netra_probe.lab.backend.dialects.envelopes import ENCODERS, NAMES_ITS_USER, Event
 
 RUN, THREAD, USER = "run_thread_1_1_aa", "thread_1", "0c8f6d1e-0000-4000-8000-000000000001"
 

@@ -6,8 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from netra_probe.cli import app
-from netra_probe.commands.variants import variant_options
+from netra_probe.cli.lab_variants import variant_options
+from netra_probe.cli.main import app
 from netra_probe.lab import Variant
 
 

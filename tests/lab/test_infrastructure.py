@@ -20,9 +20,9 @@ import pytest
 from backend_client import register_in
 from composing import Composed
 
+from netra_probe.catalogue.folders import PROJECT
 from netra_probe.lab import Lab, LabError, Variant, attach, running_labs, start_lab
 from netra_probe.lab.infrastructure.directories import labs_directory
-from netra_probe.parameters import PROJECT
 
 ENDING_SECONDS = 10.0
 STORES_ONLY = ("auth", "backend-1", "backend-2", "llm", "oidc")

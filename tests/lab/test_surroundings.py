@@ -10,14 +10,14 @@ from pathlib import Path
 from composing import Composed
 
 from netra_probe import Investigation, investigate
-from netra_probe.acts.tabs import everybody_asks, tabs
-from netra_probe.batch.disturbing import RESTARTED, disturbed
 from netra_probe.checkers import automaton, canary, delivery, envelope, store
 from netra_probe.checkers.base import Window, judge
 from netra_probe.clients.agent import Run
+from netra_probe.detection.disturbances import RESTARTED, disturbed
 from netra_probe.history import actions
 from netra_probe.history.frames import read_frame
-from netra_probe.lab_target import as_target
+from netra_probe.target.lab import as_target
+from netra_probe.workloads.websocket.connections import everybody_asks, tabs
 
 CHECKERS = (automaton, canary, delivery, envelope, store)
 

@@ -10,8 +10,8 @@ from netra_probe.checkers import automaton, canary, delivery, envelope, pairing
 from netra_probe.clients.replies import Unreachable
 from netra_probe.clients.websocket import Socket
 from netra_probe.history import actions
-from netra_probe.lab_target import find_or_start
-from netra_probe.target import Mode
+from netra_probe.target.deployment import Mode
+from netra_probe.target.lab import find_or_start
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import pytest
 from redis_out_of_step import LIBRARIES
 from uvicorn_context import SETTINGS
 
-from netra_probe import Investigation, acts, investigate, lab
+from netra_probe import Investigation, investigate, lab, workloads
 from netra_probe.checkers.base import Window, judge
 from netra_probe.checkers.canary import CanaryChecker
-from netra_probe.lab_target import as_target
-from netra_probe.verdict import Finding
+from netra_probe.checkers.verdict import Finding
+from netra_probe.target.lab import as_target
 
 pytestmark = pytest.mark.nightly
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ async def test_redis_py_451_gives_the_answer_to_a_cancelled_command_to_somebody_
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(old_redis))
     findings, counts = await found(
-        "R1", "redis_out_of_step.py", lambda probe: acts.cancel_and_volley(probe, probe.users[0])
+        "R1", "redis_out_of_step.py", lambda probe: workloads.cancel_then_read(probe, probe.users[0])
     )
     assert counts["reached"] > counts["triggered"] > 0
     assert {finding.kind for finding in findings} == {"foreign canary"}
@@ -64,7 +64,7 @@ async def test_redis_py_451_gives_the_answer_to_a_cancelled_command_to_somebody_
 
 @pytest.mark.parametrize(
     ("act", "leaks"),
-    [(acts.share_a_line, True), (lambda probe: acts.share_a_line(probe, size=10_000), False)],
+    [(workloads.share_a_line, True), (lambda probe: workloads.share_a_line(probe, size=10_000), False)],
     ids=["large body", "small body"],
 )
 async def test_uvicorn_on_the_plain_loop_answers_the_next_request_for_the_sender_of_a_large_body(

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from netra_probe.checkers.base import Checker, Pass, Window
-from netra_probe.checkers.groups import plain, told
+from netra_probe.checkers.base import Checker, CheckerRun, Window
+from netra_probe.checkers.findings import plain, told
 from netra_probe.checkers.hygiene import accounts, errors, headers, honesty, oracles, sockets, tokens
 from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
-from netra_probe.checkers.roster import witness
+from netra_probe.checkers.principals import witness
+from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
-from netra_probe.verdict import Finding, Judgement, Pair, Place
 
 RULES: tuple[type[Rule], ...] = (
     *tokens.RULES,
@@ -40,7 +40,7 @@ class HygieneChecker(Checker):
     """H1: tokens, refusals, sockets, accounts and health are as a reviewer expects them.
 
     What merely makes attacks easier is of severity ``hygiene`` and stands beside the verdict; what harms by itself
-    turns it red (``netra_probe.severity``). Every rule cites its clause. What was found before an earlier check of
+    turns it red (``netra_probe.checkers.severity``). Every rule cites its clause. What was found before an earlier check of
     the same history is not reported again; what happened before the first one, such as registering, belongs to it.
 
     >>> def op(index, type, **more):
@@ -74,7 +74,7 @@ class HygieneChecker(Checker):
     def options(self) -> Mapping[str, Any]:
         return {"about": list(self.topics)} if self.topics else {}
 
-    def begin(self, window: Window) -> Pass:
+    def begin(self, window: Window) -> CheckerRun:
         return _HygienePass(window.start, self.topics)
 
 
@@ -93,7 +93,7 @@ class _Group:
         return min(self.first.shows)
 
 
-class _HygienePass(Pass):
+class _HygienePass(CheckerRun):
     def __init__(self, start: int, topics: tuple[str, ...]) -> None:
         self._start = start
         self._topics = topics

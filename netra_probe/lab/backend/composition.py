@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from netra_probe.lab.dialects.installing import install_variant
+from netra_probe.lab.backend.dialects.installing import install_variant
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
 from netra_probe.lab.shared.live_configuration import LiveConfiguration

@@ -15,12 +15,11 @@ import runpy
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    from netra_probe.lab.infrastructure.processes import Command
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
 
 LIBRARIES = (
     "asyncpg",
@@ -42,6 +41,35 @@ LIBRARIES = (
 _OURS = ("netra_probe", "lab_fault_module_")
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """How to start one process: everything but its place in time."""
+
+    name: str
+    arguments: Sequence[str] = ()
+    """What to execute; not needed for a `module`."""
+    module: str | None = None
+    """What to run with ``python -m``, or in a fork of this process."""
+    environment: Mapping[str, str]
+    directory: Path
+    log: Path
+    stdin: bytes = b""
+    descriptors: tuple[int, ...] = ()
+    user: int | None = None
+    group: int | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    """What asks it to end in good order."""
+    last_signal: signal.Signals | None = None
+    """What ends it with the lab, where its data need not be kept and there is a quicker way."""
+    orphan_signal: signal.Signals = signal.SIGKILL
+    """What the kernel sends it when the supervisor is gone."""
+
+    @property
+    def words(self) -> list[str]:
+        """The command line. ``-P``: the lab's directory is the working directory and not searched for modules."""
+        return list(self.arguments) if self.module is None else [sys.executable, "-P", "-m", self.module]
 
 
 def tie_to(parent: int, orphan_signal: int) -> Callable[[], None]:

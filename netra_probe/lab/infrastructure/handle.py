@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from netra_probe.lab.dialects import Variant
+from netra_probe.lab.backend.dialects import Variant
 from netra_probe.lab.infrastructure import control
 from netra_probe.lab.infrastructure.directories import is_alive, living_labs, take_ends
 from netra_probe.lab.infrastructure.errors import LabError

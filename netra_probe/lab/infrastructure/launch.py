@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from netra_probe.lab.dialects import Variant
+from netra_probe.lab.backend.dialects import Variant
 from netra_probe.lab.infrastructure import forking, postgres, postgres_template, redis_server, services
 from netra_probe.lab.infrastructure.configuration_directory import ConfigurationDirectory
 from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of

@@ -22,7 +22,7 @@ class Plan:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further environment variables for every service; secrets do not belong here."""
     variant: Mapping[str, Any] = field(default_factory=dict)
-    """How the lab differs from the contract; see `netra_probe.lab.dialects`."""
+    """How the lab differs from the contract; see `netra_probe.lab.backend.dialects`."""
     seed_data: bool = False
     """Load the people, threads and messages of `netra_probe.lab.seeds`."""
     without: tuple[str, ...] = ()

@@ -6,42 +6,11 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from netra_probe.lab.infrastructure.forking import Fork, can_fork, tie_to
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """How to start one process: everything but its place in time."""
-
-    name: str
-    arguments: Sequence[str] = ()
-    """What to execute; not needed for a `module`."""
-    module: str | None = None
-    """What to run with ``python -m``, or in a fork of this process."""
-    environment: Mapping[str, str]
-    directory: Path
-    log: Path
-    stdin: bytes = b""
-    descriptors: tuple[int, ...] = ()
-    user: int | None = None
-    group: int | None = None
-    stop_signal: signal.Signals = signal.SIGTERM
-    """What asks it to end in good order."""
-    last_signal: signal.Signals | None = None
-    """What ends it with the lab, where its data need not be kept and there is a quicker way."""
-    orphan_signal: signal.Signals = signal.SIGKILL
-    """What the kernel sends it when the supervisor is gone."""
-
-    @property
-    def words(self) -> list[str]:
-        """The command line. ``-P``: the lab's directory is the working directory and not searched for modules."""
-        return list(self.arguments) if self.module is None else [sys.executable, "-P", "-m", self.module]
+from netra_probe.lab.infrastructure.forking import Command, Fork, can_fork, tie_to
 
 
 class Child:

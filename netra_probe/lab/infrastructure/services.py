@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netra_probe.lab.dialects import Variant
+from netra_probe.lab.backend.dialects import Variant
 from netra_probe.lab.infrastructure.plan import Plan
 from netra_probe.lab.infrastructure.ports import HOST
 from netra_probe.lab.infrastructure.processes import Command

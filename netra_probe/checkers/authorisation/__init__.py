@@ -1,0 +1,1 @@
+"""No operation on one user's object succeeds for another: users × operations × objects."""

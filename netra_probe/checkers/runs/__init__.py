@@ -1,0 +1,1 @@
+"""Runs: their questions, the automaton of their events, liveness, cancellations."""

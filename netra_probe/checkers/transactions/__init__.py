@@ -1,0 +1,1 @@
+"""What concurrent transactions did has a serial explanation."""

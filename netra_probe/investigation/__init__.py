@@ -1,0 +1,1 @@
+"""One scenario on one target: its users, accounts, clean-up, and what they share."""

@@ -1,0 +1,343 @@
+"""What a notebook holds in its hand: a target, users, a history, checks and a clean-up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
+
+import httpx
+
+from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.checkers.base import Checker
+from netra_probe.checkers.judge import ScenarioResult, judge_case, referred, scenario_result, skipped_case
+from netra_probe.checkers.verdict import CaseResult, CleanUp
+from netra_probe.clients.account_ledger import Ledger
+from netra_probe.clients.component import Component
+from netra_probe.clients.health_watch import Watch
+from netra_probe.clients.replies import Refused, Timeouts, why_not
+from netra_probe.clients.transport import Transport
+from netra_probe.clients.websocket import Socket
+from netra_probe.display.banner import Banner
+from netra_probe.display.evidence import EventTable, LeakMatrix
+from netra_probe.display.timeline import Timeline
+from netra_probe.display.views import CaseView, ScenarioView, Summary
+from netra_probe.errors import AlreadyCheckedError, ParameterError, TargetError
+from netra_probe.history import actions
+from netra_probe.history.operation import Operation
+from netra_probe.history.store import Recorder
+from netra_probe.investigation import cleanup
+from netra_probe.investigation.cells import Cells
+from netra_probe.investigation.context import InvestigationContext
+from netra_probe.investigation.exclusive_access import TargetLock
+from netra_probe.investigation.resource_metrics import ResourceMetrics
+from netra_probe.investigation.run_trigger import RUN_TRIGGERS
+from netra_probe.investigation.users import User, alias, log_in_accounts
+from netra_probe.target import lab as embedded_lab
+from netra_probe.target.deployment import Mode, Target
+
+Value = TypeVar("Value")
+
+
+class Investigation(InvestigationContext):
+    """One scenario on one target; made by ``investigate``, ended by ``close``."""
+
+    def __init__(
+        self,
+        *,
+        scenario: str,
+        environment: str,
+        target: Target,
+        history: Recorder,
+        ledger: Ledger,
+        seed: int,
+        timeouts: Timeouts,
+        wire: Transport | None = None,
+    ) -> None:
+        super().__init__(target=target, history=history, ledger=ledger, seed=seed, timeouts=timeouts, wire=wire)
+        self.scenario = scenario
+        self.environment = environment
+        self.users: list[User] = []
+        self.generator = self.generator or RUN_TRIGGERS[0]
+        self.cleaned: CleanUp | None = None
+        self._everybody: list[User] = []
+        self._window = 0
+        self._gauges = ResourceMetrics(self)
+        self.turn = TargetLock(patience=timeouts.alone)
+        self._cases: list[CaseResult] = []
+        self._banner = Banner()
+        self._cells = Cells(self._cell_raised)
+        #: Gets the result once everything is over: where no batch run does so, it writes the run directory.
+        self.at_end: Callable[[ScenarioResult], None] | None = None
+        self._components: dict[str, Component] = {}
+        #: What an act with a budget has finished, by the act and its users: done again, it goes on from there.
+        self.finished: dict[tuple[str, ...], set[str]] = {}
+
+    # Users
+
+    async def recruit(self, number: int, *, beside: User | None = None) -> list[User]:
+        """Register more users through the real route, concurrently; returns them.
+
+        ``beside`` gives them addresses that begin like this user's: ``…alice@`` and ``…alicea@``. Where the target
+        names ``accounts`` those log in instead, fewer than asked for if there are no more; in mode ``observe`` the
+        users are names without accounts. What was withheld is noted for the next check.
+
+        Raises TargetError when the target registers nobody.
+        """
+        if self.target.accounts and self.target.mode is not Mode.OBSERVE:
+            recruits = await log_in_accounts(self, number, first=len(self._everybody), known=self.users)
+            self._everybody += recruits
+            return recruits
+        first = len(self._everybody)
+        recruits = []
+        for position in range(first, first + number):
+            name = alias(position)
+            address = f"probe+{self.mark}.{name}"
+            if beside is not None:
+                address = beside.email.partition("@")[0] + "a" * (position - first + 1)
+            email = f"{address}@netra-probe.example"
+            password = self.ledger.password(email)
+            recruits.append(User(self, name=name, email=email, password=password, backend=position))
+        if self.target.mode is Mode.OBSERVE:
+            self.notes.withhold("mode observe: registering users needs mode probe")
+            self._everybody += recruits
+            return recruits
+        self.ledger.add(
+            [user.email for user in recruits], auth_url=self.target.auth_url, backend_urls=self.target.backend_urls
+        )
+        self._everybody += recruits
+        replies = await asyncio.gather(*(user.register() for user in recruits))
+        for user, reply in zip(recruits, replies, strict=True):
+            # What a cap has cut short is inconclusive in each case, and no reason to end without cleaning up.
+            if not reply and not self.notes.limits:
+                closed = f"{reply!r}; where registration is closed give existing users as target.accounts."
+                why = why_not(reply, "POST /auth/register")
+                if isinstance(reply, Refused) and why:
+                    why += " Else give existing users as target.accounts."
+                raise TargetError(f"{self.target.auth_url} did not register {user.name}: {why or closed}")
+        return recruits
+
+    async def watch_over(self) -> None:
+        """Look after the target's health from here on, with one cheap request beside the work."""
+        gate = self.wire.gate
+        if gate is None or gate.rules.lab or self.target.mode is Mode.OBSERVE:
+            return
+        target = self.target
+
+        def places() -> list[tuple[str, dict[str, str]]]:
+            token = next((user.auth.access for user in self.users if user.auth.access is not None), None)
+            bearer = {"Authorization": f"Bearer {token.reveal()}"} if token is not None else {}
+            me = [(f"{target.auth_url}/auth/me", bearer)] if bearer else []
+            return [*me, *((f"{url}/health", bearer) for url in target.backend_urls)]
+
+        client = httpx.AsyncClient(
+            headers=target.header_values(), verify=target.ssl_context(), trust_env=False, timeout=self.timeouts.reply
+        )
+        gate.watch = Watch(places, client, limit=self.notes.limit)
+        await gate.watch.start()
+
+    # Acting
+
+    @asynccontextmanager
+    async def sockets(self, users: Iterable[User] | None = None) -> AsyncIterator[list[Socket]]:
+        """Open one socket per user, spread over the backends, for the duration of a block.
+
+        On the way out every socket is fenced by a ping and its pong, which proves that it was alive all along (a silent
+        socket makes "saw nothing" worthless), and then closed.
+        """
+        party = list(users if users is not None else self.users)
+        await asyncio.gather(*(user.connect() for user in party))
+        try:
+            yield [user.socket for user in party if user.socket is not None]
+            await self.fence(party)
+        finally:
+            await asyncio.gather(*(user.socket.close() for user in party if user.socket is not None))
+            for user in party:
+                user.socket = None
+
+    async def fence(self, users: Iterable[User] | None = None) -> None:
+        """Wait until each user's socket has delivered all that was on its way: ping, and its pong."""
+        party = list(users if users is not None else self.users)
+        await asyncio.gather(
+            *(user.socket.fence() for user in party if user.socket is not None and user.socket.closed is None)
+        )
+
+    async def together(self, acts: Iterable[Awaitable[Value]]) -> list[Value]:
+        """Do all of this at once and wait for the last."""
+        return list(await asyncio.gather(*acts))
+
+    async def look(self) -> None:
+        """Read the rows and cache keys of all users into the history, where the target lets us."""
+        ids = {user.id: user.name for user in self._everybody if user.id}
+        if not ids and self.target.mode is Mode.OBSERVE:
+            self.notes.withhold("mode observe: there are no users of ours whose rows could be read")
+            return
+        if self.database is not None:
+            await self.database.rows(ids)
+        if self.cache is not None:
+            await self.cache.keys(ids)
+
+    async def gauge(self, cycle: int) -> None:
+        """Measure what a target holds on to after a cycle.
+
+        From the first reading on, other notebooks of the run step aside until ``cycles`` are over, or the case.
+        """
+        await self.turn.alone()
+        await self._gauges.read(cycle)
+
+    async def cycles(self, number: int) -> AsyncIterator[int]:
+        """Cycles to be measured, each after its end; what a first one warms up, number -1, is not.
+
+        With the last reading the other notebooks of the run may go on.
+        """
+        for cycle in range(-1, number):
+            yield cycle
+            if cycle >= 0:
+                await self.gauge(cycle)
+        await self.turn.measured()
+
+    def start(self, acts: Iterable[Awaitable[Value]]) -> asyncio.Future[list[Value]]:
+        """Begin all of this at once; await the returned future for the results."""
+        return asyncio.ensure_future(self.together(acts))
+
+    def component(self, name: str) -> Component:
+        """A class of the platform in this process: the one that ``target.components`` names, else the lab's.
+
+        >>> contexts = probe.component("UserExecutionContext")                                # doctest: +SKIP
+        >>> made = await contexts.call("from_request", user_id="u", thread_id="t", run_id="r")  # doctest: +SKIP
+
+        What is not as the platform's public calls are written down is in ``differences``, and never raised.
+        """
+        if name not in self._components:
+            path = self.target.components.get(name)
+            self._components[name] = Component(self.history, name, path=path, patience=self.timeouts.reply)
+        return self._components[name]
+
+    # Judging
+
+    def begin(self) -> None:
+        """Everything so far was preparation: the first case is judged from here on."""
+        self.notes.clear()
+        self._window = len(self.history)
+        self._cells.watch()
+        self._banner.show(self.result(), [user.name for user in self.users])
+
+    def check(
+        self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = (), exact: bool = True
+    ) -> CaseView:
+        """Judge what happened since the last check; the verdict is recorded and shown.
+
+        Arguments:
+            case: its id, such as ``C4.2``.
+            checkers: what to look for.
+            claim: the case's title; that of the notebook's metadata when left out.
+            needs: surfaces without which the case is not applicable (``database``, ``cache``, ``operator``).
+            exact: false where the moment decides how much was seen (who hung up when, what a poll met): the evidence
+                then names what it rests on, and counts only what the probe did itself.
+        """
+        if not case.startswith(self.scenario + "."):
+            raise ParameterError(
+                f'case "{case}" does not belong to scenario {self.scenario}; name it {self.scenario}.….'
+            )
+        if any(done.id == case for done in self._cases):
+            raise AlreadyCheckedError(f'case "{case}" was checked already; every case is judged once.')
+        claim = claim or SCENARIOS[self.scenario].cases.get(case, case)
+        missing = sorted(set(needs) - self.target.surfaces)
+        if missing:
+            reason = f"the target has no {' and no '.join(missing)} surface"
+            self.history.observe(actions.SKIP, detail={"case": case, "claim": claim, "reason": reason})
+            result = skipped_case(case, claim, reason)
+        else:
+            specification = [{"id": checker.id, "options": dict(checker.options)} for checker in checkers]
+            marker = self.history.observe(
+                actions.CHECK,
+                detail={"case": case, "claim": claim, "start": self._window, "checkers": specification}
+                | ({} if exact else {"steady": False})
+                | ({"withheld": self.notes.withheld} if self.notes.withheld else {})
+                | ({"limits": self.notes.limits} if self.notes.limits else {}),
+            )
+            result = referred(judge_case(self.history, marker, checkers), self._cases, self.history)
+        self.turn.release()
+        self._gauges.forget()
+        self._window = len(self.history)
+        self.notes.clear()
+        self._cases.append(result)
+        self._tell()
+        return CaseView(result, self.history)
+
+    def _cell_raised(self, error: str, message: str) -> None:
+        with suppress(OSError):  # a disk that is full is what the cell raised
+            self.history.observe(actions.RAISED, detail={"error": error, "message": message})
+        self._tell()
+
+    def _tell(self) -> None:
+        """Bring the banner up to date."""
+        if self._banner.is_shown:
+            self._banner.update(self.result(), running=self.cleaned is None)
+
+    # Showing
+
+    def recorded(self) -> Iterator[Operation]:
+        """Everything recorded so far."""
+        return iter(self.history)
+
+    def matrix(self) -> LeakMatrix:
+        """Who saw whose canaries since the last check: owner × recipient."""
+        return LeakMatrix.of(self.recorded(), start=self._window)
+
+    def events(self) -> EventTable:
+        """The events of each user's runs since the last check."""
+        return EventTable.of(self.recorded(), start=self._window)
+
+    def timeline(self) -> Timeline:
+        """The same as a picture: a lane per connection, foreign frames marked."""
+        return Timeline.of(self.recorded(), start=self._window)
+
+    def verdict(self) -> ScenarioView:
+        """The verdict on the whole scenario: one row a case."""
+        return ScenarioView(self.result())
+
+    def summary(self) -> Summary:
+        """The last word: when, on what, with which versions, where the evidence is, and the verdict."""
+        return Summary(self.result(), evidence=self.history.path.parent.parent)
+
+    def result(self) -> ScenarioResult:
+        """The verdict as a value; until the clean-up is done there is none to pass."""
+        cleanup = None
+        if self.cleaned is not None:
+            cleanup = next((op for op in reversed(list(self.history)) if op.action == actions.CLEANUP), None)
+        return scenario_result(self.history, self.history[0], tuple(self._cases), cleanup)
+
+    # Ending
+
+    async def close(self) -> CleanUp:
+        """Remove what was made, look whether it is gone, close the history. Closing twice is harmless.
+
+        Outside of a batch run the results and the report are written beside the history.
+        """
+        if self.cleaned is None:
+            self._cells.leave()
+            if self.wire.gate is not None:
+                self.wire.gate.leaving = True
+            try:
+                self.cleaned = await cleanup.clean_up(self, self._everybody)
+            finally:
+                for user in self._everybody:
+                    await user.close()
+                if self.wire.gate is not None and self.wire.gate.watch is not None:
+                    await self.wire.gate.watch.close()
+                if self.database is not None:
+                    await self.database.close()
+                if self.cache is not None:
+                    await self.cache.close()
+                self.history.close()
+                self.turn.leave()
+                await asyncio.to_thread(embedded_lab.release)
+                if self.at_end is not None:
+                    await asyncio.to_thread(self.at_end, self.result())
+            self._tell()
+        return self.cleaned
+
+    def __repr__(self) -> str:
+        return f"<Investigation {self.scenario} on {self.environment}: {len(self.users)} users>"

@@ -1,0 +1,130 @@
+"""What happens when a run ends: pages, report, JUnit XML, the dashboard, alerts; each may fail alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netra_probe.batch.locations import Place
+from netra_probe.catalogue.folders import folder
+from netra_probe.report.alerts import Alerts, send_alerts
+from netra_probe.results.runs import Run, earlier, read_run
+from netra_probe.results.secret_scan import Hit, all_parameters, known_secrets, scan_path
+
+if TYPE_CHECKING:
+    from netra_probe.checkers.judge import ScenarioResult
+
+#: Places with secrets that the terminal names; `netra-probe scan` names all.
+MOST_HITS = 20
+
+
+#: How a path is told: as one would type it, or as the URL under which it will be found.
+Shown = Callable[[Path], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What was left, as lines for a terminal, and how many ``secrets`` are in what the run has left.
+
+    With any, the run ends in status 1: everything stays where it is, but must not be shown to others as it is. ``None``
+    says that some of it could not be looked through (a damaged recording), which decides nothing: status 3.
+    """
+
+    lines: tuple[str, ...]
+    secrets: int | None
+
+    @property
+    def exit_status(self) -> int:
+        return 3 if self.secrets is None else 1 if self.secrets else 0
+
+
+def publish(
+    place: Place, *, judged: Mapping[str, ScenarioResult] | None = None, alerts: Alerts | None = None
+) -> Published:
+    """Leave everything beside the results of a run that others want to look at.
+
+    Arguments:
+        place: of a run that has ended and whose ``results.json`` is written.
+        judged: the scenarios as they were just judged, by id; it saves judging the red ones again.
+        alerts: whom to tell of what is new.
+
+    Nothing that goes wrong here touches what was recorded or found: it becomes a line that says so. Raises
+    ParameterError only when there is no run with results in the directory.
+    """
+    run, shown = read_run(place.directory or Path()), place.shown
+    _ = run.results
+    before = earlier(run)
+    lines: list[str] = []
+
+    def attempt(what: str, act: Callable[[], list[str]]) -> bool:
+        try:
+            lines.extend(act())
+        except Exception as error:
+            lines.append(f"warning   {what}: {_why(error)}")
+            return False
+        return True
+
+    attempt("notebooks as pages", lambda: _pages(run))
+    attempt("report.html", lambda: _report(run, before, judged, shown))
+    attempt("junit.xml", lambda: _junit(run, shown))
+    attempt("the dashboard", lambda: _dashboard(run, shown))
+    hits: list[Hit] = []
+    searched = attempt("the search for secrets", lambda: _secrets(run, hits, shown))
+    attempt("the alert", lambda: send_alerts(run, before, alerts or Alerts(), shown=shown))
+    secrets = sum(hit.is_secret for hit in hits)
+    seen_all = searched and secrets == len(hits)
+    return Published(lines=tuple(lines), secrets=secrets if secrets or seen_all else None)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"could not be written ({error.strerror})"
+    return f"could not be made ({type(error).__name__}: {error})"
+
+
+def _pages(run: Run) -> list[str]:
+    if not any((run.path / "notebooks").glob("*.ipynb")):
+        return []  # nbconvert takes seconds to load
+    from netra_probe.report.notebooks import write_notebook_pages
+
+    return [f"warning   {problem}" for problem in write_notebook_pages(run.path)]
+
+
+def _report(run: Run, before: list[Run], judged: Mapping[str, ScenarioResult] | None, shown: Shown) -> list[str]:
+    from netra_probe.report.html import write_report
+
+    return [f"report    {shown(write_report(run, earlier=before, judged=judged))}"]
+
+
+def _junit(run: Run, shown: Shown) -> list[str]:
+    from netra_probe.report.junit import write_junit
+
+    return [f"junit     {shown(write_junit(run))}"]
+
+
+def _dashboard(run: Run, shown: Shown) -> list[str]:
+    from netra_probe.report.dashboard import write_dashboard
+
+    outputs = folder("outputs").resolve()
+    if run.path.resolve().parent.parent != outputs:
+        return []  # a run that somebody keeps elsewhere is in nobody's trend
+    return [f"dashboard {shown(write_dashboard(outputs))}"]
+
+
+def _secrets(run: Run, hits: list[Hit], shown: Shown) -> list[str]:
+    known = known_secrets(run.plan, *all_parameters(folder("parameters")))
+    hits.extend(scan_path(run.path, known))
+    secrets = sum(hit.is_secret for hit in hits)
+    told = [
+        f"{'SECRET   ' if hit.is_secret else 'warning  '} {str(hit).replace(str(hit.path), shown(hit.path), 1)}"
+        for hit in sorted(hits, key=lambda hit: not hit.is_secret)[:MOST_HITS]
+    ]
+    if secrets:
+        more = f" (and {secrets - MOST_HITS} more)" if secrets > MOST_HITS else ""
+        told.append(
+            f"SECRET    {secrets} found{more}: show this run to nobody before they are taken out, and change them; "
+            "the results stay, the exit status is 1"
+        )
+    return told

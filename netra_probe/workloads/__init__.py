@@ -1,0 +1,159 @@
+"""Acts: what an investigator does, as verbs that a notebook reads like prose.
+
+    from netra_probe import workloads
+    await workloads.forge(probe, tester=bob, victim=alice)
+    probe.check("A1.3", tokens())
+
+An act goes over the wire through the recording clients, so that everything it does is in the history, and returns a
+small value that says what was done. It judges nothing: that is the checkers' part. What a target does not offer is said
+in the value and never raised; what destroys is aimed only at what the probe made.
+"""
+
+from __future__ import annotations
+
+from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
+from netra_probe.workloads.agents.identical_inputs import identical_prompts, sequential_jobs, use_one_label
+from netra_probe.workloads.agents.tools import (
+    call_unpermitted_tools,
+    give_up_on_tools,
+    look_up_neighbours,
+    tools_after_logout,
+    use_tools,
+)
+from netra_probe.workloads.auth.credential_end import disable, let_expire, log_out
+from netra_probe.workloads.auth.forged_tokens import forge, same_prefix_tokens, try_bypasses
+from netra_probe.workloads.auth.identities import introduce, make_contexts
+from netra_probe.workloads.auth.oauth import log_in_through
+from netra_probe.workloads.auth.refresh_races import refresh_together
+from netra_probe.workloads.auth.sessions import come_and_go
+from netra_probe.workloads.budget import Budget
+from netra_probe.workloads.components.agent_factory import make_agents
+from netra_probe.workloads.components.emitter import make_emitters
+from netra_probe.workloads.components.tool_dispatcher import make_dispatchers
+from netra_probe.workloads.components.tool_engine import share_an_engine
+from netra_probe.workloads.database.cancelled_writes import half_done
+from netra_probe.workloads.database.pinned_connections import share_a_line
+from netra_probe.workloads.database.pools import borrow_in_turn, cancel_then_read, churn, cut_replies, saturate
+from netra_probe.workloads.database.stores import forge_at_stores, open_stores, outlive_sessions
+from netra_probe.workloads.database.transactions import append_together, spend_together
+from netra_probe.workloads.hygiene.accounts import compare_logins, guess_passwords, try_registrations
+from netra_probe.workloads.hygiene.health import ask_health, use_up_quota
+from netra_probe.workloads.hygiene.sessions import (
+    ask_with_query,
+    bring_back_refresh_token,
+    compare_refusals,
+    follow_login,
+    inspect_tokens,
+    provoke_refusals,
+)
+from netra_probe.workloads.hygiene.sockets import try_handshakes, try_sizes
+from netra_probe.workloads.observable import applicable_checkers
+from netra_probe.workloads.permissions import allowed
+from netra_probe.workloads.rest.authorization_matrix import trespass
+from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
+from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
+from netra_probe.workloads.rest.noninterference import compare_reads
+from netra_probe.workloads.rest.routes import backend_client
+from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader
+from netra_probe.workloads.websocket.connections import tab, tabs
+from netra_probe.workloads.websocket.foreign_ids import (
+    burst,
+    claim_identity,
+    equal_ids,
+    follow_foreign,
+    stop_foreign_run,
+    stop_own_run,
+)
+from netra_probe.workloads.websocket.reconnects import (
+    across_backends,
+    cut_and_resume,
+    late_close,
+    leave_and_join,
+    reconnect_storm,
+    two_tabs,
+)
+from netra_probe.workloads.websocket.resume import catch_up
+from netra_probe.workloads.websocket.unauthenticated_handshakes import try_invalid_handshakes
+
+__all__ = [
+    "Budget",
+    "across_backends",
+    "append_together",
+    "applicable_checkers",
+    "ask_health",
+    "ask_with_query",
+    "backend_client",
+    "borrow_in_turn",
+    "bring_back_refresh_token",
+    "burst",
+    "call_unpermitted_tools",
+    "cancel_then_read",
+    "catch_up",
+    "churn",
+    "claim_identity",
+    "come_and_go",
+    "compare_logins",
+    "compare_reads",
+    "compare_refusals",
+    "create_and_read_all",
+    "cut_and_resume",
+    "cut_replies",
+    "delete_all",
+    "disable",
+    "equal_ids",
+    "follow_foreign",
+    "follow_login",
+    "forge",
+    "forge_at_stores",
+    "frozen_peer",
+    "give_up_on_tools",
+    "guess_passwords",
+    "half_done",
+    "identical_prompts",
+    "inspect_tokens",
+    "introduce",
+    "killed_peer",
+    "late_close",
+    "leave_and_join",
+    "let_expire",
+    "log_in_through",
+    "log_out",
+    "look_up_neighbours",
+    "make_agents",
+    "make_contexts",
+    "make_dispatchers",
+    "make_emitters",
+    "open_stores",
+    "outlive_sessions",
+    "provoke_refusals",
+    "read_as_neighbour",
+    "read_in_turns",
+    "reconnect_storm",
+    "reference_foreign_ids",
+    "refresh_together",
+    "same_prefix_tokens",
+    "saturate",
+    "sequential_jobs",
+    "share_a_line",
+    "share_an_engine",
+    "slow_reader",
+    "spend_together",
+    "stop_foreign_run",
+    "stop_own_run",
+    "tab",
+    "tabs",
+    "tools_after_logout",
+    "trespass",
+    "try_bypasses",
+    "try_handshakes",
+    "try_invalid_handshakes",
+    "try_registrations",
+    "try_sizes",
+    "two_tabs",
+    "use_one_label",
+    "use_tools",
+    "use_up_quota",
+]
+
+# What a target's mode does not allow is an outcome, and no exception in a notebook.
+globals().update({name: allowed(globals()[name]) for name in __all__})

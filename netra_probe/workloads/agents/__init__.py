@@ -1,0 +1,1 @@
+"""Agents and tools, asked through conversations and called directly."""

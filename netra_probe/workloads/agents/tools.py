@@ -1,0 +1,276 @@
+"""Tools called by hand, without an agent around them: one's own, more than one may, and after the session is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netra_probe.clients.replies import Answered, Refused, Reply
+from netra_probe.clients.rest import BackendClient
+from netra_probe.history.secret import Secret
+from netra_probe.investigation.permissions import permit
+from netra_probe.target.deployment import Mode
+from netra_probe.workloads.agents.identical_inputs import have_data
+from netra_probe.workloads.auth.credential_end import GRACE
+from netra_probe.workloads.database.pools import MOMENTS, READS, saturate_pool
+from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.rest.routes import backend_client, supported_route
+from netra_probe.workloads.websocket.foreign_ids import foreign
+
+if TYPE_CHECKING:
+    from netra_probe.investigation.investigation import Investigation
+    from netra_probe.investigation.users import User
+
+TOOLS, EXECUTE = "/api/tools", "/api/tools/execute"
+#: Names under which tools take the id of a thread.
+PARAMETERS = ("thread_id", "id", "reference")
+#: Tools that no ordinary user may call, and one that there surely is not.
+PRIVILEGED = ("credit_ledger", "admin", "run_sql", "execute_shell", "no_such_tool")
+NOT_OFFERED = "tools that one can call"
+
+
+@dataclass(kw_only=True)
+class ToolFixture:
+    """What one user calls tools with: a connection of their own, the tools they are supported_route, a thread to look up."""
+
+    user: User
+    client: BackendClient
+    tools: tuple[str, ...]
+    thread: str
+    secret: str
+
+    async def call(
+        self, tool: str, *, thread: str = "", token: Secret | None = None, mark: Mapping[str, Any] | None = None
+    ) -> Reply:
+        """Call a tool, and give it the id of a thread in case it takes one."""
+        return await self.client.http.request(
+            "POST", EXECUTE, json=request(tool, thread or self.thread), token=token, attempt=mark
+        )
+
+    async def read(self, mark: Mapping[str, Any]) -> None:
+        """Read the thread oneself: that is what a call of somebody else's is compared with."""
+        await self.client.thread(self.thread, attempt=mark)
+
+
+def request(tool: str, thread: str, **more: Any) -> dict[str, Any]:
+    """The body of a call."""
+    return {"tool_name": tool, "parameters": {**dict.fromkeys(PARAMETERS, thread), **more}}
+
+
+async def tool_fixtures(probe: Investigation, users: Sequence[User], backend: int) -> list[ToolFixture]:
+    """Everybody with data that tools find, at one backend; none where the target has no tools that one can call."""
+    if not supported_route(probe, "POST", EXECUTE) or not supported_route(probe, "GET", TOOLS):
+        return []
+    return [
+        bench for bench in await probe.together(_tool_fixture(probe, user, backend) for user in users) if bench.tools
+    ]
+
+
+async def _tool_fixture(probe: Investigation, user: User, backend: int) -> ToolFixture:
+    client = backend_client(probe, user, backend)
+    await have_data(probe, user)
+    secret = user.canary("title", "rest")
+    made = await client.create_thread(f"What only {user.name} is to know [{secret}]")
+    thread = str(made.body.get("id", "")) if isinstance(made, Answered) and isinstance(made.body, dict) else ""
+    user.threads_made += [thread] if thread else []
+    listed = await client.http.request("GET", TOOLS)
+    found: Any = listed.body if isinstance(listed, Answered) else []
+    found = found.get("tools", []) if isinstance(found, dict) else found
+    named = [tool.get("name") if isinstance(tool, dict) else tool for tool in found] if isinstance(found, list) else []
+    tools = tuple(name for name in named if isinstance(name, str))
+    return ToolFixture(user=user, client=client, tools=tools, thread=thread, secret=secret)
+
+
+async def leave(working: Sequence[ToolFixture]) -> None:
+    """Close the connections."""
+    await asyncio.gather(*(bench.client.http.close() for bench in working))
+
+
+async def use_tools(
+    probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1, together: bool = True, backend: int = 0
+) -> Outcome:
+    """Everybody calls each of their tools on data of their own: the same tool in the same instant, or one by one.
+
+    >>> await use_tools(probe)   # doctest: +SKIP
+    <tools of alice, bob, carol: tools 12, called 12, answered 12>
+
+    What a tool finds is its caller's. Results that wait under the tool's name are swapped where calls overlap (G2);
+    what a tool reads through a cache without a user in its key is the first caller's, overlapping or not (K1).
+    """
+    party = list(users) or probe.users
+    working = await tool_fixtures(probe, party, backend)
+    replies: list[Reply] = []
+    try:
+        for _ in range(rounds):
+            calls = [(bench, tool) for bench in working for tool in bench.tools]
+            if not together:
+                replies += [await bench.call(tool) for bench, tool in calls]
+                continue
+            for name in dict.fromkeys(tool for _, tool in calls):
+                replies += await asyncio.gather(*(bench.call(tool) for bench, tool in calls if tool == name))
+    finally:
+        await leave(working)
+    if not working:
+        return Outcome(act="tools", users=names(party), missing=NOT_OFFERED)
+    counts = {"tools": sum(len(bench.tools) for bench in working), "called": len(replies)}
+    return Outcome(act="tools", users=names(party), counts=counts | {"answered": sum(map(bool, replies))})
+
+
+async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner: User, backend: int = 0) -> Outcome:
+    """Call tools in the owner's name, tools that one may not call, tools that there are not, and tools as nobody.
+
+    Who claims to be the owner beside a valid token is still the intruder (A9); everything else is refused, and after
+    it the intruder's own call works as before.
+    """
+    permit(probe, Mode.ATTACK, "calling tools in another user's name")
+    working = await tool_fixtures(probe, (owner, intruder), backend)
+    both = names((intruder, owner))
+    if len(working) < 2:
+        await leave(working)
+        return Outcome(act="call_unpermitted_tools", users=both, missing=NOT_OFFERED)
+    theirs, mine = working
+    claim = {"user_id": owner.id}
+    aim = foreign("claim a user id for a tool", "thread", theirs.thread, owner) | {"expect": intruder.name}
+    control = {"object": aim["object"]}
+    url = probe.target.backend_urls[backend % len(probe.target.backend_urls)]
+    nobody = probe.wire.http(url, surface="rest", backend=mine.client.http.backend)
+    served: list[Reply] = []
+    refused: list[Reply] = []
+    try:
+        for tool in mine.tools:
+            await theirs.call(tool, mark=control)
+            await mine.call(tool)
+            await theirs.read(control)
+            body = request(tool, mine.thread, **claim) | claim
+            headers = {"X-User-ID": owner.id}
+            http = mine.client.http
+            served.append(await http.request("POST", EXECUTE, json=body, headers=headers, attempt=aim))
+            await theirs.read(control)
+            mark = {"attempt": "no credentials", "expect": "refused"}
+            body = request(tool, theirs.thread)
+            refused.append(await nobody.request("POST", EXECUTE, json=body, anonymous=True, attempt=mark))
+        for tool in (name for name in PRIVILEGED if name not in mine.tools):
+            refused.append(await mine.call(tool, mark={"attempt": f"the tool {tool}", "expect": "refused"}))
+        served += [await mine.call(tool) for tool in mine.tools]
+    finally:
+        await leave(working)
+        await nobody.close()
+    held = sum(isinstance(reply, Refused) for reply in refused)
+    counts = {"answered as oneself": sum(map(bool, served)), "not to be answered": len(refused), "refused": held}
+    return Outcome(act="call_unpermitted_tools", users=both, counts=counts)
+
+
+async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *, backend: int = 0) -> Outcome:
+    """Everybody gives tools the id of the next one's thread, all in the same instant; then everybody their own.
+
+    Only tools that show their caller's own thread by its id are tried. One that reads with the service's rights shows
+    anybody's (G6).
+    """
+    permit(probe, Mode.ATTACK, "naming other users' ids")
+    party = list(users) or probe.users
+    working = await tool_fixtures(probe, party, backend)
+    tried: list[Reply] = []
+    looking: set[str] = set()
+    try:
+        aims = [foreign("foreign id for a tool", "thread", bench.thread, bench.user) for bench in working]
+        for bench, aim in zip(working, aims, strict=True):
+            for tool in bench.tools:
+                reply = await bench.call(tool, mark={"object": aim["object"]})
+                looking |= {tool} if isinstance(reply, Answered) and bench.secret in str(reply.body) else set()
+        for tool in sorted(looking):
+            controls = [(bench, {"object": aim["object"]}) for bench, aim in zip(working, aims, strict=True)]
+            await asyncio.gather(*(bench.read(control) for bench, control in controls))
+            following = [*working[1:], working[0]]
+            tried += await asyncio.gather(
+                *(
+                    bench.call(tool, thread=of.thread, mark=aim)
+                    for bench, of, aim in zip(working, following, [*aims[1:], aims[0]], strict=True)
+                    if of is not bench
+                )
+            )
+            await asyncio.gather(*(bench.read(control) for bench, control in controls))
+    finally:
+        await leave(working)
+    if not looking:
+        return Outcome(act="neighbours", users=names(party), missing="a tool that looks up what it is given")
+    counts = {"tools that take ids": len(looking), "foreign ids": len(tried)}
+    refused = sum(isinstance(reply, Refused) for reply in tried)
+    return Outcome(act="neighbours", users=names(party), counts=counts | {"refused": refused})
+
+
+async def give_up_on_tools(
+    probe: Investigation, quitter: User, others: Sequence[User] = (), *, cycles: int = 4, backend: int = 0
+) -> Outcome:
+    """Hang up on calls of tools, and on reads of what tools find, at various moments; others call theirs after each.
+
+    What nobody waits for any more must leave no answer on the line that the next caller's tools read from (P3), and no
+    task or connection: what the target holds on to is measured after each cycle.
+    """
+    permit(probe, Mode.ATTACK, "hanging up on requests")
+    others = list(others) or [user for user in probe.users if user is not quitter]
+    await saturate_pool(probe, [quitter, *others])
+    working = await tool_fixtures(probe, (quitter, *others), backend)
+    acting = names((quitter, *others))
+    if len(working) <= len(others):
+        await leave(working)
+        return Outcome(act="gave up", users=acting, missing=NOT_OFFERED)
+    quitting, *staying = working
+    reads = [route for candidate in READS[:3] if (route := supported_route(probe, "GET", candidate))]
+    http = quitting.client.http
+    given_up = 0
+    replies: list[Reply] = []
+    try:
+        async for cycle in probe.cycles(cycles):
+            moment = MOMENTS[cycle % len(MOMENTS)]
+            for tool in quitting.tools:
+                await http.abandon("POST", EXECUTE, after=moment, json=request(tool, quitting.thread))
+                given_up += 1
+                replies += [await bench.call(tool) for bench in staying]
+            for route in reads:
+                for at in MOMENTS[cycle % 2 :: 2]:
+                    await http.abandon("GET", route, after=at)
+                    given_up += 1
+                replies += [await bench.call(tool) for tool in quitting.tools for bench in staying]
+            staying.reverse()
+    finally:
+        await leave(working)
+    counts = {"given up": given_up, "called": len(replies), "answered": sum(map(bool, replies))}
+    return Outcome(act="gave up", users=acting, counts=counts)
+
+
+async def tools_after_logout(probe: Investigation, user: User, *, backend: int = 0) -> Outcome:
+    """Call every tool in a session of its own, log out of it, and call them all again with the same token.
+
+    What a token permitted ends with it (A6); the user's main session goes on as before.
+    """
+    permit(probe, Mode.PROBE, "logging out")
+    working = await tool_fixtures(probe, (user,), backend)
+    session = await user.another_session() if working else None
+    if session is None or session.access is None:
+        await leave(working)
+        missing = "a further session" if working else NOT_OFFERED
+        return Outcome(act="tools after logout", users=(user.name,), missing=missing)
+    (bench,) = working
+    try:
+        before = [await bench.call(tool, token=session.access, mark=session.mark) for tool in bench.tools]
+        if not await session.logout():
+            return Outcome(act="tools after logout", users=(user.name,), missing="POST /auth/logout")
+        await probe.wire.pause(GRACE)
+        late = {"attempt": "after logout", "expect": "refused", **session.mark}
+        after = [await bench.call(tool, token=session.access, mark=late) for tool in bench.tools]
+        if any(after):
+            # The control: whether one needs a credential for this at all.
+            http = probe.wire.http(bench.client.http.base_url, surface="rest", backend=bench.client.http.backend)
+            await probe.together(
+                http.request("POST", EXECUTE, json=request(tool, bench.thread), anonymous=True) for tool in bench.tools
+            )
+            await http.close()
+        own = [await bench.call(tool) for tool in bench.tools]
+    finally:
+        await leave(working)
+        await session.http.close()
+    counts = {"called before": sum(map(bool, before)), "called afterwards": len(after)}
+    counts |= {"refused": sum(isinstance(reply, Refused) for reply in after), "own session": sum(map(bool, own))}
+    return Outcome(act="tools after logout", users=(user.name,), counts=counts)

@@ -1,0 +1,1 @@
+"""Credentials: forged, refreshed, ended, and the endpoints that say whose they are."""

@@ -1,0 +1,270 @@
+"""Credentials of all kinds, shown at every door: who does the target take one for?
+
+The forgeries are those of ``netra_probe.forgery``; ``checkers.tokens`` (C6) judges them by the user id that the target
+answers with. Valid credentials go in between as positive controls, which also keeps doors open that shut after a few
+bad tokens in a row (netra-wire §1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from netra_probe.clients.replies import Answered
+from netra_probe.forgery import ATTEMPTS, REFUSED, SELF, Attempt, Forgery, Material
+from netra_probe.forgery.tokens import signed
+from netra_probe.history import actions
+from netra_probe.history.principals import People
+from netra_probe.history.secret import Secret
+from netra_probe.investigation.permissions import permit
+from netra_probe.investigation.survey import survey
+from netra_probe.target.deployment import Mode
+from netra_probe.workloads.auth.attempts import attempt, control, outcome_of, restore
+from netra_probe.workloads.auth.identity_endpoints import (
+    IdentityEndpoint,
+    SocketEndpoint,
+    all_endpoints,
+    open_endpoints,
+)
+from netra_probe.workloads.auth.token_material import SHORT_LIFE, SURELY_OVER, claims, gather
+from netra_probe.workloads.outcome import Outcome, names
+
+if TYPE_CHECKING:
+    from netra_probe.investigation.investigation import Investigation
+    from netra_probe.investigation.users import User
+
+SURFACES = ("auth", "rest", "websocket")
+
+
+async def forge(
+    probe: Investigation,
+    *,
+    tester: User,
+    victim: User,
+    surfaces: Iterable[str] = SURFACES,
+    families: Collection[str] | None = None,
+    bypass: bool = False,
+) -> Outcome:
+    """Try the whole playbook: ``tester`` shows every forged, expired, foreign or contradictory credential everywhere.
+
+    >>> await forge(probe, tester=bob, victim=alice)   # doctest: +SKIP
+    <forge of bob, alice: doors 11, shown 674, without effect 674>
+
+    Triggers A1 to A5 and A9; with ``bypass`` also F1. Handshakes get every forgery at the place where tokens usually
+    travel on the first backend, and one of each family everywhere else.
+
+    Arguments:
+        surfaces: which of ``auth``, ``rest`` and ``websocket`` to try.
+        families: only these of the playbook: ``algorithm``, ``signature``, ``key``, ``time``, ``audience``,
+            ``subject``, ``form``, ``conflict``, ``bypass``.
+        bypass: also what a development bypass would recognise; only where the case is about it.
+    """
+    permit(probe, Mode.ATTACK, "forging tokens")
+    found = await survey(probe)
+    wanted = [one for one in ATTEMPTS if (bypass or not one.bypass) and (families is None or one.family in families)]
+    needs = {need for one in wanted for need in one.needs}
+    good_until = time.monotonic() + tester.auth.seconds_left
+    material = await gather(probe, found, tester=tester, victim=victim, needs=needs)
+    over = time.monotonic() + SHORT_LIFE + SURELY_OVER
+    attempts = [one for one in wanted if one.possible(material)]
+    doors = await open_endpoints(probe, all_endpoints(probe, found, surfaces=surfaces), like=tester)
+    shown = held = 0
+    try:
+        # What has to expire first does so while the others are shown.
+        for late in (False, True):
+            batch = [one for one in attempts if late == ("expired" in one.needs)]
+            if late and batch:
+                await probe.wire.pause(over - time.monotonic())
+            menus = list(zip(doors, _menus(doors, batch), strict=True))
+            # Handshakes one after the other, because the bad ones of all doors count together (netra-wire §1).
+            lines = [[one] for one in menus if not isinstance(one[0], SocketEndpoint)]
+            lines.append([one for one in menus if isinstance(one[0], SocketEndpoint)])
+            for counts in await asyncio.gather(
+                *(_walk(probe, line, material, tester=tester, victim=victim) for line in lines)
+            ):
+                shown, held = shown + counts[0], held + counts[1]
+    finally:
+        for door in doors:
+            await door.close()
+    if time.monotonic() > good_until:
+        probe.notes.limit(f"forge: {tester.name}'s token had expired before all forgeries made of it were shown")
+    return _outcome("forge", [tester, victim], doors=len(doors), shown=shown, held=held)
+
+
+async def _walk(
+    probe: Investigation,
+    line: Iterable[tuple[IdentityEndpoint, list[Attempt]]],
+    material: Material,
+    *,
+    tester: User,
+    victim: User,
+) -> tuple[int, int]:
+    """From door to door, with what is to be shown at each."""
+    shown = held = 0
+    for door, chosen in line:
+        counts = await _try_all(probe, door, chosen, material, tester=tester, victim=victim)
+        shown, held = shown + counts[0], held + counts[1]
+    return shown, held
+
+
+def _menus(doors: Iterable[IdentityEndpoint], attempts: list[Attempt]) -> Iterator[list[Attempt]]:
+    """What to show at each door: everything, but for further handshakes, and for those that never say who one is."""
+    met = False
+    for door in doors:
+        chosen = attempts
+        if isinstance(door, SocketEndpoint):
+            if met or door.names_nobody:
+                chosen = _one_of_each_family(attempts)
+            if door.names_nobody:
+                chosen = [one for one in chosen if one.expect == REFUSED]
+            met = True
+        yield chosen
+
+
+async def _try_all(
+    probe: Investigation,
+    door: IdentityEndpoint,
+    attempts: list[Attempt],
+    material: Material,
+    *,
+    tester: User,
+    victim: User,
+) -> tuple[int, int]:
+    """Every attempt at one door, with valid credentials before, between and after; how many were shown, and held."""
+    if not attempts:
+        return 0, 0
+    await control(probe, door, victim)
+    if not await control(probe, door, tester):
+        return 0, 0
+    shown = held = in_a_row = 0
+    for one in attempts:
+        forgery = forgery_of(one, material, live=probe.wire.live)
+        if forgery is None or not door.takes(forgery):
+            continue
+        if one.name == "same beginning":
+            # A cache that is keyed by a beginning has to hold the victim's token first.
+            await control(probe, door, victim)
+        expect = tester.name if one.expect == SELF else REFUSED
+        owner = victim.name if one.family == "conflict" and expect != REFUSED else None
+        seen = await attempt(probe, door, user=tester, name=one.name, forgery=forgery, expect=expect, owner=owner)
+        shown += 1
+        held += seen.who in ("", tester.id if expect != REFUSED else "")
+        in_a_row = 0 if seen.who == tester.id else in_a_row + 1
+        if in_a_row >= door.patience:
+            in_a_row = 0
+            if not await control(probe, door, tester):
+                break
+    await restore(probe, door, tester)
+    return shown, held
+
+
+def forgery_of(one: Attempt, material: Material, *, live: bool) -> Forgery | None:
+    """The forgery; ``None`` where it cannot be made from opaque tokens. A recording needs no more than a stand-in."""
+    try:
+        return one(material)
+    except ValueError:
+        return None if live else Forgery(bearer=material.token)
+
+
+def _one_of_each_family(attempts: Iterable[Attempt]) -> list[Attempt]:
+    first: dict[str, Attempt] = {}
+    for one in attempts:
+        first.setdefault(one.family, one)
+    return list(first.values())
+
+
+#: Where deployments have their development login (netra-wire §2).
+_DEVELOPMENT_LOGINS = ("/auth/dev/login", "/auth/dev_login", "/api/v1/auth/dev_login", "/api/v1/auth/dev/login")
+
+
+async def try_bypasses(probe: Investigation, *, tester: User, victim: User) -> Outcome:
+    """Look for a development bypass: a login that asks for nothing, headers and words that tests are let in with.
+
+    Only for cases that are about that bypass: these headers can switch it on (netra-wire §1). Triggers F1.
+    """
+    permit(probe, Mode.ATTACK, "looking for a bypass")
+    found = await survey(probe)
+    people = People(probe.history)
+    login = next((path for path in _DEVELOPMENT_LOGINS if found.auth.offers("POST", path)), None)
+    shown = held = 0
+    if login is not None:
+        http = probe.wire.http(probe.target.auth_url, surface="auth")
+        detail = {"attempt": "development login", "expect": REFUSED, "phase": "GET /auth/me"}
+        call = probe.history.invoke(actions.ATTEMPT, connection="nobody/door", surface="auth", detail=detail)
+        try:
+            reply = await http.request("POST", login, anonymous=True, attempt=detail)
+        finally:
+            await http.close()
+        who = people.in_answer(reply.body) if isinstance(reply, Answered) else ""
+        probe.history.complete(call, outcome_of(reply), ids={"user_id": who} if who else {})
+        shown, held = 1, int(not who)
+    others = (await forge(probe, tester=tester, victim=victim, families=("bypass",), bypass=True)).counts
+    return _outcome(
+        "try_bypasses",
+        [tester, victim],
+        doors=others.get("doors", 0) + (login is not None),
+        shown=others.get("shown", 0) + shown,
+        held=others.get("without effect", 0) + held,
+    )
+
+
+async def same_prefix_tokens(
+    probe: Investigation, users: Iterable[User], *, rounds: int = 2, surfaces: Iterable[str] = SURFACES
+) -> Outcome:
+    """Valid tokens of several users at each door, one right after the other: each must stay who they are.
+
+    Between them goes each user's token with another end, and, where the signing key is lent, tokens of all of them that
+    begin alike as far as can be. Triggers A5 (a cache keyed by the beginning of a token, or by the address) and X1 on
+    authentication.
+    """
+    permit(probe, Mode.ATTACK, "forging tokens")
+    party = list(users)
+    found = await survey(probe)
+    doors = await open_endpoints(
+        probe, all_endpoints(probe, found, surfaces=surfaces, places=("header",)), like=party[0]
+    )
+    shown = held = 0
+    key = probe.target.secret("jwt_secret")
+    for door in doors:
+        try:
+            for _ in range(rounds):
+                for user in party:
+                    await control(probe, door, user)
+                for user in party:
+                    token = user.auth.access
+                    if token is None:
+                        continue
+                    forgery = Forgery(bearer=with_another_end(token))
+                    seen = await attempt(probe, door, user=user, name="same beginning", forgery=forgery, expect=REFUSED)
+                    shown, held = shown + 1, held + (not seen.who)
+                    if key is not None and claims(token):
+                        crafted = _sub_at_the_end(token, party[0].auth.access or token, key)
+                        await attempt(
+                            probe, door, user=user, name="sub at the end", forgery=Forgery(bearer=crafted),
+                            expect=user.name,
+                        )  # fmt: skip
+                    await control(probe, door, user)
+        finally:
+            await door.close()
+    return _outcome("same_prefix_tokens", party, doors=len(doors), shown=shown, held=held)
+
+
+def with_another_end(token: Secret) -> Secret:
+    text = token.reveal()
+    return Secret(text[:-8] + "".join("A" if character != "A" else "B" for character in text[-8:]))
+
+
+def _sub_at_the_end(token: Secret, common: Secret, key: Secret) -> Secret:
+    """The user's token, signed again, with the claims of another one before its own ``sub``, ``email`` and session."""
+    own, others = claims(token), claims(common)
+    shared = {name: value for name, value in others.items() if name in ("iat", "nbf", "exp", "iss", "aud", "env")}
+    rest = {name: value for name, value in own.items() if name not in shared and name != "sub"}
+    return signed({"alg": "HS256", "typ": "JWT"}, {**shared, **rest, "sub": own.get("sub")}, key.reveal().encode())
+
+
+def _outcome(act: str, users: Iterable[User], *, doors: int, shown: int, held: int) -> Outcome:
+    if not doors:
+        return Outcome(act=act, users=names(users), missing="an endpoint that reports who the caller is")
+    return Outcome(act=act, users=names(users), counts={"doors": doors, "shown": shown, "without effect": held})

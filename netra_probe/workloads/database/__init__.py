@@ -1,0 +1,1 @@
+"""Stores, pools and transactions, driven through the interface."""

@@ -1,0 +1,1 @@
+"""What a security reviewer would try, beside leaks."""

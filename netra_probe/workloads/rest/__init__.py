@@ -1,0 +1,1 @@
+"""The REST interface: crawled, tried with other users' ids, cached, compared."""

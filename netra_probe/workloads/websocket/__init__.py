@@ -1,0 +1,1 @@
+"""Connections: reconnects, further connections, bad peers, ids that are another user's."""

@@ -1,0 +1,146 @@
+"""Bad peers: one who reads slowly, freezes or dies in a crowd, while the others are to notice nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from netra_probe import nemesis
+from netra_probe.clients.agent import Run
+from netra_probe.clients.websocket import Socket
+from netra_probe.workloads.outcome import Outcome, names, needs_answers
+from netra_probe.workloads.websocket.connections import (
+    LONG,
+    QUESTION,
+    answered,
+    everybody_asks,
+    long_question,
+    tab,
+    tabs,
+    until_run_begins,
+)
+from netra_probe.workloads.websocket.resume import come_back, resume_point
+
+if TYPE_CHECKING:
+    from netra_probe.investigation.investigation import Investigation
+    from netra_probe.investigation.users import User
+
+#: Bytes that a target can send ahead of a reader who has stopped.
+WINDOW = 2048
+#: So many of them make some hundred thousand bytes of events, which no window holds.
+QUESTIONS = 10
+#: How often the others ask beside a bad peer.
+ROUNDS = 3
+
+
+@needs_answers("slow reader")
+async def slow_reader(
+    probe: Investigation, slow: User, others: Sequence[User] = (), *, questions: int = QUESTIONS, backend: int = 0
+) -> Outcome:
+    """Ask long questions and stop reading, until the others, who ask later, have all they asked for; then read on.
+
+    Whoever is slow gets everything later, or is told that they were too slow; what is dropped without a word shows as
+    gaps in their runs (W8). A second connection that reads on would hide them: it gets a copy.
+    """
+    others = list(others) or [user for user in probe.users if user is not slow]
+    async with (
+        nemesis.between(probe, slow, window=WINDOW) as link,
+        tabs(others, backend=backend) as quick,
+        tab(slow, backend=backend) as reading,
+    ):
+        if reading is None:
+            return Outcome(act="slow reader", users=(slow.name,), missing="a connection")
+        threads = [await slow.new_thread() for _ in range(questions)]
+        await link.slow_reader(reading)
+        waiting = probe.start(slow.ask(long_question(), socket=reading, thread=thread) for thread in threads)
+        await link.reply_held(reading)
+        runs: list[Run] = []
+        # Runs take turns: after as many of the others' as there are of the slow one's, those are over as well.
+        for _ in range(-(-questions // len(others))):
+            runs += await everybody_asks(others, quick, long_question())
+        await link.resume(reading)
+        late = await waiting
+    counts = {"answered": answered(runs), "answered late": answered(late)}
+    return Outcome(act="slow reader", users=(slow.name, *names(others)), counts=counts)
+
+
+@needs_answers("killed peer")
+async def killed_peer(
+    probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = ROUNDS, backend: int = 0
+) -> Outcome:
+    """Reset one user's connection in the middle of their run; the others on the same backend ask before and after.
+
+    A loop that ends with the first socket that breaks takes the events of all others with it (W13).
+    """
+    others = list(others) or [user for user in probe.users if user is not victim]
+    async with nemesis.between(probe, victim) as link, tabs(others, backend=backend) as crowd:
+        runs: list[Run] = []
+        seconds: list[float] = []
+        async with tab(victim, backend=backend) as dying:
+            if dying is None:
+                return Outcome(act="killed peer", users=(victim.name,), missing="a connection")
+            for _ in range(rounds):
+                await _timed(others, crowd, runs, seconds)
+            asking = probe.start([victim.ask(QUESTION, socket=dying)])
+            await until_run_begins(probe, dying)
+            await link.cut(dying)
+            for _ in range(rounds):
+                await _timed(others, crowd, runs, seconds)
+            (run,) = await asking
+        # What is left of the run must not come to a later connection, of which nobody knows that one was cut.
+        await come_back(probe, victim, run, resume_point(dying), backend=backend)
+    return Outcome(
+        act="killed peer",
+        users=(victim.name, *names(others)),
+        counts={"answered": answered(runs)},
+        seconds=tuple(seconds),
+    )
+
+
+@needs_answers("frozen peer")
+async def frozen_peer(
+    probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = ROUNDS, backend: int = 0
+) -> Outcome:
+    """Freeze one user's connection with much on its way to it, let the others ask beside it, and thaw it again.
+
+    A loop that writes to one socket after the other waits for the frozen one, and all others with it (W13).
+    """
+    others = list(others) or [user for user in probe.users if user is not victim]
+    runs: list[Run] = []
+    seconds: list[float] = []
+    async with (
+        nemesis.between(probe, victim, window=WINDOW) as link,
+        tabs(others, backend=backend) as crowd,
+        tab(victim, backend=backend) as frozen,
+    ):
+        if frozen is None:
+            return Outcome(act="frozen peer", users=(victim.name,), missing="a connection")
+        threads = [await victim.new_thread() for _ in range(QUESTIONS)]
+        sent = link.sent(frozen)
+        waiting = probe.start(victim.ask(long_question(), socket=frozen, thread=thread) for thread in threads)
+        # What is asked must get there before nothing does any more.
+        await link.request_passed(frozen, beyond=sent + len(threads) * LONG)
+        await link.freeze(frozen)
+        for _ in range(rounds):
+            await _timed(others, crowd, runs, seconds)
+        await link.resume(frozen)
+        late = await waiting
+    return Outcome(
+        act="frozen peer",
+        users=(victim.name, *names(others)),
+        counts={"answered": answered(runs), "answered late": answered(late)},
+        seconds=tuple(seconds),
+    )
+
+
+async def _timed(others: Sequence[User], crowd: Mapping[str, Socket], runs: list[Run], seconds: list[float]) -> None:
+    """Everybody in the crowd asks at once; how long each waits is noted."""
+
+    async def one(user: User) -> None:
+        begin = time.monotonic()
+        runs.append(await user.ask(QUESTION, socket=crowd[user.name]))
+        seconds.append(round(time.monotonic() - begin, 3))
+
+    await asyncio.gather(*(one(user) for user in others if user.name in crowd))

@@ -1,0 +1,287 @@
+"""Ids that are somebody else's, or somebody else's as well: claimed, named, equal, and asked for in a burst."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from netra_probe.clients.agent import Run
+from netra_probe.clients.replies import Closed, Silent
+from netra_probe.clients.websocket import Received, Socket
+from netra_probe.history import actions
+from netra_probe.investigation.permissions import permit
+from netra_probe.target.deployment import Mode
+from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names, needs_answers
+from netra_probe.workloads.rest.routes import backend_client
+from netra_probe.workloads.websocket.connections import (
+    QUESTION,
+    answered,
+    long_question,
+    tab,
+    tabs,
+    until_any_run_begins,
+    until_run_begins,
+)
+
+if TYPE_CHECKING:
+    from netra_probe.investigation.investigation import Investigation
+    from netra_probe.investigation.users import User
+
+#: Client messages by which a thread or run is followed or read, and the word for each attempt.
+NAMING = {
+    "subscribe": "subscribe to",
+    "switch_thread": "switch to",
+    "get_thread_history": "read the history of",
+    "user_typing": "type in",
+}
+
+
+def foreign(attempt: str, kind: str, id: str, owner: User) -> dict[str, Any]:
+    """What a recorded attempt says: what was tried, on which object, and whose that is."""
+    return {"attempt": attempt, "object": {"kind": kind, "id": id}, "owner": owner.name, "expect": "refused"}
+
+
+@needs_answers("claimed identity")
+async def claim_identity(probe: Investigation, claimant: User, victim: User, *, backend: int | None = None) -> Outcome:
+    """Claim to be somebody else in the URL and in every message, and to ask in their thread; then let them ask.
+
+    The user is who the token says; a target that goes by what the client claims sends the victim's stream to the
+    claimant (W2).
+    """
+    permit(probe, Mode.ATTACK, "claiming another user's id")
+    query = {"user_id": victim.id, "client_id": victim.id}
+    async with tab(victim) as own, tab(claimant, backend=backend, query=query) as posing:
+        if own is None or posing is None:
+            return Outcome(act="claimed identity", users=names((claimant, victim)), missing="a connection")
+        thread = await victim.new_thread()
+        foreign_thread = ("thread", thread, victim)
+        runs = [await victim.ask(QUESTION, socket=own, thread=thread)]
+        posed = [
+            await claimant.ask(
+                QUESTION,
+                socket=posing,
+                claims={"user_id": victim.id, "sender_id": victim.id},
+                attempt=foreign("claim a user id in a question", *foreign_thread),
+            )
+        ]
+        intruded = await claimant.ask(
+            QUESTION,
+            socket=posing,
+            thread=thread,
+            claims={"user_id": victim.id},
+            attempt=foreign("claim a thread in a question", *foreign_thread),
+        )
+        asking = probe.start([victim.ask(QUESTION, socket=own, thread=thread)])
+        run = await _own_run(probe, victim, own)
+        if run:
+            posed.append(
+                await claimant.ask(
+                    QUESTION,
+                    socket=posing,
+                    claims={"run_id": run},
+                    attempt=foreign("claim a run in a question", "run", run, victim),
+                )
+            )
+        runs += await asking
+        runs.append(await victim.ask(QUESTION, socket=own, thread=thread))
+        await posing.fence()
+    return Outcome(
+        act="claimed identity",
+        users=names((claimant, victim)),
+        counts={
+            "answered": answered(runs),
+            "answered as oneself": answered(posed),
+            "let into the thread": answered([intruded]),
+        },
+    )
+
+
+@needs_answers("foreign thread")
+async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, backend: int | None = None) -> Outcome:
+    """Subscribe to, switch to and read the history of another user's thread and run; then let them ask in it.
+
+    The owner does the same first, as the positive control. Who is let in without a check gets the owner's live events
+    (W4).
+    """
+    permit(probe, Mode.ATTACK, "following another user's thread")
+    async with tab(owner) as own, tab(intruder, backend=backend) as peeping:
+        if own is None or peeping is None:
+            return Outcome(act="foreign thread", users=names((intruder, owner)), missing="a connection")
+        thread = await owner.new_thread()
+        run = await owner.ask(QUESTION, socket=own, thread=thread)
+        _note_own_run(probe, owner, run.run_id)
+        objects = [("thread", thread), ("run", run.run_id)]
+        granted = refused = 0
+        for kind, id in objects:
+            for message, word in NAMING.items():
+                if not id or (kind == "run" and message != "subscribe"):
+                    continue
+                named = {f"{kind}_id": id}
+                await _say(probe, own, message, named)
+                attempt = foreign(f"{word} a foreign {kind}", kind, id, owner)
+                reply = await _say(probe, peeping, message, named, attempt=attempt)
+                granted += isinstance(reply, Received) and reply.frame.name not in ("error", "ack")
+                refused += isinstance(reply, Received) and reply.frame.name == "error"
+        after = await owner.ask(QUESTION, socket=own, thread=thread)
+        await peeping.fence()
+    return Outcome(
+        act="foreign thread",
+        users=names((intruder, owner)),
+        counts={"granted": granted, "refused": refused, "answered": answered([run, after])},
+    )
+
+
+@needs_answers("stop of one's own run")
+async def stop_own_run(
+    probe: Investigation, stopper: User, bystanders: Sequence[User] = (), *, backend: int = 0
+) -> Outcome:
+    """Stop one's own run while runs of others, begun later, work in the same process.
+
+    A stop that hits the newest run, or all of them, ends somebody else's (G4).
+    """
+    bystanders = list(bystanders) or [user for user in probe.users if user is not stopper]
+    async with tabs((stopper, *bystanders), backend=backend) as sockets:
+        if stopper.name not in sockets:
+            return Outcome(act="stop", users=(stopper.name,), missing="a connection")
+        socket = sockets[stopper.name]
+        threads = {user.name: await user.new_thread() for user in (stopper, *bystanders)}
+        mine = probe.start([stopper.ask(long_question(), socket=socket, thread=threads[stopper.name])])
+        begun = await until_run_begins(probe, socket, thread=threads[stopper.name])
+        theirs = probe.start(
+            user.ask(long_question(), socket=sockets[user.name], thread=threads[user.name])
+            for user in bystanders
+            if user.name in sockets
+        )
+        if later := {sockets[user.name]: threads[user.name] for user in bystanders if user.name in sockets}:
+            await until_any_run_begins(probe, later)
+        run = begun.frame.ids.get("run_id", "") if isinstance(begun, Received) else ""
+        await _say(probe, socket, "stop_agent", {"thread_id": threads[stopper.name], "run_id": run})
+        stopped, others = await mine, await theirs
+    counts = {"ended": answered(stopped), "answered": answered(others)}
+    return Outcome(act="stop of one's own run", users=(stopper.name, *names(bystanders)), counts=counts)
+
+
+@needs_answers("stop of a foreign run")
+async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *, backend: int = 0) -> Outcome:
+    """Try to stop somebody else's run by its id: it must go on to its end (G4, W2)."""
+    permit(probe, Mode.ATTACK, "stopping another user's run")
+    async with tabs((stopper, victim), backend=backend) as sockets:
+        if len(sockets) < 2:
+            return Outcome(act="stop of a foreign run", users=names((stopper, victim)), missing="a connection")
+        thread = await victim.new_thread()
+        asking = probe.start([victim.ask(QUESTION, socket=sockets[victim.name], thread=thread)])
+        run = await _own_run(probe, victim, sockets[victim.name])
+        if run:
+            attempt = foreign("stop a foreign run", "run", run, victim)
+            await _say(probe, sockets[stopper.name], "stop_agent", {"run_id": run}, attempt=attempt)
+        runs = await asking
+        runs.append(await stopper.ask(QUESTION, socket=sockets[stopper.name]))
+    counts = {"tried": int(bool(run)), "answered": answered(runs)}
+    return Outcome(act="stop of a foreign run", users=names((stopper, victim)), counts=counts)
+
+
+@needs_answers("equal ids")
+async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 3, backend: int = 0) -> Outcome:
+    """Ask at the same instant under one and the same message, turn and request id, on one backend.
+
+    Ids that clients choose are theirs alone: a map that all clients share swaps the answers (W5).
+    """
+    users = list(users) or probe.users
+    runs: list[Run] = []
+    read = 0
+    clients = [backend_client(probe, user, backend) for user in users]
+    async with tabs(users, backend=backend) as sockets:
+        threads = {user.name: await user.new_thread() for user in users}
+        for number in range(1, rounds + 1):
+            runs += await asyncio.gather(
+                *(
+                    user.ask(
+                        QUESTION, socket=sockets[user.name], thread=threads[user.name], nonce=f"equal-run-{number}"
+                    )
+                    for user in users
+                    if user.name in sockets
+                )
+            )
+            replies = await asyncio.gather(
+                *(
+                    _say(probe, sockets[user.name], "get_thread_history", {"thread_id": threads[user.name]},
+                         id=f"equal-message-{number}")
+                    for user in users
+                    if user.name in sockets
+                )
+            )  # fmt: skip
+            read += sum(isinstance(reply, Received) for reply in replies)
+            lists = await asyncio.gather(
+                *(client.http.request("GET", "/api/threads", nonce=f"equal-request-{number}") for client in clients)
+            )
+            read += sum(map(bool, lists))
+            if any(isinstance(run.outcome, Silent) for run in runs):
+                cut_short(probe, "equal ids", done=number, planned=rounds, why=SILENT)
+                break
+    await asyncio.gather(*(client.http.close() for client in clients))
+    return Outcome(act="equal ids", users=names(users), counts={"answered": answered(runs), "read": read})
+
+
+@needs_answers("burst")
+async def burst(probe: Investigation, users: Sequence[User] = (), *, size: int = 3, rounds: int = 2) -> Outcome:
+    """Everybody starts several runs, each in a thread of its own, all in the same instant.
+
+    Ids that are made of a time, or of a counter that two processes have, come out equal here (X6).
+    """
+    users = list(users) or probe.users
+    runs: list[Run] = []
+    async with tabs(users) as sockets:
+        here = [user for user in users if user.name in sockets]
+        threads = {user.name: [await user.new_thread() for _ in range(size)] for user in here}
+        for number in range(1, rounds + 1):
+            runs += await asyncio.gather(
+                *(
+                    user.ask(QUESTION, socket=sockets[user.name], thread=thread)
+                    for user in here
+                    for thread in threads[user.name]
+                )
+            )
+            if any(isinstance(run.outcome, Silent) for run in runs):
+                cut_short(probe, "burst", done=number, planned=rounds, why=SILENT)
+                break
+    return Outcome(act="burst", users=names(users), counts={"answered": answered(runs)})
+
+
+async def _own_run(probe: Investigation, user: User, socket: Socket) -> str:
+    """The id of the run that the user has just asked for, noted as theirs; "" when the target's events tell none."""
+    begun = await until_run_begins(probe, socket, start=len(socket.received))
+    run = begun.frame.ids.get("run_id", "") if isinstance(begun, Received) else ""
+    _note_own_run(probe, user, run)
+    return run
+
+
+def _note_own_run(probe: Investigation, user: User, run: str) -> None:
+    if run:
+        probe.history.observe(actions.OWN, user=user.name, ids={"run_id": run}, detail={"kind": "run", "id": run})
+
+
+async def _say(
+    probe: Investigation,
+    socket: Socket,
+    kind: str,
+    named: Mapping[str, str],
+    *,
+    attempt: Mapping[str, Any] | None = None,
+    id: str = "",
+) -> Received | Silent | Closed:
+    """Send a client message and wait for its answer: a frame with its id on it, an error, or about what was named."""
+    start = len(socket.received)
+    id = id or f"{socket.name}-{kind}-{start}"
+    payload = {name: value for name, value in named.items() if value}
+    message: dict[str, Any] = {"type": kind, "payload": payload, "message_id": id, **payload}
+    await socket.send(message, attempt=attempt)
+    return await socket.until(
+        lambda frame: (
+            frame.ids.get("message_id") == id
+            or frame.name in ("error", "ack")
+            or (not frame.run and bool(set(frame.ids.values()) & set(payload.values())))
+        ),
+        within=probe.timeouts.grace,
+        start=start,
+    )

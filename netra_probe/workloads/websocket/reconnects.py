@@ -1,0 +1,243 @@
+"""Coming, going and coming back: what people do with their connections, and what must not get lost in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netra_probe import nemesis
+from netra_probe.clients.agent import Run
+from netra_probe.clients.replies import Silent
+from netra_probe.clients.websocket import Received, Socket
+from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names, needs_answers
+from netra_probe.workloads.rest.routes import backend_client, supported_route
+from netra_probe.workloads.websocket.connections import (
+    QUESTION,
+    answered,
+    everybody_asks,
+    mark_of,
+    open_tab,
+    tab,
+    tabs,
+    until_run_begins,
+)
+from netra_probe.workloads.websocket.rest_runs import RUN_ROUTES, ask_over_rest
+from netra_probe.workloads.websocket.resume import come_back, resume_point
+
+if TYPE_CHECKING:
+    from netra_probe.investigation.investigation import Investigation
+    from netra_probe.investigation.users import User
+
+
+@needs_answers("reconnect storm")
+async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, backend: int | None = None) -> Outcome:
+    """Connect and close quickly, many at once, and the new one before the old one goes; then ask, on what is left.
+
+    A registry that keeps one connection per user forgets a living one here (W3); one that replays without asking where
+    the reader stopped repeats itself (W9).
+    """
+    connected = done = 0
+    runs: list[Run] = []
+    async with tabs(_others(probe, user), backend=backend) as watching:
+        for _ in range(rounds):
+            socket = await open_tab(user, backend=backend)
+            connected += socket is not None
+            if socket is not None:
+                await socket.close()
+        crowd = [await open_tab(user, backend=backend) for _ in range(rounds)]
+        connected += sum(socket is not None for socket in crowd)
+        await asyncio.gather(*(socket.close() for socket in crowd if socket is not None))
+        for _ in range(rounds):
+            old = await open_tab(user, backend=backend)
+            async with tab(user, backend=backend) as new:
+                connected += new is not None
+                if old is not None:
+                    await old.close()
+                if new is not None:
+                    runs.append(await user.ask(QUESTION, socket=new))
+            done += 1
+            if _fell_silent(runs):
+                break
+        cut_short(probe, "reconnect storm", done=done, planned=rounds, why=SILENT)
+        if not probe.patience.is_hopeless:
+            runs += await everybody_asks(_others(probe, user), watching)
+    return Outcome(
+        act="reconnect storm", users=(user.name,), counts={"connected": connected, "answered": answered(runs)}
+    )
+
+
+@needs_answers("late close")
+async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backend: int | None = None) -> Outcome:
+    """Lose a connection without the target's noticing, come back, and only then let it notice.
+
+    What the late news of the old one's end takes away from the new one shows in the runs that follow (W3).
+    """
+    done, runs = 0, list[Run]()
+    async with nemesis.between(probe, user) as link, tabs(_others(probe, user), backend=backend) as watching:
+        for _ in range(rounds):
+            old = await open_tab(user, backend=backend)
+            if old is None:
+                continue
+            await link.freeze(old)
+            await old.abort()
+            async with tab(user, backend=backend) as new:
+                if new is None:
+                    continue
+                await link.resume(old)
+                for _ in range(2):
+                    runs.append(await user.ask(QUESTION, socket=new))
+                    if _fell_silent(runs):
+                        break
+            done += 1
+            if _fell_silent(runs):
+                break
+        cut_short(probe, "late close", done=done, planned=rounds, why=f"{SILENT}, or no connection was accepted")
+        runs += await everybody_asks(_others(probe, user), watching)
+    return Outcome(act="late close", users=(user.name,), counts={"answered": answered(runs)})
+
+
+@needs_answers("two tabs")
+async def two_tabs(
+    probe: Investigation, user: User, *, backends: tuple[int | None, int | None] = (None, None)
+) -> Outcome:
+    """Keep two connections open at once, ask on each and on both together; close one and ask on the other.
+
+    ``copies`` counts the runs that were seen to their end on a tab: on a target that serves all tabs alike, two for
+    each run. Tabs at two backends show what a registry in each process misses (F4).
+    """
+    runs: list[Run] = []
+    copies = 0
+    async with tabs(_others(probe, user)) as watching, tab(user, backend=backends[0]) as first:
+        async with tab(user, backend=backends[1]) as second:
+            if first is None or second is None:
+                return Outcome(act="two tabs", users=(user.name,), missing="two connections of one user")
+            both = (first, second)
+            runs += [await user.ask(QUESTION, socket=socket) for socket in both]
+            runs += await asyncio.gather(*(user.ask(QUESTION, socket=socket, new_thread=True) for socket in both))
+            for run in runs:
+                copies += sum([await _saw(probe, socket, run) for socket in both])
+        runs.append(await user.ask(QUESTION, socket=first))
+        runs += await everybody_asks(_others(probe, user), watching)
+    return Outcome(act="two tabs", users=(user.name,), counts={"answered": answered(runs), "copies": copies})
+
+
+@needs_answers("leave and join")
+async def leave_and_join(
+    probe: Investigation, leaver: User, joiners: Sequence[User] = (), *, backend: int | None = None
+) -> Outcome:
+    """Leave while one's run goes on, let others connect to the same backend, and come back for the rest.
+
+    What was kept for the one who is away must wait for them, and for nobody else (W6).
+    """
+    joiners = list(joiners) or _others(probe, leaver)
+    socket = await open_tab(leaver, backend=backend)
+    if socket is None:
+        return Outcome(act="leave and join", users=(leaver.name,), missing="a connection")
+    asking = probe.start([leaver.ask(QUESTION, socket=socket)])
+    await until_run_begins(probe, socket)
+    await socket.close()
+    (run,) = await asking
+    # Only now is it known what came last: events go on arriving until the close is complete.
+    point = resume_point(socket)
+    async with tabs(joiners, backend=backend) as joined:
+        # Their runs began after the one that goes on without its user: when they are over, so is that.
+        others = await everybody_asks(joiners, joined)
+    async with tabs(joiners, backend=backend):
+        pass  # Whoever connects now is the next one, and has asked for nothing.
+    ended = await come_back(probe, leaver, run, point, backend=backend)
+    counts = {"joined": len(joined), "answered": answered(others), "ended": int(ended)}
+    return Outcome(act="leave and join", users=(leaver.name, *names(joiners)), counts=counts)
+
+
+@needs_answers("cut and resume")
+async def cut_and_resume(
+    probe: Investigation,
+    user: User,
+    *,
+    rounds: int = 2,
+    by: str = "cursor",
+    backends: tuple[int | None, int | None] = (None, None),
+) -> Outcome:
+    """Lose the connection in the middle of a run and come back, saying where one stopped reading.
+
+    Arguments:
+        by: ``cursor`` (``?resume_cursor=``), ``sequence`` (``?resume_run=&resume_seq=``) or ``nothing``; a target that
+            numbers neither is not told anything.
+        backends: where the connection was, and where to come back.
+
+    Nothing may come twice (W9), and nothing be missing.
+    """
+    cut = ended = resumed = 0
+    async with tabs(_others(probe, user)) as watching, nemesis.between(probe, user) as link:
+        for _ in range(rounds):
+            socket = await open_tab(user, backend=backends[0])
+            if socket is None:
+                continue
+            asking = probe.start([user.ask(QUESTION, socket=socket)])
+            await until_run_begins(probe, socket)
+            await link.cut(socket)
+            cut += 1
+            (run,) = await asking
+            point = resume_point(socket, by=by)
+            resumed += bool(point)
+            ended += await come_back(probe, user, run, point, backend=backends[1])
+        others = await everybody_asks(_others(probe, user), watching)
+    cut_short(probe, "cut and resume", done=cut, planned=rounds, why="no connection was accepted")
+    counts = {"cut": cut, "resumed": resumed, "ended": ended, "answered": answered(others)}
+    return Outcome(act="cut and resume", users=(user.name,), counts=counts)
+
+
+@needs_answers("across backends")
+async def across_backends(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1) -> Outcome:
+    """Everybody listens at one backend, and has runs worked on at each of them at once.
+
+    A registry in each process loses about 1 − 1/n of what n backends do (F4).
+    """
+    users = list(users) or probe.users
+    route = supported_route(probe, "POST", *RUN_ROUTES)
+    backends = range(len(probe.target.backend_urls))
+    if len(backends) < 2 or not route:
+        missing = "a second backend" if route else "a route that starts a run"
+        return Outcome(act="across backends", users=names(users), missing=missing)
+    clients = [(user, backend_client(probe, user, number)) for user in users for number in backends]
+    async with tabs(users) as ears:
+        runs = await everybody_asks(users, ears)
+        # A run that was started elsewhere is known by its id alone.
+        named = bool(runs) and all(run.run_id for run in runs)
+        done = 0
+        for _ in range(rounds if named else 0):
+            runs += await asyncio.gather(
+                *(
+                    ask_over_rest(probe, user, ears[user.name], client.http, route)
+                    for user, client in clients
+                    if user.name in ears
+                )
+            )
+            done += 1
+            if any(isinstance(run.outcome, Silent) for run in runs):
+                break
+        cut_short(probe, "across backends", done=done, planned=rounds if named else 0, why=SILENT)
+    await asyncio.gather(*(client.http.close() for _, client in clients))
+    if not named:
+        return Outcome(act="across backends", users=names(users), missing="runs with an id")
+    return Outcome(act="across backends", users=names(users), counts={"answered": answered(runs)})
+
+
+async def _saw(probe: Investigation, socket: Socket, run: Run) -> bool:
+    """Whether a tab gets to see a run to its end; it is given a moment, since another tab may be ahead of it."""
+    end, mark = run.names[-1] if run and run.names else "", mark_of(run)
+    seen = await socket.until(
+        lambda frame: frame.name == end and mark in (frame.run, frame.ids.get("turn_id")),
+        within=probe.timeouts.grace if end else 0.0,
+    )
+    return isinstance(seen, Received)
+
+
+def _fell_silent(runs: Sequence[Run]) -> bool:
+    """Whether the last run never ended: then nothing is connected any more, lest a later connection get its events."""
+    return bool(runs) and isinstance(runs[-1].outcome, Silent)
+
+
+def _others(probe: Investigation, *users: User) -> list[User]:
+    return [other for other in probe.users if other not in users]
