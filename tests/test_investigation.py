@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netra_probe import Investigation, ParameterError, TargetError, Verdict, investigate
+from netra_probe import Investigation, ParameterError, TargetError, Verdict, investigate, workloads
 from netra_probe.checkers import automaton, canary, delivery, envelope
 from netra_probe.checkers.judge import judge_history
 from netra_probe.clients.account_ledger import Ledger
@@ -19,7 +19,6 @@ from netra_probe.target.lab import find_or_start
 
 KILLED = """
 import asyncio, os, signal
-from netra_probe import investigate, workloads
 async def main():
     probe = await investigate("C4", users=2)
     print(",".join(user.email for user in probe.users), flush=True)

@@ -1,4 +1,4 @@
-"""Where notebooks, parameter files and outputs are: in the project one works in, or as they came with the installation."""
+"""Where notebooks, parameter files and outputs are: in the project one works in, or as the installation has them."""
 
 from __future__ import annotations
 

@@ -113,7 +113,8 @@ class Group:
 class FindingSet:
     """The findings of one checker; memory is one entry per kind, victim, recipient, surface and operation.
 
-    >>> found = FindingSet("C1", {"leak": "{recipient} received the secret of {victim} over {surface}"}, unit="response")
+    >>> summaries = {"leak": "{recipient} received the secret of {victim} over {surface}"}
+    >>> found = FindingSet("C1", summaries, unit="response")
     >>> for index in (5, 7):
     ...     spot = Spot(index, "GET /a")
     ...     if not found.count("leak", "alice", "bob", "rest", spot=spot):

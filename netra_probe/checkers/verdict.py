@@ -80,7 +80,7 @@ class Finding:
         witness: indices of at most six operations that show it.
         explanation: "Let r1 = …, then …: a contradiction."
         attribution: catalogue ids of the faults that would look like this, likeliest first.
-        severity: ``isolation`` for what harms, ``hygiene`` for weaknesses; by its kind (``netra_probe.checkers.severity``) where
+        severity: ``isolation`` for what harms, ``hygiene`` for weaknesses; by its kind (``checkers.severity``) where
             it is left out.
         operations: every operation through which it came, each with its pairs of owner and recipient.
         secrets: the canaries that were seen, each once; the witness is shown around them.

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from netra_probe.clients.belongings import MAKING, Belonging, Belongings
+from netra_probe.clients.account_ledger import Belonging
+from netra_probe.clients.belongings import MAKING, Belongings
 from netra_probe.clients.effects import LOOKING, Effect, Rules
 from netra_probe.clients.health_watch import Step, Watch, strain
 from netra_probe.clients.rate_limit import RateLimiter

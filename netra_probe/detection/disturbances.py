@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from netra_probe.investigation.open import RUN_VARIABLE, investigate
+from netra_probe.clients.rate_limit import RUN_VARIABLE
+from netra_probe.report.interactive import investigate
 from netra_probe.target.environment import in_environment
 from netra_probe.target.lab import as_target
 

@@ -86,7 +86,7 @@ class Check(msgspec.Struct):
     claim: str
     checkers: list[CheckerRecord]
     start: int = 0
-    exact: bool = True
+    steady: bool = True
     withheld: list[str] = []
     limits: list[str] = []
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netra_probe.checkers.verdict import CleanUp, Verdict
-from netra_probe.clients.belongings import Belonging, short
+from netra_probe.clients.account_ledger import Belonging, short
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Refused, Reply, Silent, Unreachable
 from netra_probe.history import actions

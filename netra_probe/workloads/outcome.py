@@ -122,7 +122,7 @@ class Outcome:
     def __repr__(self) -> str:
         said = ", ".join(f"{name} {count}" for name, count in self.counts.items())
         if self.missing:
-            said = f"not supported_route ({self.missing})"
+            said = f"not offered ({self.missing})"
         elif self.broke:
             said = f"broke off ({self.broke})"
         return f"<{self.act} of {', '.join(self.users)}: {said}>"

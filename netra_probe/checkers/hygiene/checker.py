@@ -40,7 +40,7 @@ class HygieneChecker(Checker):
     """H1: tokens, refusals, sockets, accounts and health are as a reviewer expects them.
 
     What merely makes attacks easier is of severity ``hygiene`` and stands beside the verdict; what harms by itself
-    turns it red (``netra_probe.checkers.severity``). Every rule cites its clause. What was found before an earlier check of
+    turns it red (``checkers.severity``). Every rule cites its clause. What was found before an earlier check of
     the same history is not reported again; what happened before the first one, such as registering, belongs to it.
 
     >>> def op(index, type, **more):

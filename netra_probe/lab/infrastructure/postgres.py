@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from netra_probe.lab.infrastructure.errors import LabError
+from netra_probe.lab.infrastructure.forking import Command
 from netra_probe.lab.infrastructure.ports import HOST
 from netra_probe.lab.infrastructure.postgres_programs import environment
 from netra_probe.lab.infrastructure.postgres_template import DATABASE, SCHEMAS, SUPERUSER, Cluster
-from netra_probe.lab.infrastructure.processes import Child, Command
+from netra_probe.lab.infrastructure.processes import Child
 
 READY_SECONDS = 60.0
 

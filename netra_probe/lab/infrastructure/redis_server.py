@@ -11,8 +11,9 @@ import subprocess
 from pathlib import Path
 
 from netra_probe.lab.infrastructure.errors import LabError
+from netra_probe.lab.infrastructure.forking import Command
 from netra_probe.lab.infrastructure.ports import HOST
-from netra_probe.lab.infrastructure.processes import Child, Command
+from netra_probe.lab.infrastructure.processes import Child
 
 READY_SECONDS = 30.0
 OLDEST = (6, 2)

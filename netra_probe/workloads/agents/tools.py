@@ -33,7 +33,7 @@ NOT_OFFERED = "tools that one can call"
 
 @dataclass(kw_only=True)
 class ToolFixture:
-    """What one user calls tools with: a connection of their own, the tools they are supported_route, a thread to look up."""
+    """What one user calls tools with: a connection of their own, the tools they are offered, a thread to look up."""
 
     user: User
     client: BackendClient

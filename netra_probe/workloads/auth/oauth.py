@@ -1,7 +1,7 @@
 """Logging in through a provider, as two browsers do it at once: a callback counts only where its login began.
 
 The accounts are the probe's own: the provider vouches for their addresses. That takes a provider which lets anybody in
-and believes what it is told, so it is one on this machine (the lab's), or the act is not supported_route.
+and believes what it is told, so it is one on this machine (the lab's), or the act is not offered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What components of this process are accepted_kwargs with: a box for letters, a shelf, a model that counts, data, tools.
+"""What components of this process are furnished with: a box for letters, a shelf, a model that counts, data, tools.
 
 A component that is made by hand needs neighbours. These are the probe's own: each does what its neighbour asks of it,
 so that of whatever comes out one can say whose it is.

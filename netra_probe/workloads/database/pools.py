@@ -148,7 +148,7 @@ async def churn(
     """Come, hang up and go, cycle after cycle; measure what the target holds on to after each of them (P4).
 
     Each cycle opens and closes sockets, resets some of them in the middle of a run, and hangs up on requests and
-    (unless ``streams`` is false) streams. What a first cycle and a saturate_pool before it warm up is not measured.
+    (unless ``streams`` is false) streams. What a first cycle and a rush before it warm up is not measured.
     """
     permit(probe, Mode.ATTACK, "hanging up on requests")
     users = list(users) or probe.users

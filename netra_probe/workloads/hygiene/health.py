@@ -73,7 +73,7 @@ async def _use(http: Http, surface: str) -> int:
 
 
 async def use_up_quota(probe: Investigation, user: User) -> Outcome:
-    """Send one request more than a service announces as the limit; not supported_route where it announces none, or a large one.
+    """Send one request more than a service announces as the limit; not offered where it announces none, or a large one.
 
     Only the user's own quota is used.
     """
