@@ -1,5 +1,6 @@
 """Parameter files are read strictly: one error, naming file, line, key and the nearest right one."""
 
+import shutil
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from netra_probe import investigate
+from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.clients.replies import Timeouts
 from netra_probe.clients.transport import LiveTransport
 from netra_probe.clients.websocket import Socket
@@ -290,6 +292,7 @@ async def test_a_notebook_that_was_given_a_file_by_stock_papermill_blames_that_f
 ) -> None:
     """Papermill hands over values without their place; where the environment's file has them they are found in it."""
     (tmp_path / "notebooks").mkdir()
+    shutil.copy(SCENARIOS.files()["C4"], tmp_path / "notebooks")
     (tmp_path / "parameters").mkdir()
     path = written(tmp_path / "parameters", STAGING)
     monkeypatch.chdir(tmp_path)
