@@ -21,7 +21,9 @@ LOOSE = {"__init__.py", "errors.py", "testing.py", "py.typed"}
 def imports() -> networkx.DiGraph:
     """Which module imports which, imports for typing included."""
     graph = grimp.build_graph("netra_probe", cache_dir=None)
-    return networkx.DiGraph((name, used) for name in graph.modules for used in graph.find_modules_directly_imported_by(name))
+    return networkx.DiGraph(
+        (name, used) for name in graph.modules for used in graph.find_modules_directly_imported_by(name)
+    )
 
 
 def test_nothing_stands_loose_at_the_top_of_the_package() -> None:

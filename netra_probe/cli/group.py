@@ -9,22 +9,22 @@ import click
 
 #: Name → module and attribute, and what `--help` says of it: the first sentence of the command's own help.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "bundle": ("keeping:bundle", "Pack a run into one file for a ticket."),
-    "compare": ("reporting:compare_runs", "Compare run A with run B, case by case."),
+    "bundle": ("retention:bundle", "Pack a run into one file for a ticket."),
+    "compare": ("report:compare_runs", "Compare run A with run B, case by case."),
     "detect": (
-        "detecting:detect",
+        "detect:detect",
         "Run scenarios on labs with faults and report what they detect.",
     ),
     "doctor": ("doctor:doctor", "Check a target before a run: what is reachable, and what a run would do."),
     "init": ("notebooks:init", "Copy the notebooks and parameter files into a folder."),
     "lab": ("lab:app", "Run the lab manually."),
     "open": ("notebooks:open_lab", "Open the start notebook in JupyterLab, with a lab."),
-    "prune": ("keeping:prune", "Delete old runs."),
-    "recheck": ("rechecking:recheck", "Judge a run again from its recorded histories."),
+    "prune": ("retention:prune", "Delete old runs."),
+    "recheck": ("recheck:recheck", "Judge a run again from its recorded histories."),
     "refresh": ("notebooks:refresh", "Re-execute the committed notebooks on a lab and normalise them."),
-    "report": ("reporting:report", "Write the reports of a run again."),
-    "run": ("running:run", "Execute notebooks through papermill and judge what they recorded."),
-    "scan": ("keeping:scan", "Find secrets in notebooks, histories, reports, logs and archives."),
+    "report": ("report:report", "Write the reports of a run again."),
+    "run": ("run:run", "Execute notebooks through papermill and judge what they recorded."),
+    "scan": ("retention:scan", "Find secrets in notebooks, histories, reports, logs and archives."),
     "scenarios": ("notebooks:scenarios", "List the scenarios: title, cases and last verdict."),
 }
 
