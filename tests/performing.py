@@ -12,7 +12,7 @@ from typing import Any
 from netra_probe import Investigation
 from netra_probe.batch.selection import select
 from netra_probe.checkers import REGISTRY
-from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import CaseResult, Verdict
 
 

@@ -99,7 +99,7 @@ def test_recheck_of_a_doctored_result_says_so_and_keeps_both(
     subprocess.run(["cp", "-r", str(run), str(copy)], check=True)
     (copy / "results.json").write_text((copy / "results.json").read_text().replace('"pass"', '"fail"'))
     ended = netra_probe("recheck", str(copy))
-    assert "says something else" in ended.stdout
+    assert ended.returncode == 1 and "is NOT confirmed: fail → pass" in ended.stdout
     assert json.loads((copy / "results.recheck.json").read_text())["verdict"] == "pass"
     assert '"fail"' in (copy / "results.json").read_text()
 

@@ -11,7 +11,7 @@ import pytest
 
 from netra_probe import Investigation, ParameterError, TargetError, Verdict, investigate, workloads
 from netra_probe.checkers import automaton, canary, delivery, envelope
-from netra_probe.checkers.judge import judge_history
+from netra_probe.checkers.judging import judge_history
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.history import actions
 from netra_probe.history.store import History

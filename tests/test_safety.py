@@ -18,7 +18,7 @@ from deployments import lab_with, netra_probe, write_parameters
 
 from netra_probe import Investigation, ParameterError, TargetError, Verdict, investigate, workloads
 from netra_probe.checkers import automaton, canary, delivery, envelope, tokens
-from netra_probe.checkers.judge import judge_history
+from netra_probe.checkers.judging import judge_history
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.policy import Gate, Notes
 from netra_probe.clients.rate_limit import RateLimiter

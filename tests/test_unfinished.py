@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 
 from netra_probe.batch.notebooks import all_notebooks
 from netra_probe.catalogue.folders import PROJECT
-from netra_probe.checkers.judge import NOTHING_DONE, ScenarioResult, judge_history
+from netra_probe.checkers.judging import NOTHING_DONE, ScenarioResult, judge_history
 from netra_probe.checkers.verdict import Verdict, heading
 from netra_probe.cli.main import app
 from netra_probe.cli.summary import summary

@@ -22,7 +22,7 @@ from netra_probe.batch.processes import remove_leftovers, uninterrupted
 from netra_probe.batch.progress import Patient, Watcher
 from netra_probe.batch.resume import completed, set_aside
 from netra_probe.catalogue.folders import folder
-from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.clients.rate_limit import RUN_VARIABLE
 from netra_probe.errors import OutputError, ParameterError, TargetError
 from netra_probe.results.results import FOLDERS, PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-from netra_probe.checkers.verdict import Judgement
+from netra_probe.checkers.verdict import Judgement, checker_name
 from netra_probe.history.actions import RECEIVE
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import Operation, Outcome
@@ -182,4 +182,4 @@ def _takes_frames(running: CheckerRun) -> bool:
 
 def checker_error(checker: Checker, what: str) -> Judgement:
     """The judgement of a checker that failed itself."""
-    return Judgement(checker=checker.id, doubts=(f"checker {checker.id} broke: {what}",))
+    return Judgement(checker=checker.id, doubts=(f"the {checker_name(checker.id)} check failed itself: {what}",))

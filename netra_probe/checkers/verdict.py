@@ -67,6 +67,23 @@ class Place:
     pairs: tuple[Pair, ...] = ()
 
 
+#: Id of a checker, as histories and results hold it → its name, as people read it and notebooks call it.
+CHECKER_NAMES = {
+    "C0": "clean-up", "C1": "canary", "C2": "envelope", "C3": "delivery", "C4": "automaton", "C5": "authorisation",
+    "C6": "tokens", "C7": "lifecycle", "C8": "pairing", "C9": "transactions", "C10": "resources",
+    "C11": "noninterference", "C12": "store", "H1": "hygiene",
+}  # fmt: skip
+
+
+def checker_name(id: str) -> str:
+    """The name of a checker. Ids look like those of notebooks (``C4``) and are never shown.
+
+    >>> checker_name("C1"), checker_name("from elsewhere")
+    ('canary', 'from elsewhere')
+    """
+    return CHECKER_NAMES.get(id, id)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One defect, with what shows it.

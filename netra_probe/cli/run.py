@@ -22,7 +22,7 @@ from netra_probe.results.results import RESULTS
 if TYPE_CHECKING:
     from netra_probe.batch.dask import Cluster
     from netra_probe.batch.plan import Plan
-    from netra_probe.checkers.judge import ScenarioResult
+    from netra_probe.checkers.judging import ScenarioResult
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from netra_probe.checkers.verdict import Confidence, Verdict, issues
+from netra_probe.checkers.verdict import Confidence, Verdict, checker_name, issues
 from netra_probe.display.tables import Table
 from netra_probe.results.results import NOTHING_DECIDED, RESULTS, case_heading
 from netra_probe.results.schema import basis, operations_of
@@ -25,7 +25,9 @@ def summary(results: dict[str, Any]) -> str:
             beside = [found for found in case["findings"] if found["severity"] == "hygiene"]
             for finding in (*red, *beside[:MOST_FINDINGS]):
                 mark = "hygiene, " if finding["severity"] == "hygiene" else ""
-                head = f"{case['id']} {mark}{finding['checker']} {finding['kind']}: {finding['summary']}"
+                head = (
+                    f"{case['id']} {mark}{checker_name(finding['checker'])} · {finding['kind']}: {finding['summary']}"
+                )
                 said = [*operations_of(finding), *([finding["explanation"]] if mark else ())]
                 details += textwrap.wrap(head, COLUMNS, subsequent_indent="    ", break_on_hyphens=False)
                 for part in said:

@@ -17,7 +17,7 @@ from netra_probe.batch.interrupts import end_with_parent
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.plan import Plan
 from netra_probe.batch.run import run
-from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.detection.disturbances import disturbed
 from netra_probe.detection.healthy_variants import VARIANTS

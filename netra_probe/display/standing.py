@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import CaseResult, Verdict, issues
 
 #: The word for a scenario that is not over, and of which nothing bad is known.

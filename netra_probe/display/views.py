@@ -11,8 +11,8 @@ from typing import Any
 
 from netra_probe.catalogue.folders import folder
 from netra_probe.checkers.findings import MOST_SHOWN, listing, shown, told_by
-from netra_probe.checkers.judge import ScenarioResult
-from netra_probe.checkers.verdict import CaseResult, Confidence, Finding, Pair, Verdict, issues
+from netra_probe.checkers.judging import ScenarioResult
+from netra_probe.checkers.verdict import CaseResult, Confidence, Finding, Pair, Verdict, checker_name, issues
 from netra_probe.display.controls import visible
 from netra_probe.display.standing import standing
 from netra_probe.display.tables import Table, badge
@@ -68,12 +68,12 @@ class CaseView(View):
         lines += [f"      {ECHO}"] * result.echo
         for judgement in result.judgements:
             for doubt in judgement.doubts:
-                lines += _wrapped(f"doubt ({judgement.checker}): {doubt}")
+                lines += _wrapped(f"undecided by {checker_name(judgement.checker)}: {doubt}")
         return "\n".join(lines)
 
     def _finding(self, finding: Finding) -> list[str]:
         return [
-            *_wrapped(f"{finding.checker} {finding.kind}: {finding.summary}", indent="  "),
+            *_wrapped(f"{checker_name(finding.checker)} · {finding.kind}: {finding.summary}", indent="  "),
             *(f"      {one}" for one in self._operations(finding)),
             *(_wrapped(finding.explanation) if finding.explanation else ()),
             *(f"      {self._line(index, finding)}" for index in finding.witness),
@@ -105,7 +105,7 @@ class CaseView(View):
             if not finding.is_isolation_failure and not hygiene_begun:
                 hygiene_begun = True
                 parts.append(f'<p style="margin:12px 0 0 0"><i>{HYGIENE}</i></p>')
-            head = f"{finding.checker} {finding.kind}: {finding.summary}"
+            head = f"{checker_name(finding.checker)} · {finding.kind}: {finding.summary}"
             shown_lines = (self._line(index, finding) for index in finding.witness)
             body = html.escape("\n".join([*self._operations(finding), finding.explanation, *shown_lines]))
             parts.append(
@@ -115,7 +115,10 @@ class CaseView(View):
         parts += [f"<p>looks like {html.escape(group)}</p>" for group in result.looks_like]
         parts += [f"<p>{ECHO}</p>"] * result.echo
         for judgement in result.judgements:
-            parts += [f"<p>doubt ({judgement.checker}): {html.escape(doubt)}</p>" for doubt in judgement.doubts]
+            parts += [
+                f"<p>undecided by {checker_name(judgement.checker)}: {html.escape(doubt)}</p>"
+                for doubt in judgement.doubts
+            ]
         return "".join(parts)
 
 
@@ -146,7 +149,7 @@ class ScenarioView(View):
     def _table(self) -> Table:
         rows, marks = [], {}
         for number, case in enumerate(self.result.cases):
-            checkers = ", ".join(judgement.checker for judgement in case.judgements) or "–"
+            checkers = ", ".join(checker_name(judgement.checker) for judgement in case.judgements) or "–"
             observed = observation(case) if case.judgements else "–"
             marks[number, 4] = case.verdict
             expected = "no finding" if case.judgements else "–"

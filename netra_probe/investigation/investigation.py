@@ -11,7 +11,7 @@ import httpx
 
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers.base import Checker
-from netra_probe.checkers.judge import ScenarioResult, judge_case, referred, scenario_result, skipped_case
+from netra_probe.checkers.judging import ScenarioResult, judge_case, referred, scenario_result, skipped_case
 from netra_probe.checkers.verdict import CaseResult, CleanUp
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.component import Component

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from netra_probe.catalogue.folders import folder
 from netra_probe.catalogue.scenarios import SCENARIOS
-from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient

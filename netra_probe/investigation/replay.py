@@ -17,7 +17,7 @@ from typing import Any
 
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers.base import Checker
-from netra_probe.checkers.judge import ScenarioResult, distrusted, judge_case, referred, skipped_case, undecided_case
+from netra_probe.checkers.judging import ScenarioResult, distrusted, judge_case, referred, skipped_case, undecided_case
 from netra_probe.checkers.verdict import CleanUp, Verdict
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.replay import ReplayWire, Tape

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netra_probe.catalogue.scenarios import SCENARIOS
-from netra_probe.checkers.judge import ScenarioResult, with_faults
+from netra_probe.checkers.judging import ScenarioResult, with_faults
 from netra_probe.checkers.verdict import Confidence, Verdict
 from netra_probe.report.evidence import Evidence, evidence_of, introduction, versions_of_target
 from netra_probe.results.compare import Change, Kind, since_last_decided

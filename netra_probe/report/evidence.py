@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from netra_probe.checkers.judge import ScenarioResult, judge_history, versions_said
+from netra_probe.checkers.judging import ScenarioResult, judge_history, versions_said
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.display.evidence import MOST_USERS, LeakMatrix
 from netra_probe.history import actions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.report.contents import Contents
 from netra_probe.report.pages import render, write_page
 from netra_probe.results.compare import Kind

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.investigation.investigation import Investigation
 from netra_probe.investigation.open import open_investigation
 from netra_probe.target.deployment import Target

@@ -7,7 +7,7 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from netra_probe.checkers.verdict import Verdict
+from netra_probe.checkers.verdict import Verdict, checker_name
 from netra_probe.display.controls import visible
 from netra_probe.results.runs import Run
 from netra_probe.results.schema import operations_of
@@ -74,7 +74,7 @@ def _ending(run: Run, scenario: dict[str, Any]) -> TestCase:
 
 
 def _finding(finding: dict[str, Any]) -> str:
-    lines = [f"{finding['checker']} {finding['kind']}: {finding['summary']}", finding["explanation"]]
+    lines = [f"{checker_name(finding['checker'])} · {finding['kind']}: {finding['summary']}", finding["explanation"]]
     lines += [f"  {operation}" for operation in operations_of(finding)]
     lines += [f"  {step['text'] or '#' + str(step['operation'])}" for step in finding["witness"]]
     lines += [f"looks like: {', '.join(finding['attribution'])}"] * bool(finding["attribution"])

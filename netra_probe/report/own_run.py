@@ -19,7 +19,7 @@ from netra_probe.batch.locations import Place
 from netra_probe.batch.manifest import Record
 from netra_probe.batch.notebooks import Notebook, all_notebooks
 from netra_probe.batch.plan import Plan
-from netra_probe.checkers.judge import ScenarioResult
+from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.errors import OutputError
 from netra_probe.results.results import FOLDERS, RESULTS, compute, write_json
 from netra_probe.target.parameters import Parameters

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from netra_probe.checkers.verdict import Verdict
+from netra_probe.checkers.verdict import Verdict, checker_name
 from netra_probe.display.controls import visible
 from netra_probe.results.results import case_heading
 from netra_probe.results.schema import basis, operations_of
@@ -55,6 +55,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "style": style,
+        "checker_name": checker_name,
         "short": lambda verdict: SHORT[Verdict(verdict)],
         "operations": operations_of,
         "basis": basis,

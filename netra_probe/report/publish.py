@@ -14,7 +14,7 @@ from netra_probe.results.runs import Run, earlier, read_run
 from netra_probe.results.secret_scan import Hit, all_parameters, known_secrets, scan_path
 
 if TYPE_CHECKING:
-    from netra_probe.checkers.judge import ScenarioResult
+    from netra_probe.checkers.judging import ScenarioResult
 
 #: Places with secrets that the terminal names; `netra-probe scan` names all.
 MOST_HITS = 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from netra_probe.checkers.verdict import Verdict
+from netra_probe.checkers.verdict import Verdict, checker_name
 from netra_probe.results.results import case_heading
 from netra_probe.results.runs import Case, Run, cases_of
 
@@ -35,7 +35,7 @@ class Change:
 
     Arguments:
         before, after: verdicts; None where the case was not run.
-        added, gone: findings that only one of the two has, each as ``C1 foreign canary (websocket)``.
+        added, gone: findings that only one of the two has, each as ``canary · foreign canary (websocket)``.
         reasons: what each rests on, in words.
         since: the run that ``before`` is taken from.
     """
@@ -168,7 +168,7 @@ def finding_name(finding: Mapping[str, Any]) -> str:
     """What was found, in a few words that are the same in every run that finds it."""
     beside = HYGIENE if finding["severity"] == "hygiene" else ""
     where = f" ({finding['surface']})" if finding["surface"] else ""
-    return f"{beside}{finding['checker']} {finding['kind']}{where}"
+    return f"{beside}{checker_name(finding['checker'])} · {finding['kind']}{where}"
 
 
 def serious(told: Iterable[str]) -> list[str]:

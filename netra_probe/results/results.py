@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from netra_probe.catalogue.scenarios import SCENARIOS
-from netra_probe.checkers.judge import ENDED, NOT_RUN, ScenarioResult, damaged, judge_history
+from netra_probe.checkers.judging import ENDED, NOT_RUN, ScenarioResult, damaged, judge_history
 from netra_probe.checkers.verdict import Confidence, Verdict, heading
 from netra_probe.errors import OutputError, ParameterError
 from netra_probe.history.frames import UNDECODABLE

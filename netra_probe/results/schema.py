@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
 import msgspec
 
 from netra_probe.checkers.findings import MOST_SHOWN, shown
-from netra_probe.checkers.judge import HIDDEN, counted
+from netra_probe.checkers.judging import HIDDEN, counted
 
 VerdictName: TypeAlias = Literal["pass", "fail", "inconclusive", "not applicable"]
 

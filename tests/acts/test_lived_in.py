@@ -17,7 +17,7 @@ from strange_platform import HARMFUL, LivedInPlatform, served
 
 from netra_probe import Investigation, TargetError, Verdict, investigate, workloads
 from netra_probe.checkers import authorisation, canary
-from netra_probe.checkers.judge import judge_history
+from netra_probe.checkers.judging import judge_history
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.replies import Unreachable
 from netra_probe.detection.matrix import Report, Trial

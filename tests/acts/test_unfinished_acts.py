@@ -8,7 +8,7 @@ import pytest
 
 from netra_probe import Investigation, investigate, workloads
 from netra_probe.checkers import canary
-from netra_probe.checkers.judge import judge_history
+from netra_probe.checkers.judging import judge_history
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.history.store import History
 from netra_probe.investigation.users import User

@@ -72,12 +72,12 @@ def test_a_comparison_tells_what_changed_with_the_evidence(outputs: Path, capsys
     assert app.main(["compare", str(before), str(after)], standalone_mode=False) == 1
     told = capsys.readouterr().out
     assert "3 case(s) differ, 1 of them for the worse; 0 are the same" in told
-    assert "C4.1  pass    fail   new failure  + C1 foreign canary (websocket)" in told
-    assert "C4.2  fail    pass   recovered    − C1 foreign canary (websocket)" in told
+    assert "C4.1  pass    fail   new failure  + canary · foreign canary (websocket)" in told
+    assert "C4.2  fail    pass   recovered    − canary · foreign canary (websocket)" in told
     assert "A1.1  pass    –      not here" in told
     assert "before: 6 frames and responses · owners saw their own secrets 2× (control)" in told
     assert "after:  alice's data reached bob: 1 frame or response, 1 secret" in told
-    assert "    + C1 foreign canary (websocket): alice's data reached bob over websocket through thread" in told
+    assert "    + canary · foreign canary (websocket): alice's data reached bob over websocket through thread" in told
     assert "bob/ws-1 ←" in told
 
 

@@ -18,7 +18,7 @@ from recordings import record_run
 
 from netra_probe.batch.locations import Place
 from netra_probe.catalogue.scenarios import SCENARIOS
-from netra_probe.checkers.judge import judge_history
+from netra_probe.checkers.judging import judge_history
 from netra_probe.cli.main import app
 from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError
@@ -60,8 +60,8 @@ def test_a_report_begins_with_the_verdict_and_tells_what_is_new(outputs: Path) -
     told = text(page(outputs, 1))
     assert told.startswith("fail 1 of 3 cases failed. Isolation on lab , 02 November 2026, 01:00 UTC")
     news = told.partition("Changes")[2].partition("Verdicts")[0]
-    assert "New failures C4.1 violated: foreign canary: pass → fail. New: C1 foreign canary (websocket)." in news
-    assert "Recovered C4.2 what C4.2 claims: fail → pass. Gone: C1 foreign canary (websocket)." in news
+    assert "New failures C4.1 violated: foreign canary: pass → fail. New: canary · foreign canary (websocket)." in news
+    assert "Recovered C4.2 what C4.2 claims: fail → pass. Gone: canary · foreign canary (websocket)." in news
     assert "C4.3" not in news
 
 
@@ -84,7 +84,7 @@ def test_what_fails_as_before_and_what_was_left_behind_is_told_at_the_top(tmp_pa
 def test_a_red_case_shows_who_leaked_to_whom_with_the_steps_that_show_it(outputs: Path) -> None:
     told = text(page(outputs, 1)).partition("Findings")[2]
     assert "owner \\ recipient alice bob alice 1 ! 1 bob 0 1" in told
-    assert "C1 foreign canary: alice's data reached bob over websocket through thread (1 frame, 1 secret)" in told
+    assert "canary · foreign canary: alice's data reached bob over websocket through thread (1 frame, 1 secret)" in told
     assert "Surface: websocket. Owner: alice. Received by: bob." in told
     assert re.search(r"#\d+ bob/ws-1 ← .*CANARY", told)
 

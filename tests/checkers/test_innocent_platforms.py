@@ -11,7 +11,7 @@ import pytest
 from netra_probe.checkers import authorisation, canary, envelope, hygiene, lifecycle
 from netra_probe.checkers.base import Checker, judge
 from netra_probe.checkers.base import Window as Whole
-from netra_probe.checkers.judge import judge_case, referred
+from netra_probe.checkers.judging import judge_case, referred
 from netra_probe.checkers.verdict import CaseResult, Verdict
 
 from .story import Story, encode, user_id

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from netra_probe.checkers.findings import MOST_SHOWN
-from netra_probe.checkers.judge import ScenarioResult, judge_history
+from netra_probe.checkers.judging import ScenarioResult, judge_history
 from netra_probe.display.evidence import EventTable, LeakMatrix
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import COLUMNS, CaseView
@@ -219,7 +219,7 @@ def test_a_further_broken_route_is_news_and_results_without_operations_can_be_co
         return {"id": "D3.3", "title": "t", "verdict": "fail", "reason": "r", "findings": findings}
 
     (change,) = compare({"D3.3": case(one)}, {"D3.3": case(both)})
-    assert (change.kind, change.added) == (Kind.MORE, (f"C5 foreign read (rest): {ROUTES[1]}",))
+    assert (change.kind, change.added) == (Kind.MORE, (f"authorisation · foreign read (rest): {ROUTES[1]}",))
     assert compare({"D3.3": case(old)}, {"D3.3": case(both)}) == []
     assert operations_of(old[0]) == []
     assert _fits(old[0], FindingRecord)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from netra_probe.checkers.judge import scenario_result
+from netra_probe.checkers.judging import scenario_result
 from netra_probe.checkers.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict
 from netra_probe.display.browser import HistoryBrowser, browse
 from netra_probe.display.difference import Difference

@@ -2,7 +2,7 @@
 
 from IPython.lib.pretty import pretty
 
-from netra_probe.checkers.judge import PHRASES, counted
+from netra_probe.checkers.judging import PHRASES, counted
 from netra_probe.checkers.verdict import Confidence
 from netra_probe.workloads.outcome import ACTS, Outcome
 

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 from reds import CRAFTY, FREE, Lines, breaks_a_rule, lines_of, reads_by_id, renumber, store
 
-from netra_probe.checkers.judge import ScenarioResult, judge_history
+from netra_probe.checkers.judging import ScenarioResult, judge_history
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import History, HistoryError
