@@ -62,6 +62,19 @@ def test_a_socket_that_is_closed_before_the_logout_is_answered_counts_as_closed_
     assert judge(story).evidence["sockets closed after the end"] == (code == 1008)
 
 
+@pytest.mark.parametrize("status", [401, 200])
+def test_a_session_that_is_logged_out_for_a_forgery_is_used_by_the_forgery(status: int) -> None:
+    """Its logout names a credential of its own; the token is presented as ``revoked token``, beside many others."""
+    story = Story("alice")
+    story.write("ok", "revoke", user="alice", detail={"credential": "alice-2"})
+    story.wait(5)
+    for name, answer in (("unsigned", 401), ("revoked token", status)):
+        story.get("alice", "/auth/me", ME, answer, attempt=name, expect="refused")
+    judgement = judge(story)
+    assert [found.kind for found in judgement.findings] == ["credential works after its end"] * (status == 200)
+    assert not [doubt for doubt in judgement.doubts if "was not used afterwards" in doubt]
+
+
 @pytest.mark.parametrize("how", ["logout", "revoke", "expire"])
 def test_a_credential_that_still_works_is_a_finding(how: str) -> None:
     story = ended(how)
