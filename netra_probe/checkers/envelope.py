@@ -58,11 +58,12 @@ class EnvelopeChecker(Checker):
 
 
 class Owned(msgspec.Struct, frozen=True, gc=False):
-    """Whose an id is, what it names, and the operation that says so."""
+    """Whose an id is, what it names, and the operation that says so; where that follows from a thread, whose it is."""
 
     user: str
     kind: str
     index: int
+    thread: int | None = None
 
 
 #: What is made, or listed as one's own, comes in an answer.
@@ -284,7 +285,7 @@ class EnvelopePass(CheckerRun):
         if owner is None or self._asking.get(user, 0) > 0 or self._named_by(user, thread):
             self._wait(id, user, operation.surface, Spot(operation.index, place_of(operation, frame)))
         else:
-            owned = Owned(owner.user, "run", operation.index)
+            owned = Owned(owner.user, "run", operation.index, owner.index)
             self._learn(id, owned)
             self._compare(operation, user, id, owned)
 
@@ -354,7 +355,7 @@ class EnvelopePass(CheckerRun):
             f"is sent the id of t. {recipient} never named t before r, so r carries what is {owned.user}'s: "
             "a contradiction."
         )
-        shown = witness(owned.index, index, call)
+        shown = witness(owned.thread, owned.index, index, call)
         self._found.add(kind, owned.user, recipient, surface, shown, explanation, spot=spot)
 
     def finish(self) -> Judgement:

@@ -258,8 +258,8 @@ def test_what_stands_in_a_list_that_everybody_writes_to_was_not_forced_upon_its_
 @pytest.mark.parametrize(
     ("plain", "said"),
     [
-        (404, "a request with a quote in its id is answered with status 500: GET /api/threads/{id}"),
-        (500, "a request with any unknown id is answered with status 500: GET /api/threads/{id}"),
+        (404, "a request with a quote in its id is answered with status 500: GET /api/threads/{id} (1 time)"),
+        (500, "a request with any unknown id is answered with status 500: GET /api/threads/{id} (1 time)"),
     ],
 )
 def test_a_quote_is_blamed_only_where_a_plain_text_is_understood(plain: int, said: str) -> None:
@@ -295,4 +295,4 @@ def test_a_cause_that_several_cases_show_is_told_once_and_referred_to() -> None:
         result = judge_case(story.operations, marker, [canary(), envelope()])
         cases.append(referred(result, cases, story.operations))
     assert [case.verdict for case in cases] == [Verdict.FAIL] * 3
-    assert [case.reason.partition("bob")[0] for case in cases] == ["", "as in C4.1: ", ""]
+    assert [case.reason.startswith("as in C4.1: ") for case in cases] == [False, True, False]
