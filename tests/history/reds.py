@@ -27,7 +27,10 @@ SURFACES = ["auth", "cache", "database", "rest", "websocket"]
 
 def _investigation(operations: list[Operation], start: int, case: str, *checkers: str) -> list[Operation]:
     """What the operations are as the history of an investigation, with a second case that found nothing to look at."""
-    opening = {"schema": 1, "scenario": case.partition(".")[0], "environment": "lab", "seed": 7, "surfaces": SURFACES}
+    opening = {
+        "schema": 1, "scenario": case.partition(".")[0], "environment": "lab", "seed": 7, "surfaces": SURFACES,
+        "cases": {case: "users stay apart", f"{case[:-1]}9": "counts stay"},
+    }  # fmt: skip
     first = Operation(index=0, time=0, type="ok", action="open", detail=opening)
     shift = 0 if operations[0].action == "open" else 1
     history = [first]

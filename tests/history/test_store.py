@@ -118,18 +118,18 @@ def test_a_history_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
 def test_the_frame_has_a_row_per_operation_and_a_column_per_id(tmp_path: Path) -> None:
     recorder = record(tmp_path / "C4.jsonl", "a")
     recorder.observe(actions.RECEIVE, user="bob", surface="websocket", ids={"run_id": "r1"}, payload="b")
-    table = recorder.frame()
+    table = recorder.to_dataframe()
     recorder.abandon()
     assert list(table.index) == [0, 1]
     assert table.loc[1, "run_id"] == "r1"
     assert list(table["user"]) == ["alice", "bob"]
-    assert list(History.open(recorder.path).frame().columns) == list(table.columns)
+    assert list(History.open(recorder.path).to_dataframe().columns) == list(table.columns)
 
 
 def test_an_empty_history_still_has_its_columns(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "C4.jsonl")
     recorder.abandon()
-    assert "payload" in recorder.frame().columns
+    assert "payload" in recorder.to_dataframe().columns
 
 
 @given(
