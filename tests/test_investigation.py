@@ -19,6 +19,7 @@ from netra_probe.target.lab import find_or_start
 
 KILLED = """
 import asyncio, os, signal
+from netra_probe import investigate
 async def main():
     probe = await investigate("C4", users=2)
     print(",".join(user.email for user in probe.users), flush=True)

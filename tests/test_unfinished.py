@@ -22,7 +22,7 @@ from netra_probe.checkers.verdict import Verdict, heading
 from netra_probe.cli.main import app
 from netra_probe.cli.summary import summary
 from netra_probe.display.standing import standing
-from netra_probe.display.views import VERDICT_MIME, ScenarioView, Summary
+from netra_probe.display.views import VERDICT_MIME, ScenarioView, Summary, shown_path
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import History
@@ -136,7 +136,7 @@ def test_what_was_injected_stands_in_the_banner_the_table_and_the_summary(tmp_pa
     assert f"with injected fault {told}" in last
     assert last.splitlines()[-1].startswith("PASS  C4 ")
     assert "netra-probe" in last
-    assert str(tmp_path) in last
+    assert shown_path(tmp_path) in last
 
 
 # Notebooks with a cell less, in real kernels on the lab
