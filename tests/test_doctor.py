@@ -188,7 +188,7 @@ async def odd_service() -> AsyncIterator[str]:
 
 async def test_an_unwell_service_with_another_time_says_so(odd_service: str) -> None:
     report = await examine(BLIND, Target(auth_url=odd_service, backend_urls=[odd_service]))
-    status, text = lines(report)["auth service and backend-1"]
+    status, text = lines(report)["auth service and backend 1"]
     assert status is Status.NOTE
     assert "says degraded, version 9.9, but the service is degraded, database is disconnected" in text
     assert "s behind: mind token expiry" in text
