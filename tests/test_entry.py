@@ -121,16 +121,49 @@ def test_text_from_outside_does_not_steer_the_terminal() -> None:
     assert not set("\x1b\x07\x9b\u202e") & set(output + complaint)
 
 
+#: A module that is never done being imported, as a slow disk makes it; the file says that its import has begun.
+ENDLESS = """
+import sys, time, pathlib
+
+class Endless:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            pathlib.Path({begun!r}).touch()
+            time.sleep(600)
+
+sys.meta_path.insert(0, Endless())
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "netra_probe.cli.group", "netra_probe.cli.notebooks"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupt_while_the_program_loads_is_quiet(number: int) -> None:
-    arguments = [sys.executable, "-m", "netra_probe.cli.main", "scenarios"]
+def test_an_interrupt_while_the_program_loads_is_quiet(number: int, module: str, tmp_path: Path) -> None:
+    """Nothing was started yet: wherever the loading has come to, neither a traceback nor a word about records."""
+    begun = tmp_path / "begun"
+    before = ENDLESS.format(module=module, begun=str(begun))
+    program = f"from netra_probe.cli.main import main\n{before}\nmain()"
+    arguments = [sys.executable, "-c", program, "scenarios"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        # pydantic is loaded by nothing but the commands
-        maps = Path(f"/proc/{process.pid}/maps")
-        wait_until(lambda: "pydantic_core" in maps.read_text(), what="the commands are being imported")
+        wait_until(begun.exists, what=f"{module} is being imported")
         process.send_signal(number)
         output, complaint = process.communicate(timeout=60)
     assert (process.returncode, output, complaint) == (3, "", "")
+
+
+def test_interrupts_are_handled_before_anything_else_is_imported() -> None:
+    """Python itself ends with a traceback until then."""
+    program = "import sys, netra_probe.cli.main; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    loaded = shown.stdout.split()
+    ours = {
+        "netra_probe",
+        "netra_probe.batch",
+        "netra_probe.batch.interrupts",
+        "netra_probe.cli",
+        "netra_probe.cli.main",
+    }
+    assert {name for name in loaded if name.partition(".")[0] == "netra_probe"} == ours
+    assert {"click", "asyncio", "pydantic"} & set(loaded) == set()
 
 
 def test_a_home_that_cannot_be_written_is_said_and_lived_with(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def enter() -> int:
             if notice := settle_home():
                 _say(notice)
             sweep_scratch()
-            on_interrupt(interrupt)
-            status = app(standalone_mode=False)
+            # Until the command is loaded there is nothing to tidy up; then the group calls this.
+            status = app(standalone_mode=False, obj=lambda: on_interrupt(interrupt))
             return status if isinstance(status, int) else 0
         finally:
             # What is said now is not worth a second interrupt's traceback.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -49,9 +50,13 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="netra-probe")
-def app() -> None:
+@click.pass_obj
+def app(loaded: Callable[[], None] | None) -> None:
     """Investigate user isolation on Netra deployments.
 
     Exit status: 0 pass, 1 a finding, 2 wrong use or parameters, 3 inconclusive or interrupted, 70 a defect of
     netra-probe.
     """
+    # click calls this once the command is imported and before it does anything.
+    if loaded is not None:
+        loaded()
