@@ -4,10 +4,11 @@ import contextlib
 import fcntl
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from projects import ASK, CLOSE, OPEN, PASSES, Ended, Notes, plan_in, workbook
+from projects import ASK, ASK_AGAIN, CELL_SECONDS, CLOSE, OPEN, PASSES, SEED, Ended, Notes, plan_in, workbook
 
 from netra_probe.batch.run import run
 
@@ -16,15 +17,15 @@ FULL = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (probe.history.path.stat().st_size + 700,) * 2)
 """
-#: id → code cells of the notebooks of the run.
+#: id → code cells of the notebooks of the run. What ends after its first case declares a second one.
 NOTEBOOKS = {
     "A1": PASSES,
-    "A2": (OPEN, ASK, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
-    "A3": (OPEN, ASK, "import time; time.sleep(60)"),
+    "A2": (OPEN, ASK, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", ASK_AGAIN, CLOSE),
+    "A3": (OPEN, ASK, "import time; time.sleep(600)", ASK_AGAIN, CLOSE),
     "A4": ("import resource; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30)); much = bytearray(2**32)",),
     "A5": ("import os; os._exit(7)",),
-    "B1": (OPEN, ASK, "broken", CLOSE),
-    "B2": (OPEN, ASK, FULL, ASK.replace("{id}.1", "{id}.2"), CLOSE),
+    "B1": (OPEN, ASK, "broken", ASK_AGAIN, CLOSE),
+    "B2": (OPEN, ASK, FULL, ASK_AGAIN, CLOSE),
     "B3": ("import os, signal; os.kill(os.getppid(), signal.SIGKILL)",),
 }
 
@@ -46,7 +47,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 
 def _made(place: Path) -> Ended:
     folder = workbook(place / "workbook", NOTEBOOKS)
-    plan = plan_in(folder, output=place / "run", cell_seconds=6, jobs=3)
+    plan = plan_in(folder, output=place / "run", cell_seconds=CELL_SECONDS, jobs=3)
+    plan = replace(plan, parameters=plan.parameters.model_copy(update={"seed": SEED}), set=("seed",))
     watcher = Notes()
     with contextlib.chdir(folder):
         directory, results = run(plan, watcher=watcher)

@@ -17,6 +17,10 @@ from netra_probe.batch.selection import select
 from netra_probe.target.lab import LAB_VARIABLE
 from netra_probe.target.parameters import environment_file, read_parameters
 
+#: Seconds that a cell may take in the run of all tests: the first one imports all of us, which other work slows down.
+CELL_SECONDS = 25
+#: The seed of that run: neither that of its notebooks nor that of the parameters beside them.
+SEED = 4711
 PARAMETERS = 'environment, users, rounds, seed, target = "lab", 2, 1, 7, {}\ndeadline = 60.0'
 OPEN = """
 from netra_probe import investigate
@@ -29,6 +33,8 @@ async with probe.sockets():
 probe.check("{id}.1", canary(), delivery())
 """
 CLOSE = "await probe.close()\nprobe.verdict()"
+#: A second case.
+ASK_AGAIN = ASK.replace("{id}.1", "{id}.2")
 #: One case, passed in a second.
 PASSES = (OPEN, ASK, CLOSE)
 
