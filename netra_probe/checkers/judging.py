@@ -434,7 +434,7 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
         reason = _evidence(result.evidence, disturbances, exact=exact)
     if objections:
         told = issues(len(objections))
-        reason = " · ".join((reason, told) if leaks or doubts else (told, reason))
+        reason = " · ".join(filter(None, (reason, told) if leaks or doubts else (told, reason)))
     return replace(result, reason=reason)
 
 
