@@ -218,7 +218,9 @@ async def test_a_target_with_one_backend_and_few_routes_is_not_offered_some_acts
 
 async def test_who_may_only_look_sends_nothing_that_disturbs(healthy: Investigation) -> None:
     probe = await investigate("C4", users=2, target=healthy.target.model_copy(update={"mode": Mode.PROBE}))
+    # Somebody's platform: neither on this machine nor a lab, where nothing of anybody's could be disturbed.
     probe.target = probe.target.model_copy(update={"backend_urls": ["https://netra.example"]})
+    probe.rules.lab = False
     try:
         before = len(probe.history)
         for act in ("late close", "claims", "foreign thread", "cancel", "half done", "churn", "foreign stop"):
@@ -228,5 +230,5 @@ async def test_who_may_only_look_sends_nothing_that_disturbs(healthy: Investigat
             assert outcome.missing.endswith(" needs mode attack")
         assert [op for op in list(probe.history)[before:] if op.action != actions.GAUGE] == []
     finally:
-        probe.target = healthy.target
+        probe.target, probe.rules.lab = healthy.target, True
         await probe.close()
