@@ -33,6 +33,7 @@ WEAK_KEYS = (
     "test", "test-secret", "test_secret", "test-jwt-secret", "testing", "dev", "dev-secret", "dev_secret",
     "dev-jwt-secret", "development", "development-secret-key", "staging", "default",
     "default-secret", "placeholder", "admin", "root", "123456",
+    "a-string-secret-at-least-256-bits-long",  # long enough, and the example of jwt.io
     "12345678", "qwerty", "netra", "netra-secret", "netra-auth-service", "",
 )  # fmt: skip
 

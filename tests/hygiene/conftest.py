@@ -11,8 +11,8 @@ from netra_probe.lab import Lab
 
 @pytest.fixture(scope="session")
 def careless(compose: Composed) -> dict[str, str]:
-    """What is found on a lab with most defects at once, whose access tokens live for a month."""
-    settings = {"ACCESS_TOKEN_SECONDS": str(30 * 24 * 3600)}
+    """What is found on a lab with most defects at once, whose access tokens live for a month under a known key."""
+    settings = {"ACCESS_TOKEN_SECONDS": str(30 * 24 * 3600), "JWT_SECRET_KEY": "a-string-secret-at-least-256-bits-long"}
     return found(judged(compose(CARELESS, MODULES, settings=settings), everything))
 
 
