@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 from redis.exceptions import RedisError
 
@@ -83,6 +85,7 @@ class SharedRequestIds(Fault):
         emitter: type[Any] = parts["UserWebSocketEmitter"]
         waiting: dict[str, Any] = {}
         working = Meeting(seconds=WORKING_SECONDS)
+        turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         streams: dict[str, str] = {}
 
         class SharedMapMessages(messages):  # type: ignore[misc]
@@ -92,9 +95,16 @@ class SharedRequestIds(Fault):
                     await super().handle(session, text)
                     return
                 waiting[request_id] = session
-                await working.join(request_id)
+                # In order of arrival: were the later one answered first, it would get its own answer.
+                turn = turns.setdefault(request_id, asyncio.Lock())
+                comes_first = not turn.locked()
+                if working.expects(request_id):
+                    await working.join(request_id)  # the earlier one has waited for this
                 try:
-                    await super().handle(AnswerTo(session, request_id, waiting, fault), text)
+                    async with turn:
+                        if comes_first:
+                            await working.join(request_id)
+                        await super().handle(AnswerTo(session, request_id, waiting, fault), text)
                 finally:
                     if waiting.get(request_id) is session:
                         del waiting[request_id]
