@@ -47,9 +47,13 @@ class Replay(Investigation):
             raise ParameterError(
                 f"{tape.path} is the history of {opened['scenario']}, not of {scenario}; open the matching notebook."
             )
+        backend = "http://recorded.invalid"
+        urls = dict(opened.get("urls", {}))
+        # Where one service was both it is one in the replay, too: acts look at it once.
+        auth = backend if urls.pop("auth", None) in urls.values() else "http://auth.recorded.invalid"
         target = Target(
-            auth_url="http://recorded.invalid",
-            backend_urls=["http://recorded.invalid"] * max(1, _backends(tape)),
+            auth_url=auth,
+            backend_urls=[backend] * max(1, _backends(tape)),
             # Nothing is sent, so that everything may be; what had been given unlocks the same acts again.
             mode=Mode.ATTACK,
             authorised_by="whoever recorded it",
