@@ -87,6 +87,17 @@ def test_a_credential_that_still_works_is_a_finding(how: str) -> None:
     assert [found.kind for found in again.findings] == [finding.kind]
 
 
+def test_an_attempt_is_judged_by_the_request_inside_it() -> None:
+    """What wraps the request has no body: it cannot say that a 200 means no."""
+    story = ended()
+    story.closed("alice", 1008)
+    mark = {"attempt": "after the end", "expect": "refused"}
+    wrapper = story.write("invoke", "attempt", surface="auth", user="alice", detail=mark)
+    use(story, 200, {"valid": False, "error": "revoked"})
+    story.complete(wrapper, "ok", status=200)
+    assert judge(story).findings == ()
+
+
 def test_a_200_that_says_no_is_a_refusal() -> None:
     story = ended()
     story.closed("alice", 1008)
