@@ -93,6 +93,8 @@ class EnvelopePass(CheckerRun):
         self._sent = Recent[None](KEPT_IDS)
         #: User → how many of their questions are open; connections that were opened with a credential under trial.
         self._asking: dict[str, int] = {}
+        #: User → their last question: what came while it was open is shown with it.
+        self._question: dict[str, int] = {}
         self._tried: set[str | None] = set()
         #: Requests that read what was shared on purpose.
         self._shares = Shares()
@@ -168,6 +170,7 @@ class EnvelopePass(CheckerRun):
                 self._quote(user, id)
         if operation.action == actions.ASK:
             self._asking[user] = self._asking.get(user, 0) + 1
+            self._question[user] = operation.index
             return  # The question itself is in the frame that sends it.
         detail = operation.detail
         if "path" in detail:
@@ -238,7 +241,7 @@ class EnvelopePass(CheckerRun):
                 self._compared += 1
                 self._own.setdefault(user, spot.at)
             elif not self._named_by(user, id):
-                self._record(owned, user, surface, spot, None)
+                self._record(owned, user, surface, spot, self._question.get(user))
 
     def frame(self, operation: Operation, frame: Frame) -> None:
         user = operation.user
