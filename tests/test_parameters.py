@@ -22,7 +22,7 @@ from netra_probe import investigate
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.clients.replies import Timeouts
 from netra_probe.clients.transport import LiveTransport
-from netra_probe.clients.websocket import Socket
+from netra_probe.clients.websocket import Handshake, Socket
 from netra_probe.errors import ParameterError
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
@@ -344,7 +344,7 @@ async def test_extra_headers_go_with_every_request_and_handshake_and_into_no_rec
         wire = LiveTransport(target, history, Timeouts())
         http = wire.http(url, surface="rest")
         assert await http.request("GET", "/health", anonymous=True)
-        opened = await wire.socket(name="alice/ws-1", user="alice", backend=0, token=None)
+        opened = await wire.open(Handshake(name="alice/ws-1", user="alice", backend=0, token=None))
         assert isinstance(opened, Socket)
         await opened.close()
         await http.close()
@@ -423,7 +423,7 @@ async def test_tls_options_hold_for_requests_and_sockets(
         wire = LiveTransport(target, history, Timeouts())
         http = wire.http(url, surface="rest")
         answered = await http.request("GET", "/health", anonymous=True)
-        opened = await wire.socket(name="alice/ws-1", user="alice", backend=0, token=None)
+        opened = await wire.open(Handshake(name="alice/ws-1", user="alice", backend=0, token=None))
         if isinstance(opened, Socket):
             await opened.close()
         await http.close()

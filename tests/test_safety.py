@@ -24,6 +24,7 @@ from netra_probe.clients.policy import Gate, Notes
 from netra_probe.clients.rate_limit import RateLimiter
 from netra_probe.clients.replies import Timeouts, Unreachable
 from netra_probe.clients.transport import LiveTransport
+from netra_probe.clients.websocket import Handshake
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import History, Recorder
@@ -226,12 +227,12 @@ async def test_requests_and_handshakes_count_together_and_beyond_the_cap_nothing
     try:
         for _ in range(2):
             assert await http.request("GET", "/health", anonymous=True)
-        await wire.socket(name="nobody/ws-1", user=None, backend=0, token=Secret("not-a-token"))
+        await wire.open(Handshake(name="nobody/ws-1", token=Secret("not-a-token")))
         before = len(history)
         refused = await http.request("GET", "/health", anonymous=True)
         assert isinstance(refused, Unreachable)
         assert refused.reason.startswith("the cap of 3 requests was reached")
-        assert isinstance(await wire.socket(name="nobody/ws-2", user=None, backend=0, token=None), Unreachable)
+        assert isinstance(await wire.open(Handshake(name="nobody/ws-2")), Unreachable)
         assert len(history) == before
         assert notes.limits == [refused.reason]
         gate.leaving = True

@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from netra_probe.clients.http import Http
-from netra_probe.clients.policy import Gate
+from netra_probe.clients.http import Exchange, Request, Service
 from netra_probe.clients.replies import (
     Answered,
     Broken,
@@ -24,14 +23,13 @@ from netra_probe.clients.replies import (
     Unreachable,
     seconds_to_wait,
 )
-from netra_probe.clients.route import NetworkRoute
-from netra_probe.clients.websocket import Opened, Received, Socket
+from netra_probe.clients.transport import Transport
+from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
 from netra_probe.errors import ParameterError
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.history.redaction import Redactor
-from netra_probe.history.secret import Secret
 from netra_probe.history.store import History, Recorder
 
 #: Why an act fails that the recording does not hold.
@@ -64,27 +62,17 @@ class Tape(Recorder):
         return self.path
 
 
-class ReplayHttp(Http):
+class RecordedExchange:
     """Answers each request with the recorded outcome of the same user's next request of that name to that backend."""
 
-    def __init__(
-        self, tape: Tape, outcomes: dict[tuple[str, str, str], deque[Operation]], connection: str, **names: Any
-    ) -> None:
-        self.history = tape
-        self.surface = names["surface"]
-        self.user = names["user"]
-        self.backend = names["backend"]
-        self.connection = connection
-        self.token: Secret | None = None
-        self.detour: NetworkRoute | None = None
+    def __init__(self, tape: Tape, service: Service, outcomes: Mapping[str, deque[Operation]]) -> None:
+        self.history: Recorder = tape
+        self.service = service
         self.timeouts = Timeouts()
         self._outcomes = outcomes
 
-    async def abandon(self, method: str, route: str, *, after: float = 0.0, **request: Any) -> Reply:
-        return await self.request(method, route)
-
-    async def request(self, method: str, route: str, **ignored: Any) -> Reply:
-        waiting = self._outcomes.get((self.connection, self.backend or "", f"{method} {route}"))
+    async def send(self, request: Request) -> Reply:
+        waiting = self._outcomes.get(request.action)
         if not waiting:
             return Unreachable(reason=MISSING)
         done = waiting.popleft()
@@ -114,23 +102,18 @@ def _decoded(text: str) -> Any:
         return text
 
 
-class ReplaySocket(Socket):
+class RecordedSocket(Socket):
     """A recorded connection: its frames become visible as the notebook's acts reach the point where they had come."""
 
     def __init__(
         self, connect: Operation, frames: list[Received], end: Operation | None, sent: Iterable[Operation]
     ) -> None:
-        self.name = connect.connection or ""
-        self.user = connect.user
-        self.backend = connect.backend
-        self.timeouts = Timeouts()
-        self.closed = None
-        self.received: list[Received] = []
+        super().__init__(connect, timeouts=Timeouts())
         self._all: list[Received] = frames
         self._end_of_it = end
         self._sent = deque(sent)
         first = next((seen.frame for seen in frames if seen.frame.name == "connection_established"), None)
-        self.welcome: Frame | None = first if connect.detail.get("welcome", True) else None
+        self.welcome = first if connect.detail.get("welcome", True) else None
 
     @property
     def local_address(self) -> tuple[str, int]:
@@ -182,15 +165,15 @@ class ReplaySocket(Socket):
         self.received = self._all[: max(position, len(self.received))]
 
 
-class ReplayWire:
+class RecordedTransport(Transport):
     """Hands out recorded connections in the order in which they were made."""
 
     live = False
-    gate: Gate | None = None
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
-        self._outcomes: dict[tuple[str, str, str], deque[Operation]] = defaultdict(deque)
+        #: (connection, backend) → action → the outcomes to come.
+        self._outcomes: dict[tuple[str, str], dict[str, deque[Operation]]] = defaultdict(lambda: defaultdict(deque))
         self._connects: dict[str, deque[Operation]] = defaultdict(deque)
         self._frames: dict[str, list[Received]] = defaultdict(list)
         self._ends: dict[str, Operation] = {}
@@ -208,42 +191,21 @@ class ReplayWire:
                 if operation.action == actions.CONNECT:
                     self._connects[name].append(done)
                 else:
-                    self._outcomes[name, operation.backend or "", operation.action].append(done)
+                    self._outcomes[name, operation.backend or ""][operation.action].append(done)
 
-    def http(
-        self,
-        base_url: str,
-        *,
-        surface: str,
-        user: str | None = None,
-        backend: str | None = None,
-        pinned: str | None = None,
-    ) -> Http:
-        connection = pinned or f"{user or 'nobody'}/{surface}"
-        return ReplayHttp(self._tape, self._outcomes, connection, surface=surface, user=user, backend=backend)
+    def exchange(self, service: Service) -> Exchange:
+        return RecordedExchange(self._tape, service, self._outcomes[service.connection, service.backend or ""])
 
     async def pause(self, seconds: float) -> None:
         pass
 
-    async def socket(
-        self,
-        *,
-        name: str,
-        user: str | None,
-        backend: int,
-        token: Secret | None,
-        attempt: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        subprotocols: tuple[str, ...] = (),
-        origin: str | None = None,
-        detour: NetworkRoute | None = None,
-    ) -> Opened:
+    async def open(self, handshake: Handshake) -> Opened:
+        name = handshake.name
         if not self._connects[name]:
             return Unreachable(reason=MISSING)
         done = self._connects[name].popleft()
         if done.type == "ok":
-            return ReplaySocket(done, self._frames[name], self._ends.get(name), self._sent[name])
+            return RecordedSocket(done, self._frames[name], self._ends.get(name), self._sent[name])
         if done.status is None:
             return Unreachable(reason=str(done.detail.get("reason", "")), operation=done.index)
         if done.status >= 1000:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -45,42 +46,46 @@ def websocket_url(base_url: str, path: str = "/ws", query: Mapping[str, str] | N
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + path, urlencode(query or {}), ""))
 
 
-class Socket:
-    """An accepted connection of one user; open one with ``open_socket``.
+@dataclass(frozen=True, kw_only=True)
+class Handshake:
+    """One attempt to open a WebSocket.
+
+    Arguments:
+        name: the connection's name in the history (``alice/ws-1``).
+        backend: number of the backend.
+        token: travels in a header, or as ``subprotocols`` say; ``None`` sends none.
+        attempt: marks a handshake that must not succeed: ``{"attempt", "owner", "expect"}``.
+        detour: dialled instead of the host of the URL, which stays what the target is called by.
+    """
+
+    name: str
+    user: str | None = None
+    backend: int = 0
+    path: str = "/ws"
+    token: Secret | None = None
+    attempt: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    subprotocols: tuple[str, ...] = ()
+    origin: str | None = None
+    detour: NetworkRoute | None = None
+
+
+class Socket(ABC):
+    """An accepted connection of one user, live or recorded.
 
     Arguments of note: ``welcome`` is the welcome frame, or ``None`` when the target sent none in time; ``name`` is
     the connection's name in the history (``alice/ws-1``).
     """
 
-    def __init__(
-        self,
-        connection: ClientConnection,
-        *,
-        history: Recorder,
-        call: Operation,
-        timeouts: Timeouts,
-        trust: LivenessModel | None = None,
-    ) -> None:
-        self.name = call.connection or ""
-        self.user = call.user
-        self.backend = call.backend
+    def __init__(self, connect: Operation, *, timeouts: Timeouts) -> None:
+        self.name = connect.connection or ""
+        self.user = connect.user
+        self.backend = connect.backend
         self.timeouts = timeouts
         self.welcome: Frame | None = None
         self.received: list[Received] = []
         self.closed: Closed | None = None
-        self._leaving = False
-        self._trust = trust or LivenessModel()
-        self._connection = connection
-        self._history = history
-        self._news = asyncio.Event()
-        self._opened_at = asyncio.get_running_loop().time()
-        self._reader = asyncio.create_task(self._read(), name=f"reader of {self.name}")
-
-    @property
-    def local_address(self) -> tuple[str, int]:
-        """Our end of the TCP connection: host and port."""
-        host, port, *_ = self._connection.local_address
-        return host, port
 
     async def send(self, message: Mapping[str, Any], *, attempt: Mapping[str, Any] | None = None) -> Operation:
         """Write one frame; returns an ``ok`` operation when it was written, ``fail`` when the socket was closed.
@@ -90,12 +95,76 @@ class Socket:
         return await self.send_text(msgspec.json.encode(message).decode(), attempt=attempt)
 
     @property
+    @abstractmethod
+    def local_address(self) -> tuple[str, int]:
+        """Our end of the TCP connection: host and port."""
+
+    @property
+    @abstractmethod
     def position(self) -> int:
         """How many frames have come by now: where one looks from for the answer to what one is about to send."""
+
+    @abstractmethod
+    async def send_text(self, text: str, *, attempt: Mapping[str, Any] | None = None) -> Operation:
+        """Write one frame exactly as given, well-formed or not."""
+
+    @abstractmethod
+    async def until(
+        self, match: Callable[[Frame], bool], *, within: float, start: int = 0
+    ) -> Received | Silent | Closed:
+        """The first matching frame from position ``start`` of ``received`` on; waits at most ``within`` seconds."""
+
+    @abstractmethod
+    async def fence(self) -> Received | Silent | Closed:
+        """Prove that the connection is alive now: a ping answered by its pong.
+
+        Frames are delivered in order, so everything that the target had put on this connection before the pong is in
+        the history when this returns.
+        """
+
+    @abstractmethod
+    async def close(self, code: int = 1000) -> Closed:
+        """Close in order and wait until the reader has seen the end."""
+
+    @abstractmethod
+    async def abort(self) -> Closed:
+        """Cut the connection without a closing handshake, as a dying client does."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.closed or 'open'}>"
+
+
+class LiveSocket(Socket):
+    """A connection to a target; open one with ``open_socket``."""
+
+    def __init__(
+        self,
+        connection: ClientConnection,
+        *,
+        history: Recorder,
+        call: Operation,
+        timeouts: Timeouts,
+        trust: LivenessModel,
+    ) -> None:
+        super().__init__(call, timeouts=timeouts)
+        self._leaving = False
+        self._trust = trust
+        self._connection = connection
+        self._history = history
+        self._news = asyncio.Event()
+        self._opened_at = asyncio.get_running_loop().time()
+        self._reader = asyncio.create_task(self._read(), name=f"reader of {self.name}")
+
+    @property
+    def local_address(self) -> tuple[str, int]:
+        host, port, *_ = self._connection.local_address
+        return host, port
+
+    @property
+    def position(self) -> int:
         return len(self.received)
 
     async def send_text(self, text: str, *, attempt: Mapping[str, Any] | None = None) -> Operation:
-        """Write one frame exactly as given, well-formed or not."""
         call = self._history.invoke(actions.SEND, payload=text, detail=dict(attempt or {}), **self._process)
         try:
             await self._connection.send(text)
@@ -106,7 +175,6 @@ class Socket:
     async def until(
         self, match: Callable[[Frame], bool], *, within: float, start: int = 0
     ) -> Received | Silent | Closed:
-        """The first matching frame from position ``start`` of ``received`` on; waits at most ``within`` seconds."""
         position = start
         try:
             async with asyncio.timeout(within):
@@ -123,13 +191,9 @@ class Socket:
             return Silent(seconds=within)
 
     async def fence(self) -> Received | Silent | Closed:
-        """Prove that the connection is alive now: a ping answered by its pong.
-
-        Frames are delivered in order, so everything that the target had put on this connection before the pong is in
-        the history when this returns. A pong in the first seconds after the welcome proves nothing by itself
-        (netra-wire §1): the connection is first given time to settle, unless it has delivered an event of a run and
-        another one to the same backend is known to have outlived that time.
-        """
+        # A pong in the first seconds after the welcome proves nothing by itself (netra-wire §1): the connection is
+        # first given time to settle, unless it has delivered an event of a run and another one to the same backend is
+        # known to have outlived that time.
         young = self.timeouts.settle - self._age()
         if young > 0 and not self._trust.lasts(self.backend):
             await self.until(lambda frame: False, within=young, start=len(self.received))
@@ -147,7 +211,6 @@ class Socket:
         return asyncio.get_running_loop().time() - self._opened_at
 
     async def close(self, code: int = 1000) -> Closed:
-        """Close in order and wait until the reader has seen the end."""
         self._leaving = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._trust.close(self.backend, self.timeouts)):
@@ -155,7 +218,6 @@ class Socket:
         return await self._ended()
 
     async def abort(self) -> Closed:
-        """Cut the connection without a closing handshake, as a dying client does."""
         self._leaving = True
         self._connection.transport.abort()
         return await self._ended()
@@ -206,9 +268,6 @@ class Socket:
     def _process(self) -> dict[str, Any]:
         return {"user": self.user, "connection": self.name, "backend": self.backend, "surface": SURFACE}
 
-    def __repr__(self) -> str:
-        return f"<Socket {self.name}: {self.closed or 'open'}>"
-
 
 class _Straight(connect):
     """Goes nowhere else: a redirect is an answer, and tokens are for the target alone."""
@@ -227,63 +286,57 @@ Opened: TypeAlias = Socket | Refused | Broken | Closed | Silent | Unreachable
 
 async def open_socket(
     history: Recorder,
-    url: str,
+    base_url: str,
+    handshake: Handshake,
     *,
-    token: Secret | None,
-    user: str | None,
-    name: str,
-    backend: str | None = None,
-    # How the token travels
     headers: Mapping[str, str] | None = None,
-    subprotocols: tuple[str, ...] = (),
-    origin: str | None = None,
-    # Limits
     timeouts: Timeouts | None = None,
     trust: LivenessModel | None = None,
     ssl_context: ssl.SSLContext | None = None,
-    attempt: Mapping[str, Any] | None = None,
-    detour: NetworkRoute | None = None,
 ) -> Opened:
     """Open a connection and wait for its welcome or its refusal.
 
     A target may refuse in the handshake (HTTP 4xx → ``Refused``), or accept, say why in an error frame and close
-    (1008 → ``Closed``). Both are refusals; 1011 and 5xx are failures of the target. ``token=None`` sends none.
-    ``trust`` is what earlier sockets of the target have shown. A ``detour`` is dialled instead of the host of the URL,
-    which stays what the target is called by.
+    (1008 → ``Closed``). Both are refusals; 1011 and 5xx are failures of the target.
+
+    Arguments:
+        headers: sent with every handshake of the target.
+        trust: what earlier sockets of the target have shown.
     """
     trust = trust or LivenessModel()
     timeouts = trust.opening(timeouts or Timeouts())
-    sent = dict(headers or {})
-    if token is not None and not subprotocols:
+    url, token, detour = websocket_url(base_url, handshake.path, handshake.query), handshake.token, handshake.detour
+    sent = {**(headers or {}), **handshake.headers}
+    if token is not None and not handshake.subprotocols:
         sent["Authorization"] = f"Bearer {token.reveal()}"
     address = detour.address(url) if detour is not None else None
     dialled: dict[str, Any] = {"host": address[0], "port": address[1]} if address is not None else {}
     asked = urlsplit(url).query
     call = history.invoke(
         actions.CONNECT,
-        user=user,
-        connection=name,
-        backend=backend,
+        user=handshake.user,
+        connection=handshake.name,
+        backend=f"backend-{handshake.backend + 1}",
         surface=SURFACE,
         detail={
             **({"query": asked} if asked else {}),
             **({"via": detour.name} if detour is not None else {}),
-            **(attempt or {}),
+            **handshake.attempt,
         },
     )
     try:
         connection = await _Straight(
             url,
             additional_headers=sent,
-            subprotocols=[Subprotocol(entry) for entry in subprotocols] or None,
-            origin=Origin(origin) if origin else None,
+            subprotocols=[Subprotocol(entry) for entry in handshake.subprotocols] or None,
+            origin=Origin(handshake.origin) if handshake.origin else None,
             open_timeout=timeouts.connect,
             close_timeout=timeouts.close,
             max_size=LARGEST_FRAME,
             compression=None,
             ping_interval=None,
             proxy=None,
-            ssl=ssl_context,
+            ssl=ssl_context if url.startswith("wss:") else None,
             **dialled,
         )
     except InvalidStatus as error:
@@ -299,7 +352,7 @@ async def open_socket(
         reason = why(error, host=urlsplit(url).hostname)
         done = history.complete(call, "fail", detail={"reason": reason})
         return Unreachable(reason=reason, operation=done.index)
-    socket = Socket(connection, history=history, call=call, timeouts=timeouts, trust=trust)
+    socket = LiveSocket(connection, history=history, call=call, timeouts=timeouts, trust=trust)
     first = await socket.until(lambda frame: frame.name in ("connection_established", "error"), within=timeouts.welcome)
     if isinstance(first, Received) and first.frame.name == "error":
         # The close follows the error frame; until it has come the refusal is not complete.

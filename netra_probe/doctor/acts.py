@@ -92,7 +92,7 @@ MEASURED = {
 #: Of an act that nobody has measured.
 UNMEASURED = Amounts(requests=100)
 #: What in an act's source says that it uses sockets, and that it needs runs that are answered.
-_SOCKETS = frozenset({"sockets", "connect", "socket", "tabs", "open_sockets", "SocketDoor"})
+_SOCKETS = frozenset({"sockets", "connect", "socket", "tabs", "open_sockets", "Handshake"})
 _RUNS = frozenset({"ask", "ask_together", "until_event"})
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from netra_probe.clients.agent import Patience, Run, ask
 from netra_probe.clients.replies import Answered, Refused
-from netra_probe.clients.websocket import Received, Socket
+from netra_probe.clients.websocket import Handshake, Received, Socket
 from netra_probe.doctor.report import Line, Status
 from netra_probe.history.frames import CRITICAL_EVENTS
 from netra_probe.history.principals import SHORTEST_BEGINNING
@@ -52,8 +52,8 @@ async def try_sockets(probe: Investigation) -> list[Tried]:
 
 async def _try(probe: Investigation, user: User, backend: int) -> Tried:
     begin = time.monotonic()
-    opened = await probe.wire.socket(
-        name=user.connection_name(), user=user.name, backend=backend, token=user.auth.access
+    opened = await probe.wire.open(
+        Handshake(name=user.connection_name(), user=user.name, backend=backend, token=user.auth.access)
     )
     if not isinstance(opened, Socket):
         return Tried(user=user.name, backend=backend, alive=False, text=f"refused: {opened!r}")

@@ -20,7 +20,7 @@ from netra_probe.checkers.base import Checker
 from netra_probe.checkers.judging import ScenarioResult, distrusted, judge_case, referred, skipped_case, undecided_case
 from netra_probe.checkers.verdict import CleanUp, Verdict
 from netra_probe.clients.account_ledger import Ledger
-from netra_probe.clients.replay import ReplayWire, Tape
+from netra_probe.clients.replay import RecordedTransport, Tape
 from netra_probe.clients.replies import Timeouts
 from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError, TargetError
@@ -70,7 +70,7 @@ class Replay(Investigation):
             ledger=Ledger(),
             seed=int(opened["seed"]),
             timeouts=Timeouts(),
-            wire=ReplayWire(tape),
+            wire=RecordedTransport(tape),
         )
         self._markers = {
             str(operation.detail["case"]): operation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netra_probe.clients.agent import Patience, ask
-from netra_probe.clients.websocket import Received, Socket
+from netra_probe.clients.websocket import Handshake, Received, Socket
 from netra_probe.investigation.context import InvestigationContext
 from netra_probe.investigation.users import User
 from netra_probe.target.deployment import Mode
@@ -24,8 +24,8 @@ async def find_run_trigger(probe: InvestigationContext, users: Sequence[User]) -
     if told is not None or probe.target.mode is Mode.OBSERVE or not users:
         return told or RUN_TRIGGERS[0]
     user = users[0]
-    opened = await probe.wire.socket(
-        name=f"{user.name}/warm-up", user=user.name, backend=user.backend_number, token=user.auth.access
+    opened = await probe.wire.open(
+        Handshake(name=f"{user.name}/warm-up", user=user.name, backend=user.backend_number, token=user.auth.access)
     )
     if not isinstance(opened, Socket):
         return RUN_TRIGGERS[0]

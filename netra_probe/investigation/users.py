@@ -16,7 +16,7 @@ from netra_probe.clients.policy import slowed_down
 from netra_probe.clients.replies import Answered, Closed, Refused, Reply, Silent, Unreachable, why_not
 from netra_probe.clients.rest import BackendClient
 from netra_probe.clients.route import NetworkRoute
-from netra_probe.clients.websocket import Opened, Received, Socket
+from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
 from netra_probe.history.canary import mint
@@ -92,7 +92,8 @@ class User:
         #: Socket → questions that are open on it.
         self._asking: dict[str, int] = {}
         self.rest = BackendClient(probe.wire.http(self.backend_url, surface="rest", user=name, backend=self.backend))
-        self.rest.http.keeper = self
+        if probe.wire.live:
+            self.rest.http.keeper = self
         self._epochs: dict[str, itertools.count[int]] = {}
         self._connections = itertools.count(1)
         self._questions = itertools.count(1)
@@ -235,14 +236,16 @@ class User:
         """
         if token is None:
             await self.renew()
-        opened = await self._probe.wire.socket(
-            name=self.connection_name(),
-            user=self.name,
-            backend=self.backend_number if backend is None else backend % len(self._probe.target.backend_urls),
-            token=token or self.auth.access,
-            attempt={**(self.auth.mark if token is None else {}), **(attempt or {})},
-            query=query,
-            detour=self._detour,
+        opened = await self._probe.wire.open(
+            Handshake(
+                name=self.connection_name(),
+                user=self.name,
+                backend=self.backend_number if backend is None else backend % len(self._probe.target.backend_urls),
+                token=token or self.auth.access,
+                attempt={**(self.auth.mark if token is None else {}), **(attempt or {})},
+                query=query,
+                detour=self._detour,
+            )
         )
         if isinstance(opened, Socket):
             self.socket = opened

@@ -18,7 +18,7 @@ from pathlib import Path
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from netra_probe.clients.websocket import Socket, open_socket
+from netra_probe.clients.websocket import Handshake, Socket, open_socket
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
 
@@ -66,7 +66,7 @@ async def _bare(url: str) -> float:
 
 async def _recording(url: str, folder: Path, number: int) -> float:
     history = Recorder(folder / f"{number}.jsonl")
-    socket = await open_socket(history, url, token=Secret("any-token"), user="alice", name="alice/ws-1")
+    socket = await open_socket(history, url, Handshake(name="alice/ws-1", user="alice", token=Secret("any-token")))
     assert isinstance(socket, Socket)
     begin = time.perf_counter()
     await socket.send_text("go")
@@ -81,11 +81,11 @@ async def main() -> None:
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.Process(target=_serve, args=(theirs,), daemon=True)
     server.start()
-    url = f"ws://127.0.0.1:{ours.recv()}/ws"
+    url = f"ws://127.0.0.1:{ours.recv()}"
     bare, recording = [], []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS):
-            bare.append(await _bare(url))
+            bare.append(await _bare(f"{url}/ws"))
             recording.append(await _recording(url, Path(folder), number))
     server.terminate()
     one, other = statistics.median(bare), statistics.median(recording)

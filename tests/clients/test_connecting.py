@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from netra_probe.clients.cache import CacheClient
-from netra_probe.clients.http import Http
+from netra_probe.clients.exchange import LiveExchange
+from netra_probe.clients.http import Http, Service
 from netra_probe.clients.replies import Timeouts, Unreachable
-from netra_probe.clients.websocket import open_socket
+from netra_probe.clients.websocket import Handshake, open_socket
 from netra_probe.errors import TargetError
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
@@ -115,14 +116,13 @@ async def test_trouble_with_a_certificate_names_the_certificate_and_the_key(
 ) -> None:
     port = await serve(name)  # type: ignore[operator]
     context = Tls(ca_bundle=str(certificates[trusted]) if trusted else None).context()
-    http = Http(history, f"https://127.0.0.1:{port}", surface="rest", verify=context)
+    http = Http(LiveExchange(history, Service(base_url=f"https://127.0.0.1:{port}", surface="rest"), verify=context))
     reply = await http.request("GET", "/health")
     await http.close()
     assert isinstance(reply, Unreachable)
     assert said in reply.reason
-    opened = await open_socket(
-        history, f"wss://127.0.0.1:{port}/ws", name="ws-1", user=None, token=None, ssl_context=context
-    )
+    handshake = Handshake(name="ws-1")
+    opened = await open_socket(history, f"wss://127.0.0.1:{port}", handshake, ssl_context=context)
     assert isinstance(opened, Unreachable)
     assert said in opened.reason
     with pytest.raises(TargetError, match="certificate") as told:
@@ -158,7 +158,7 @@ async def test_a_server_that_asks_for_a_certificate_says_so(
 ) -> None:
     port = asking
     context = Tls(ca_bundle=str(certificates["good"])).context()
-    http = Http(history, f"https://127.0.0.1:{port}", surface="rest", verify=context)
+    http = Http(LiveExchange(history, Service(base_url=f"https://127.0.0.1:{port}", surface="rest"), verify=context))
     reply = await http.request("GET", "/health")
     await http.close()
     assert isinstance(reply, Unreachable)
@@ -175,7 +175,7 @@ async def test_a_proxy_that_is_ignored_is_named_where_it_may_be_missed(
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv(variable, "http://user:pr0xyp4ss@proxy.example:3128")
-    http = Http(history, url, surface="rest")
+    http = Http(LiveExchange(history, Service(base_url=url, surface="rest")))
     reply = await http.request("GET", "/health")
     await http.close()
     assert isinstance(reply, Unreachable)

@@ -10,7 +10,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from netra_probe import Closed, Investigation, Refused, Silent, investigate
 from netra_probe.clients.replies import Timeouts, Unreachable
-from netra_probe.clients.websocket import Received, Socket, open_socket, websocket_url
+from netra_probe.clients.websocket import Handshake, Received, Socket, open_socket, websocket_url
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
@@ -34,11 +34,12 @@ def _closed(history: Recorder) -> object:
 @asynccontextmanager
 async def a_server(handler: Handler) -> AsyncIterator[str]:
     async with serve(handler, "127.0.0.1", 0) as server:
-        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/ws"
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
 
 
 async def opened(history: Recorder, url: str) -> Socket:
-    socket = await open_socket(history, url, token=Secret("any-token"), user="alice", name="alice/ws-1", timeouts=QUICK)
+    handshake = Handshake(name="alice/ws-1", user="alice", token=Secret("any-token"))
+    socket = await open_socket(history, url, handshake, timeouts=QUICK)
     assert isinstance(socket, Socket)
     return socket
 
@@ -75,9 +76,8 @@ async def test_an_error_frame_and_a_close_are_one_refusal(history: Recorder) -> 
         await connection.close(1008)
 
     async with a_server(refusing) as url:
-        outcome = await open_socket(
-            history, url, token=Secret("any-token"), user=None, name="stranger/ws-1", timeouts=QUICK
-        )
+        handshake = Handshake(name="stranger/ws-1", token=Secret("any-token"))
+        outcome = await open_socket(history, url, handshake, timeouts=QUICK)
     assert outcome == Closed(code=1008, error="AUTH_FAILED")
     assert not outcome
     connects = [operation for operation in history if operation.action == actions.CONNECT]
@@ -89,10 +89,10 @@ async def test_a_handshake_refused_by_http_is_a_refusal_and_a_dead_port_is_not(h
         await connection.close()
 
     async with serve(nothing, "127.0.0.1", 0, process_request=lambda c, r: c.respond(403, "no\n")) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        name = {"token": None, "user": None, "name": "stranger/ws-1", "timeouts": QUICK}
-        assert await open_socket(history, f"ws://127.0.0.1:{port}/ws", **name) == Refused(status=403)  # type: ignore[arg-type]
-    assert isinstance(await open_socket(history, f"ws://127.0.0.1:{port}/ws", **name), Unreachable)  # type: ignore[arg-type]
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        stranger = Handshake(name="stranger/ws-1")
+        assert await open_socket(history, url, stranger, timeouts=QUICK) == Refused(status=403)
+    assert isinstance(await open_socket(history, url, stranger, timeouts=QUICK), Unreachable)
 
 
 @pytest.mark.parametrize(

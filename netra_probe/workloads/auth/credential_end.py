@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.replies import Refused
-from netra_probe.clients.websocket import Socket
+from netra_probe.clients.websocket import Handshake, Socket
 from netra_probe.forgery import Forgery
 from netra_probe.forgery.tokens import signed
 from netra_probe.history.secret import Secret
@@ -135,8 +135,8 @@ async def hold(
         await door.close()
     sockets = []
     for number in range(len(probe.target.backend_urls) if with_sockets else 0):
-        opened = await probe.wire.socket(
-            name=user.connection_name(), user=user.name, backend=number, token=token, attempt=mark
+        opened = await probe.wire.open(
+            Handshake(name=user.connection_name(), user=user.name, backend=number, token=token, attempt=mark)
         )
         if isinstance(opened, Socket):
             sockets.append(opened)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Closed, Refused
-from netra_probe.clients.websocket import Opened, Socket
+from netra_probe.clients.websocket import Handshake, Opened, Socket
 from netra_probe.forgery import Forgery
 from netra_probe.forgery.tokens import b64
 from netra_probe.history.operation import Outcome
@@ -166,15 +166,17 @@ class SocketEndpoint(IdentityEndpoint):
             headers["Authorization"] = f"Bearer {forgery.bearer.reveal()}"
         elif forgery.bearer is not None and self._place == "query":
             query["token"] = forgery.bearer.reveal()
-        opened = await self._probe.wire.socket(
-            name=user.connection_name(),
-            user=user.name,
-            backend=self._number,
-            token=None,
-            headers=headers,
-            query=query,
-            subprotocols=subprotocols(spoken) if spoken is not None else (),
-            attempt=detail,
+        opened = await self._probe.wire.open(
+            Handshake(
+                name=user.connection_name(),
+                user=user.name,
+                backend=self._number,
+                token=None,
+                headers=headers,
+                query=query,
+                subprotocols=subprotocols(spoken) if spoken is not None else (),
+                attempt=detail,
+            )
         )
         seen = self._seen(opened)
         if isinstance(opened, Socket):

@@ -16,7 +16,7 @@ from netra_probe.checkers.hygiene.marks import (
     OWN_HANDSHAKE,
     QUERY_TOKEN,
 )
-from netra_probe.clients.websocket import Opened, Received, Socket
+from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
 from netra_probe.history.secret import Secret
 from netra_probe.investigation.permissions import permit
 from netra_probe.target.deployment import Mode
@@ -125,9 +125,11 @@ async def _opens(probe: Investigation, user: User | None, **how: Any) -> bool:
 
 
 async def _open(probe: Investigation, user: User | None, *, backend: int = 0, **how: Any) -> Opened:
-    return await probe.wire.socket(
-        name=user.connection_name() if user is not None else "nobody/ws",
-        user=user.name if user is not None else None,
-        backend=user.backend_number if user is not None else backend,
-        **{"token": None, **how},
+    return await probe.wire.open(
+        Handshake(
+            name=user.connection_name() if user is not None else "nobody/ws",
+            user=user.name if user is not None else None,
+            backend=user.backend_number if user is not None else backend,
+            **how,
+        )
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.policy import NotPermitted
-from netra_probe.clients.websocket import Opened, Received, Socket
+from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
 from netra_probe.history import actions
 from netra_probe.history.principals import UNNAMED
 from netra_probe.history.secret import Secret
@@ -54,8 +54,8 @@ async def _attempt(
     call = probe.history.invoke(
         actions.ATTEMPT, user=user, connection=connection, surface="websocket", backend=like.backend, detail=detail
     )
-    opened = await probe.wire.socket(
-        name=connection, user=user, backend=like.backend_number, token=token, attempt=detail
+    opened = await probe.wire.open(
+        Handshake(name=connection, user=user, backend=like.backend_number, token=token, attempt=detail)
     )
     if isinstance(opened, Socket):
         ids = dict(opened.welcome.ids) if opened.welcome else {}
