@@ -1,0 +1,175 @@
+"""From what a target offers to a plan that combines it systematically: pure, the same for the same seed.
+
+For each operation every pair of values of all dimensions occurs in some step, so that operation, credential and
+principal are covered three by three. The covering arrays come from covertable (Apache-2.0, releases throughout 2026;
+allpairspy has had none since July 2023, and knows constraints but no mixed strength).
+Source: Kuhn, Wallace, Gallo, "Software fault interactions and implications for software testing", IEEE TSE 30:6, 2004:
+nearly all failures come about by one, two or three values together.
+
+Where the budget does not pay for everything each operation gets its first steps, then each its second, and so on; what
+is then done is put in order by the harm that it can do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from itertools import combinations, product, zip_longest
+from typing import Any
+
+from covertable.main import Controller
+
+from netra_probe.plans.dimensions import DIMENSIONS, EXCLUDED, WITH_OPERATION, harm, possible
+from netra_probe.plans.offers import Offer, Offers
+from netra_probe.plans.steps import Plan, Step
+
+#: What is never found without being looked for by its name: nobody lists it.
+UNLISTED = ("routes that no description lists", "sockets at paths that no description lists")
+#: One array: the rows, each a value for each dimension.
+Rows = tuple[Mapping[str, StrEnum], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploration:
+    """A plan, and everything that it leaves out.
+
+    Arguments:
+        done: how many steps were left out because they had been taken before.
+        left_out: the steps that the budget does not pay for.
+        impossible: (operation, dimension, value) → why there is no such step.
+        withheld: operation → why it is not sent at all.
+    """
+
+    plan: Plan
+    budget: int
+    done: int
+    left_out: tuple[Step, ...]
+    impossible: Mapping[tuple[str, str, str], str]
+    withheld: Mapping[str, str]
+    unlisted: tuple[str, ...]
+
+    def as_record(self) -> dict[str, Any]:
+        """What the history keeps of it; the steps themselves stand there one by one."""
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for (operation, _, value), why in sorted(self.impossible.items()):
+            reasons.setdefault((value, why), []).append(operation)
+        values = {name: Counter(str(getattr(step, name)) for step in self.left_out) for name in DIMENSIONS}
+        return {
+            "seed": self.plan.seed,
+            "budget": self.budget,
+            "planned": len(self.plan),
+            "left_out": {
+                "steps": len(self.left_out),
+                "operations": dict(sorted(Counter(step.operation for step in self.left_out).items())),
+                "values": {name: dict(sorted(counts.items())) for name, counts in values.items() if counts},
+            },
+            "impossible": [
+                {"value": value, "why": why, "operations": len(operations), "example": operations[0]}
+                for (value, why), operations in sorted(reasons.items())
+            ],
+            "withheld": dict(sorted(self.withheld.items())),
+            "not_searched": [what for what in UNLISTED if what not in self.unlisted],
+        }
+
+
+def explore(target: Offers, *, seed: int, budget: int, done: Collection[str] = ()) -> Exploration:
+    """A plan for a target, as much of it as the budget pays for.
+
+    >>> explore(Offers(), seed=7, budget=100).plan.steps
+    ()
+
+    Arguments:
+        budget: requests, messages and handshakes.
+        done: ids of steps that need not be taken again.
+    """
+    impossible: dict[tuple[str, str, str], str] = {}
+    queues: list[list[Step]] = []
+    for offer in target.offers:
+        if offer.withheld:
+            continue
+        values, gone = possible(offer, target)
+        impossible |= {(offer.name, _dimension_of(value), str(value)): why for value, why in gone}
+        rows = covering(tuple((name, tuple(among)) for name, among in values.items()), seed)
+        queues.append(list(dict.fromkeys(_step(offer, row) for row in rows)))
+    chosen: list[Step] = []
+    left_out: list[Step] = []
+    known, spent, before = set(done), 0, 0
+    for row in zip_longest(*queues):
+        for step in row:
+            if step is None:
+                continue
+            if step.id in known:
+                before += 1
+            elif spent + step.cost <= budget:
+                chosen.append(step)
+                spent += step.cost
+            else:
+                left_out.append(step)
+    return Exploration(
+        plan=Plan(tuple(sorted(chosen, key=harm)), seed=seed),
+        budget=budget,
+        done=before,
+        left_out=tuple(left_out),
+        impossible=impossible,
+        withheld={offer.name: offer.withheld for offer in target.offers if offer.withheld},
+        unlisted=target.unlisted,
+    )
+
+
+@lru_cache(maxsize=256)
+def covering(values: tuple[tuple[str, tuple[StrEnum, ...]], ...], seed: int) -> Rows:
+    """Rows in which every pair of values occurs that can occur at all: the ordinary first, then as they cover most.
+
+    The rows of one set of values are the same for all operations that have it, and are found once.
+    """
+    if any(not among for _, among in values):
+        return ()
+    factors = {name: list(among) for name, among in values}
+    controller = Controller(factors, strength=2, salt=str(seed), constraints=list(_constraints(factors)))
+    ordinary = {name: among[0] for name, among in values}
+    return (ordinary, *(dict(row) for row in controller.make()))
+
+
+def _constraints(factors: Mapping[str, list[StrEnum]]) -> Iterator[dict[str, Any]]:
+    """What is excluded, as the library wants it: for each two dimensions the pairs that may not be."""
+    barred: dict[tuple[str, str], set[tuple[StrEnum, StrEnum]]] = {}
+    for one in EXCLUDED:
+        first, second = one.fields
+        found = {pair for pair in product(factors[first], factors[second]) if one.holds(*pair)}
+        if found:
+            barred.setdefault(one.fields, set()).update(found)
+    for (first, second), found in barred.items():
+        yield {
+            "operator": "fn",
+            "requires": [first, second],
+            "evaluate": lambda row, a=first, b=second, among=found: (row[a], row[b]) not in among,
+        }
+
+
+def pairs(steps: Iterable[Step]) -> set[tuple[str, ...]]:
+    """What steps cover: pairs of values, each operation with each value, and with principal and credential at once."""
+    found: set[tuple[str, ...]] = set()
+    for step in steps:
+        told = [(name, str(getattr(step, name))) for name in DIMENSIONS]
+        found |= {(*one, *other) for one, other in combinations(told, 2)}
+        found |= {(step.operation, *one) for one in told}
+        found.add((step.operation, *(str(getattr(step, name)) for name in WITH_OPERATION)))
+    return found
+
+
+def _step(offer: Offer, row: Mapping[str, Any]) -> Step:
+    return Step(
+        operation=offer.name,
+        role=offer.role,
+        surface=offer.surface,
+        kind=offer.kind,
+        removal=offer.removal,
+        **row,
+    )
+
+
+def _dimension_of(value: StrEnum) -> str:
+    return next(name for name, kind in DIMENSIONS.items() if isinstance(value, kind))
