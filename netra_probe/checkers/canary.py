@@ -1,4 +1,4 @@
-"""C1: a planted secret is seen by its owner and by nobody else."""
+"""A planted secret is seen by its owner and by nobody else."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MOST_STRANGE = 1_000
 #: Answers that give a credential out, and how one looks in a history: redacted, and the same wherever it stands.
 _ISSUES = ("/login", "/register", "/refresh", "/callback")
 _CREDENTIAL = re.compile(r"\[(?:jwt|access-token|refresh-token|token):[0-9a-f]{8}\]")
-#: Rows and keys have no recipient: whose they are is the business of C12.
+#: Rows and keys have no recipient: whose they are is the business of `store`.
 STORES = frozenset({"database", "cache"})
 
 
 class CanaryChecker(Checker):
-    """C1: whoever did not plant a secret, nor send it, never receives it, raw or encoded.
+    """Whoever did not plant a secret, nor send it, never receives it, raw or encoded.
 
     >>> from netra_probe.history.operation import Operation
     >>> token = "CANARYABCDEFGHIJKLMNOP"

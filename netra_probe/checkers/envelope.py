@@ -1,4 +1,4 @@
-"""C2: the ids that a user is shown are the user's own."""
+"""The ids that a user is shown are the user's own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ID_LENGTHS = range(4, 80)
 
 
 class EnvelopeChecker(Checker):
-    """C2: user, thread, run and message ids in frames and responses belong to the principal of the connection.
+    """User, thread, run and message ids in frames and responses belong to the principal of the connection.
 
     >>> from netra_probe.history.operation import Operation
     >>> frame = '{"type":"agent_started","thread_id":"thread_a","payload":{}}'
@@ -250,7 +250,7 @@ class EnvelopePass(CheckerRun):
         self._frames += 1
         self._shapeless += frame.shape == "unknown"
         if frame.name == "connection_established" and operation.connection in self._tried:
-            return  # whom a credential under trial makes one is for C6 to say
+            return  # whom a credential under trial makes one is for `tokens` to say
         ids = frame.ids
         # Nearly every frame names what the one before it on the same connection named.
         if ids == self._last_own.get(operation.connection):

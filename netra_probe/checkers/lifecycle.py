@@ -1,4 +1,4 @@
-"""C7: a credential that was ended is dead everywhere: on REST, and on sockets that were opened with it."""
+"""A credential that was ended is dead everywhere: on REST, and on sockets that were opened with it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ALIVE = "socket alive after the end"
 
 
 class LifecycleChecker(Checker):
-    """C7: after logout, revocation or expiry, and a moment of grace, neither requests nor live sockets go on.
+    """After logout, revocation or expiry, and a moment of grace, neither requests nor live sockets go on.
 
     The end of a credential is an operation ``revoke``, ``expire``, ``logout``, ``disable`` or ``delete`` of the user
     (``detail.credential`` names it where the user has several), or an answered ``POST …/logout``. What comes after it
@@ -108,7 +108,7 @@ class _Socket:
     user: str
     credential: str | None
     opened: int
-    #: Whether it was opened with a credential that must be refused: what lives on it is for C6 to say.
+    #: Whether it was opened with a credential that must be refused: what lives on it is for `tokens` to say.
     tried: bool = False
 
 

@@ -1,4 +1,4 @@
-"""C11: what a user observes does not depend on the others: not on their presence, not on their secrets."""
+"""What a user observes does not depend on the others: not on their presence, not on their secrets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SOCKET_CHATTER = frozenset({"", "ping", "pong", "ack", "heartbeat", "heartbeat_
 
 
 class NonInterferenceChecker(Checker):
-    """C11: the same script, alone, with others and with others who have other secrets, looks the same to a user.
+    """The same script, alone, with others and with others who have other secrets, looks the same to a user.
 
     The history holds the script several times, each part opened by an operation ``variant``. A variant may be recorded
     more than once: what already differs between two equal parts is noise and is left out.

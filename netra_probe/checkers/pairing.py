@@ -1,4 +1,4 @@
-"""C8: every response answers the request that it was sent for."""
+"""Every response answers the request that it was sent for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEPT_NONCES = 50_000
 
 
 class PairingChecker(Checker):
-    """C8: each response carries its own request's nonce, and the object that was asked for.
+    """Each response carries its own request's nonce, and the object that was asked for.
 
     >>> from netra_probe.history.operation import Operation
     >>> def step(index, type, user, nonce, **more):

@@ -1,4 +1,4 @@
-"""C10: what the target holds on to does not grow with the number of cycles that were begun and ended."""
+"""What the target holds on to does not grow with the number of cycles that were begun and ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_CYCLES = 400
 
 
 class ResourceChecker(Checker):
-    """C10: after every cycle of connecting and leaving, sockets, pools, clients and tasks are back where they were.
+    """After every cycle of connecting and leaving, sockets, pools, clients and tasks are back where they were.
 
     The slope is Theil and Sen's (the median of the slopes between all pairs of cycles), which a single odd reading does
     not move; a gauge that fills up and then stays, such as a pool that warms up, is no leak.

@@ -1,4 +1,4 @@
-"""C12: in the stores, the owner column, the key and the content agree on whose a thing is."""
+"""In the stores, the owner column, the key and the content agree on whose a thing is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REFERENCES = tuple(name for name in OBJECT_IDS if name != "id")
 
 
 class StoreChecker(Checker):
-    """C12: a row or cache key of one user holds no secret and no object of another, and everything has one owner.
+    """A row or cache key of one user holds no secret and no object of another, and everything has one owner.
 
     Looks at the observations ``row`` (``detail``: table, key, owner) and ``key`` (``detail``: key, owners).
 

@@ -1,4 +1,4 @@
-"""C6: no credential makes anybody somebody else, judged by who the target says one is."""
+"""No credential makes anybody somebody else, judged by who the target says one is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WHO_AM_I = ("/me", "/verify", "/refresh", "/login", "/register", "/callback")
 
 
 class TokenChecker(Checker):
-    """C6: every forged, expired, wrongly typed or foreign credential is refused; a valid one makes one oneself.
+    """Every forged, expired, wrongly typed or foreign credential is refused; a valid one makes one oneself.
 
     An attempt is an operation ``attempt`` with ``detail`` ``attempt`` (its name in the playbook), ``expect``
     (``refused``, ``self``, or an alias), ``control`` (a valid credential, to show that the way is open) and ``phase``;

@@ -1,4 +1,4 @@
-"""C5: no operation on anybody's object succeeds for anybody else: users × operations × objects."""
+"""No operation on anybody's object succeeds for anybody else: users × operations × objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_GRANT = frozenset(("error", "agent_error", "ack", "pong", "ping", "heartbeat
 
 
 class AuthorisationChecker(Checker):
-    """C5: reads show nothing of others, writes change nothing of others, and what is deleted is gone.
+    """Reads show nothing of others, writes change nothing of others, and what is deleted is gone.
 
     Every request with ``detail.attempt`` (``object``, ``owner``, ``expect``) is a trial; the owner's ordinary request
     of the same operation on the same object is its positive control. A trial that writes is judged by what the owner

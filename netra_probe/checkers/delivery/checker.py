@@ -1,4 +1,4 @@
-"""C3: every event of a run arrives, once, in order, and only where it was asked for."""
+"""Every event of a run arrives, once, in order, and only where it was asked for."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MOST_UNCLAIMED = 1_000
 
 
 class DeliveryChecker(Checker):
-    """C3: nothing of a run is lost, repeated, reordered or sent to a user who did not ask for it.
+    """Nothing of a run is lost, repeated, reordered or sent to a user who did not ask for it.
 
     >>> from netra_probe.history.operation import Operation
     >>> frame = '{"type":"agent_started","run_id":"r","timestamp":1.5}'

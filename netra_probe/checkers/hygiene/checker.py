@@ -1,4 +1,4 @@
-"""H1: what a reviewer would object to, beside leaks and clearly apart from them."""
+"""What a reviewer would object to, beside leaks and clearly apart from them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 
 
 class HygieneChecker(Checker):
-    """H1: tokens, refusals, sockets, accounts and health are as a reviewer expects them.
+    """Tokens, refusals, sockets, accounts and health are as a reviewer expects them.
 
     What merely makes attacks easier is of severity ``hygiene`` and stands beside the verdict; what harms by itself
     turns it red (``checkers.severity``). Every rule cites its clause. What was found before an earlier check of

@@ -1,4 +1,4 @@
-"""C4: a run starts, thinks, pairs its tools, ends once, and is over."""
+"""A run starts, thinks, pairs its tools, ends once, and is over."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from netra_probe.history.operation import PROBE, Operation, Outcome
 
 
 class AutomatonChecker(Checker):
-    """C4: started → (thinking, tool pairs, partial results)* → exactly one end → at most a final report.
+    """Started → (thinking, tool pairs, partial results)* → exactly one end → at most a final report.
 
     >>> from netra_probe.history.operation import Operation
     >>> names = ("agent_started", "agent_completed", "agent_thinking")

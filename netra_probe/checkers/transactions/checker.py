@@ -1,4 +1,4 @@
-"""C9: what concurrent transactions did has a serial explanation: no lost update, no dirty read, no double spend."""
+"""What concurrent transactions did has a serial explanation: no lost update, no dirty read, no double spend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ACTS = frozenset(("r", "w", "append", "spend"))
 
 
 class TransactionChecker(Checker):
-    """C9: the outcomes of concurrent transactions are those of some serial order.
+    """The outcomes of concurrent transactions are those of some serial order.
 
     A transaction is an operation ``txn`` whose ``detail.txn`` lists micro-operations: ``["r", key, value]``,
     ``["w", key, value]`` (with the replaced version as a fourth element where the target tells it),

@@ -120,7 +120,7 @@ class SocketOutlivesToken(Fault):
 
 
 HELD_UP_SECONDS = 0.1
-"""A turn that is waited for longer than this was held up by somebody else's socket (W13)."""
+"""A turn that is waited for longer than this was held up by somebody else's socket (fault W13)."""
 
 
 class FanOut:

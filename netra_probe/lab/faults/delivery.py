@@ -17,7 +17,7 @@ from .slow_links import narrow_send_buffers
 
 QUEUED_EVENTS = 8
 GRACE_SECONDS = 0.25
-"""A peer that reads empties the queue in this time; one that does not is slow from then on (W8)."""
+"""A peer that reads empties the queue in this time; one that does not is slow from then on (fault W8)."""
 JITTER_SECONDS = 0.01
 
 

@@ -16,9 +16,9 @@ from netra_probe.lab.shared.faults import Fault, Parts, register
 from netra_probe.lab.shared.meeting import Meeting
 
 LARGE_BODY = 65_536
-"""Above this uvicorn pauses reading, and it is the resuming that carries a context over (X2)."""
+"""Above this uvicorn pauses reading, and it is the resuming that carries a context over (fault X2)."""
 IDLE_SECONDS = 5.0
-"""A worker that has had no job for so long has ended; the next job starts another (X3)."""
+"""A worker that has had no job for so long has ended; the next job starts another (fault X3)."""
 
 
 @register

@@ -85,8 +85,9 @@ async def sequential_jobs(
 ) -> Outcome:
     """One user makes everything with all that can be said, the next with no more than has to be, and so on in turn.
 
-    What the service fills in must be nobody's: a default that all requests share collects what others said (X4). What
-    is made in the background is waited for: a worker that keeps its first caller works in that one's name (X3).
+    What the service fills in must be nobody's: a default that all requests share collects what others said (fault X4).
+    What is made in the background is waited for: a worker that keeps its first caller works in that one's name (fault
+    X3).
     """
     permit(probe, Mode.PROBE, "making things")
     party = list(users) or probe.users

@@ -96,8 +96,9 @@ async def use_tools(
     >>> await use_tools(probe)   # doctest: +SKIP
     <tools of alice, bob, carol: tools 12, called 12, answered 12>
 
-    What a tool finds is its caller's. Results that wait under the tool's name are swapped where calls overlap (G2);
-    what a tool reads through a cache without a user in its key is the first caller's, overlapping or not (K1).
+    What a tool finds is its caller's. Results that wait under the tool's name are swapped where calls overlap (fault
+    G2); what a tool reads through a cache without a user in its key is the first caller's, overlapping or not (fault
+    K1).
     """
     party = list(users) or probe.users
     working = await tool_fixtures(probe, party, backend)
@@ -121,8 +122,8 @@ async def use_tools(
 async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner: User, backend: int = 0) -> Outcome:
     """Call tools in the owner's name, tools that one may not call, tools that there are not, and tools as nobody.
 
-    Who claims to be the owner beside a valid token is still the intruder (A9); everything else is refused, and after
-    it the intruder's own call works as before.
+    Who claims to be the owner beside a valid token is still the intruder (fault A9); everything else is refused, and
+    after it the intruder's own call works as before.
     """
     permit(probe, Mode.ATTACK, "calling tools in another user's name")
     working = await tool_fixtures(probe, (owner, intruder), backend)
@@ -166,7 +167,7 @@ async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *
     """Everybody gives tools the id of the next one's thread, all in the same instant; then everybody their own.
 
     Only tools that show their caller's own thread by its id are tried. One that reads with the service's rights shows
-    anybody's (G6).
+    anybody's (fault G6).
     """
     permit(probe, Mode.ATTACK, "naming other users' ids")
     party = list(users) or probe.users
@@ -205,8 +206,8 @@ async def give_up_on_tools(
 ) -> Outcome:
     """Hang up on calls of tools, and on reads of what tools find, at various moments; others call theirs after each.
 
-    What nobody waits for any more must leave no answer on the line that the next caller's tools read from (P3), and no
-    task or connection: what the target holds on to is measured after each cycle.
+    What nobody waits for any more must leave no answer on the line that the next caller's tools read from (fault P3),
+    and no task or connection: what the target holds on to is measured after each cycle.
     """
     permit(probe, Mode.ATTACK, "hanging up on requests")
     others = list(others) or [user for user in probe.users if user is not quitter]
@@ -243,7 +244,7 @@ async def give_up_on_tools(
 async def tools_after_logout(probe: Investigation, user: User, *, backend: int = 0) -> Outcome:
     """Call every tool in a session of its own, log out of it, and call them all again with the same token.
 
-    What a token permitted ends with it (A6); the user's main session goes on as before.
+    What a token permitted ends with it (fault A6); the user's main session goes on as before.
     """
     permit(probe, Mode.PROBE, "logging out")
     working = await tool_fixtures(probe, (user,), backend)

@@ -2,7 +2,7 @@
 
 Each end is made in a session of its own, with a live socket at every backend. That the credential works is shown
 before; after a moment of grace it is used again at every door, and the sockets are given something to carry.
-``checkers.lifecycle`` (C7) judges.
+``checkers.lifecycle`` judges.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Held:
 async def log_out(probe: Investigation, user: User) -> Outcome:
     """Log out of a session that has live sockets: token, refresh token and sockets are of no use any more.
 
-    The user's main session goes on, and makes the events that the dead sockets must not carry. Triggers A6 and W11.
+    The user's main session goes on, and makes the events that the dead sockets must not carry. Triggers faults A6 and
+    W11.
     """
     permit(probe, Mode.PROBE, "logging out")
     found = await survey(probe)
@@ -80,7 +81,8 @@ async def let_expire(probe: Investigation, user: User) -> Outcome:
     """Use a token beyond its lifetime, and keep sockets open across it.
 
     A short token is ordered from the auth service where the target's owner has lent a service's credentials, signed
-    with the signing key where that was lent, or waited for where tokens live half a minute at most. Triggers A3, W11.
+    with the signing key where that was lent, or waited for where tokens live half a minute at most. Triggers faults A3,
+    W11.
     """
     permit(probe, Mode.PROBE, "waiting for a token's expiry")
     found = await survey(probe)
@@ -97,7 +99,7 @@ async def let_expire(probe: Investigation, user: User) -> Outcome:
 async def disable(probe: Investigation) -> Outcome:
     """Have an account disabled that is made for it: whatever it holds ends, and it comes back only by a new login.
 
-    Needs a service's credentials. Triggers A6 and W11.
+    Needs a service's credentials. Triggers faults A6 and W11.
     """
     permit(probe, Mode.PROBE, "disabling an account of the probe's own")
     found = await survey(probe)

@@ -1,6 +1,6 @@
 """Credentials of all kinds, shown at every door: who does the target take one for?
 
-The forgeries are those of ``netra_probe.forgery``; ``checkers.tokens`` (C6) judges them by the user id that the target
+The forgeries are those of ``netra_probe.forgery``; ``checkers.tokens`` judges them by the user id that the target
 answers with. Valid credentials go in between as positive controls, which also keeps doors open that shut after a few
 bad tokens in a row (netra-wire §1).
 """
@@ -52,8 +52,8 @@ async def forge(
     >>> await forge(probe, tester=bob, victim=alice)   # doctest: +SKIP
     <forge of bob, alice: doors 11, shown 674, without effect 674>
 
-    Triggers A1 to A5 and A9; with ``bypass`` also F1. Handshakes get every forgery at the place where tokens usually
-    travel on the first backend, and one of each family everywhere else.
+    Triggers faults A1 to A5 and A9; with ``bypass`` also F1. Handshakes get every forgery at the place where tokens
+    usually travel on the first backend, and one of each family everywhere else.
 
     Arguments:
         surfaces: which of ``auth``, ``rest`` and ``websocket`` to try.
@@ -216,8 +216,8 @@ async def same_prefix_tokens(
     """Valid tokens of several users at each door, one right after the other: each must stay who they are.
 
     Between them goes each user's token with another end, and, where the signing key is lent, tokens of all of them that
-    begin alike as far as can be. Triggers A5 (a cache keyed by the beginning of a token, or by the address) and X1 on
-    authentication.
+    begin alike as far as can be. Triggers fault A5 (a cache keyed by the beginning of a token, or by the address) and
+    X1 on authentication.
     """
     permit(probe, Mode.ATTACK, "forging tokens")
     party = list(users)

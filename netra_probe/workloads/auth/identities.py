@@ -48,7 +48,7 @@ async def introduce(
     After the first round everybody also shows, at the same instant, what they hold and is no access token: their own
     with another end, and their refresh token. At handshakes that is left out: bad tokens from everybody at once trip
     breakers (netra-wire §1). Whoever is taken for somebody else shares a cache, a variable or an address with them.
-    Triggers A4, A5 and K3.
+    Triggers faults A4, A5 and K3.
 
     Arguments:
         surfaces: which of ``auth``, ``rest`` and ``websocket``.
@@ -99,7 +99,7 @@ async def make_contexts(probe: Investigation, users: Sequence[User] = ()) -> Out
     <contexts of alice, bob, carol: made 3, children 3, isolated 3, for nobody 18, refused 18>
 
     Each user's context has a child, which must be the same user's; ids that are nobody's must be refused by name.
-    Recorded as attempts on the surface ``component``: ``checkers.tokens`` (C6) judges whose a context is.
+    Recorded as attempts on the surface ``component``: ``checkers.tokens`` judges whose a context is.
     """
     permit(probe, Mode.PROBE, "making contexts")
     party = list(users) or probe.users

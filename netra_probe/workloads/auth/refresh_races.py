@@ -27,7 +27,8 @@ async def refresh_together(probe: Investigation, user: User, *, times: int = 6) 
     """One refresh token, used several times at once and once more afterwards: it must win once, and for its owner.
 
     It happens in a session of its own, since a platform may end a session whose refresh token is used twice. Recorded
-    as attempts with a single-use credential (C6) and as transactions that spend it (C9). Triggers A7.
+    as attempts with a single-use credential (tokens) and as transactions that spend it (transactions). Triggers fault
+    A7.
     """
     permit(probe, Mode.PROBE, "using a refresh token twice")
     session = await user.another_session()

@@ -28,9 +28,9 @@ async def come_and_go(
     >>> await come_and_go(probe, [alice])   # doctest: +SKIP
     <came and went of alice: sessions 5, uses afterwards 35, refused 35>
 
-    What the target holds on to is measured after each cycle (C10), and after one moment of grace every credential is
-    shown once more everywhere (C7). With sockets, each session opens one at every backend and leaves it to the target
-    to end it, for a moment. Triggers A6; with sockets also W11 and P4.
+    What the target holds on to is measured after each cycle (resources), and after one moment of grace every credential
+    is shown once more everywhere (lifecycle). With sockets, each session opens one at every backend and leaves it to
+    the target to end it, for a moment. Triggers fault A6; with sockets also W11 and P4.
     """
     permit(probe, Mode.PROBE, "logging out")
     party = list(users) or probe.users
@@ -60,8 +60,8 @@ async def come_and_go(
 async def _closed(probe: Investigation, held: Held) -> int:
     """Give the target a moment to end what was opened with a credential; what it leaves open shows that, and is closed.
 
-    Something happens that the user's sockets are told of: one that carries it has outlived its session (W11). Returns
-    how many sockets the target has ended.
+    Something happens that the user's sockets are told of: one that carries it has outlived its session (fault W11).
+    Returns how many sockets the target has ended.
     """
     await probe.together(socket.until(lambda frame: False, within=GRACE) for socket in held.sockets)
     left = [socket for socket in held.sockets if socket.closed is None]

@@ -59,7 +59,7 @@ async def make_agents(probe: Investigation, users: Sequence[User] = (), *, round
 
     An agent and everything that it is given must be its user's, and no two agents one and the same; the identical
     question to the platform's ``LLMManager`` gets an answer that nobody else was given. Recorded as attempts on the
-    surface ``component``: ``checkers.tokens`` (C6) judges whose an agent, and an answer, is.
+    surface ``component``: ``checkers.tokens`` judges whose an agent, and an answer, is.
     """
     permit(probe, Mode.PROBE, "making agents")
     party = list(users) or probe.users

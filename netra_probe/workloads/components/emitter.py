@@ -63,7 +63,7 @@ async def make_emitters(probe: Investigation, users: Sequence[User] = ()) -> Out
 
     All runs go on at once, over one router. What is emitted after a run's last event is refused, and an emitter that
     names a connection of somebody else reaches nobody but its own user. Recorded as attempts on the surface
-    ``component``: ``checkers.tokens`` (C6) judges whom an event was addressed to.
+    ``component``: ``checkers.tokens`` judges whom an event was addressed to.
     """
     permit(probe, Mode.PROBE, "making emitters")
     party = list(users) or probe.users

@@ -30,7 +30,7 @@ async def make_dispatchers(probe: Investigation, users: Sequence[User] = ()) -> 
     <dispatchers of alice, bob, carol: made 3, ended 3, calls afterwards 3, refused 3, still whole 3>
 
     Each must be its own user's, also after the others have ended; one that has ended calls nothing any more. Recorded
-    as attempts on the surface ``component``: ``checkers.tokens`` (C6) judges whose a dispatcher is.
+    as attempts on the surface ``component``: ``checkers.tokens`` judges whose a dispatcher is.
     """
     permit(probe, Mode.PROBE, "making dispatchers")
     party = list(users) or probe.users

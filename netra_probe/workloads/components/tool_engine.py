@@ -46,7 +46,7 @@ async def share_an_engine(probe: Investigation, users: Sequence[User] = ()) -> O
 
     Each call waits in the middle for those of the others. Its result is its caller's, it is told of by a
     ``tool_executing`` and a ``tool_completed`` of that user's run, and a tool that asks for a permission does not run
-    without it. Recorded as attempts on the surface ``component``: ``checkers.tokens`` (C6) judges whose a result, and
+    without it. Recorded as attempts on the surface ``component``: ``checkers.tokens`` judges whose a result, and
     the event that tells of it, is.
     """
     permit(probe, Mode.PROBE, "calling tools in this process")

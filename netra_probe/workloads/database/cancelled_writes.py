@@ -48,8 +48,8 @@ async def half_done(
     """Hang up in the middle of writes of many rows, and let everybody look at their own rows after each of them.
 
     Each batch is a transaction, and its rows are one register that goes from nothing to all. Who reads a part of them
-    reads what was never committed, or what somebody else's request has committed with its own (P2). The first user's
-    batches are not cut off: they show how long one takes, and that a list shows so many rows.
+    reads what was never committed, or what somebody else's request has committed with its own (fault P2). The first
+    user's batches are not cut off: they show how long one takes, and that a list shows so many rows.
     """
     permit(probe, Mode.ATTACK, "hanging up on requests")
     users = list(users) or probe.users

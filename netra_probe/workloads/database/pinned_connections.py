@@ -31,9 +31,9 @@ async def share_a_line(
 ) -> Outcome:
     """Let users take turns on one kept-alive connection: small requests, a large body, the next user, and nobody.
 
-    What a server keeps by connection instead of by request shows in the answer to the next one on the line (X2, P1);
-    who shows no token must not be anybody. Each response says in the history whether it came over the very connection
-    of the one before (``line``): where none did, nothing was tried.
+    What a server keeps by connection instead of by request shows in the answer to the next one on the line (faults X2,
+    P1); who shows no token must not be anybody. Each response says in the history whether it came over the very
+    connection of the one before (``line``): where none did, nothing was tried.
     """
     permit(probe, Mode.PROBE, "sending large bodies")
     users = list(users) or probe.users

@@ -46,8 +46,8 @@ async def cancel_then_read(
 ) -> Outcome:
     """Hang up on requests at various moments, and after each let everybody read their own, one after the other.
 
-    A command that was cancelled must leave no answer (P3), no transaction and no setting (P1) on the connection that
-    the next request borrows.
+    A command that was cancelled must leave no answer (fault P3), no transaction and no setting (fault P1) on the
+    connection that the next request borrows.
     """
     permit(probe, Mode.ATTACK, "hanging up on requests")
     others = list(others) or [user for user in probe.users if user is not canceller]
@@ -99,7 +99,8 @@ async def borrow_in_turn(
     """One after the other, on one backend, everybody reads what is theirs and then writes.
 
     A pool hands out the connection that was used last: whoever reads borrows the one that somebody else has just
-    written on, with what was set on it (P1). What is read was never read before, so that nothing comes from a cache.
+    written on, with what was set on it (fault P1). What is read was never read before, so that nothing comes from a
+    cache.
     """
     users = list(users) or probe.users
     reads, clients, threads = await _prepared(probe, users, backend)
@@ -145,7 +146,7 @@ async def churn(
     backend: int = 0,
     streams: bool = True,
 ) -> Outcome:
-    """Come, hang up and go, cycle after cycle; measure what the target holds on to after each of them (P4).
+    """Come, hang up and go, cycle after cycle; measure what the target holds on to after each of them (fault P4).
 
     Each cycle opens and closes sockets, resets some of them in the middle of a run, and hangs up on requests and
     (unless ``streams`` is false) streams. What a first cycle and a rush before it warm up is not measured.

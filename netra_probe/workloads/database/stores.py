@@ -1,7 +1,7 @@
 """Credentials at the stores: what opens a user's data is that user's own valid token, and nothing else one can show.
 
 The doors of ``introduce`` and ``forge`` say who one is; here the data itself is asked for. Each attempt stands beside
-the owner's own request of the same, so that ``checkers.authorisation`` (C5) can tell a refusal from an empty store.
+the owner's own request of the same, so that ``checkers.authorisation`` can tell a refusal from an empty store.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def open_stores(
     <opened stores of alice, bob, carol: opened 48, shown 72, refused 72>
 
     Right after the owner's own request goes the same one with no token, with the owner's token that has another end,
-    and with the refresh token. Triggers A1, A4 and A5, and a cache in front of the application (K1, K3).
+    and with the refresh token. Triggers faults A1, A4 and A5, and a cache in front of the application (faults K1, K3).
 
     Arguments:
         wrong: how many of these three each store is shown, in turn; all of them when left out.
@@ -80,7 +80,7 @@ async def forge_at_stores(
     <forged at stores of bob, alice: stores 8, shown 96, without effect 96>
 
     Each store is asked by both users first; then the attempts go round all of them: what is checked of a token has to
-    be checked for every store. Triggers A1 to A4, and A9 by ids that the client claims.
+    be checked for every store. Triggers faults A1 to A4, and A9 by ids that the client claims.
     """
     permit(probe, Mode.ATTACK, "forging tokens")
     found = await survey(probe)
@@ -121,8 +121,8 @@ async def outlive_sessions(
     >>> await outlive_sessions(probe, [alice])   # doctest: +SKIP
     <outlived sessions of alice: sessions 4, uses afterwards 28, refused 28>
 
-    What the target holds on to is measured after each cycle (C10); after a moment of grace no token may open anything
-    (C7). Triggers A6.
+    What the target holds on to is measured after each cycle (resources); after a moment of grace no token may open
+    anything (lifecycle). Triggers fault A6.
     """
     permit(probe, Mode.PROBE, "logging out")
     party = list(users) or probe.users

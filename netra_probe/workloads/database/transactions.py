@@ -1,7 +1,7 @@
 """Bursts on what can be counted or listed: a balance that several requests spend at once, a list they all append to.
 
 Each request is a transaction in the history, with what the target's answer says it read and wrote, so that
-``checkers.transactions`` (C9) can ask whether some serial order explains all answers.
+``checkers.transactions`` can ask whether some serial order explains all answers.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Counter:
 async def spend_together(probe: Investigation, user: User) -> Outcome:
     """Spend from one balance several times at once, over every backend; then want what is there once, several times.
 
-    Triggers D5: what is checked in one statement and taken in the next is taken twice.
+    Triggers fault D5: what is checked in one statement and taken in the next is taken twice.
     """
     permit(probe, Mode.PROBE, "spending credits of the probe's own accounts")
     found = await survey(probe)

@@ -3,7 +3,7 @@
 What a target offers is read from its own description; both users first do everything on things of their own, which
 teaches the ids and is the positive control of what follows. Then every operation that takes an id, or answers with
 somebody's own things, is tried on the owner's by the other user, by nobody, and with a credential that is none. The
-owner reads again after every attempt to write. ``checkers.authorisation`` (C5) judges.
+owner reads again after every attempt to write. ``checkers.authorisation`` judges.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ async def trespass(probe: Investigation, *, owner: User, intruder: User, budget:
     >>> await trespass(probe, owner=alice, intruder=bob)   # doctest: +SKIP
     <trespass of alice, bob: operations 34, things 21, attempts 160>
 
-    Only things that the probe made are written or deleted. Triggers D1, D2, D3 and A9, and whatever else lets one user
-    reach another's objects over REST.
+    Only things that the probe made are written or deleted. Triggers faults D1, D2, D3 and A9, and whatever else lets
+    one user reach another's objects over REST.
 
     Where the budget does not suffice the case stays inconclusive until the act is done again, which goes on where it
     stopped.

@@ -29,7 +29,8 @@ async def read_in_turns(
     """Everybody reads the same, one right after the other, then nobody in particular does; and all of it backwards.
 
     What is read has been furnished before, so that no write comes in between and throws a cache away. All of it goes
-    to one backend. Triggers K1 and K3; a pool that keeps its last borrower's setting (P1) shows here as well.
+    to one backend. Triggers faults K1 and K3; a pool that keeps its last borrower's setting (fault P1) shows here as
+    well.
     """
     permit(probe, Mode.PROBE, "reading without credentials")
     party = list(users) or probe.users

@@ -32,8 +32,8 @@ async def create_and_read_all(
     <kept of alice, bob, carol: made 21, found again 21>
 
     In every text goes a fresh secret of its writer, so that each answer tells whose it is. What is read has just been
-    written by several at once: nothing comes from a cache that was filled in peace. Triggers D3; with several users at
-    once whatever a context, a cache or a connection gives to the wrong one (K1, P1, X1).
+    written by several at once: nothing comes from a cache that was filled in peace. Triggers fault D3; with several
+    users at once whatever a context, a cache or a connection gives to the wrong one (faults K1, P1, X1).
 
     Arguments:
         rounds: how often everybody reads everything; what was made has to be found again each time.
@@ -70,7 +70,7 @@ async def delete_all(
     <deleted of alice, bob, carol: made 21, deleted 6, shown afterwards 0>
 
     All do so in the same instant: one user's deletion neither spares nor takes what is another's. Each thing is asked
-    for by its id before and after, and afterwards by nobody as well: ``checkers.authorisation`` (C5) judges.
+    for by its id before and after, and afterwards by nobody as well: ``checkers.authorisation`` judges.
     """
     permit(probe, Mode.PROBE, "deleting what was made")
     party = list(users) or probe.users

@@ -35,9 +35,9 @@ async def compare_reads(
     <read beside of alice, bob, carol: routes 12, read 72>
 
     The watcher's own data is the same throughout, so that every difference is somebody else's doing: a total that
-    counts them, a list that ranks them, a cache that was filled by them. ``checkers.noninterference`` (C11) compares.
-    Triggers D3, and shows it also where not one foreign row is listed. Work that goes on in the background is left
-    out, since it changes by itself.
+    counts them, a list that ranks them, a cache that was filled by them. ``checkers.noninterference`` compares.
+    Triggers fault D3, and shows it also where not one foreign row is listed. Work that goes on in the background is
+    left out, since it changes by itself.
     """
     permit(probe, Mode.PROBE, "making things")
     others = list(others) or [user for user in probe.users if user is not watcher]

@@ -42,7 +42,7 @@ async def slow_reader(
     """Ask long questions and stop reading, until the others, who ask later, have all they asked for; then read on.
 
     Whoever is slow gets everything later, or is told that they were too slow; what is dropped without a word shows as
-    gaps in their runs (W8). A second connection that reads on would hide them: it gets a copy.
+    gaps in their runs (fault W8). A second connection that reads on would hide them: it gets a copy.
     """
     others = list(others) or [user for user in probe.users if user is not slow]
     async with (
@@ -72,7 +72,7 @@ async def killed_peer(
 ) -> Outcome:
     """Reset one user's connection in the middle of their run; the others on the same backend ask before and after.
 
-    A loop that ends with the first socket that breaks takes the events of all others with it (W13).
+    A loop that ends with the first socket that breaks takes the events of all others with it (fault W13).
     """
     others = list(others) or [user for user in probe.users if user is not victim]
     async with nemesis.between(probe, victim) as link, tabs(others, backend=backend) as crowd:
@@ -105,7 +105,7 @@ async def frozen_peer(
 ) -> Outcome:
     """Freeze one user's connection with much on its way to it, let the others ask beside it, and thaw it again.
 
-    A loop that writes to one socket after the other waits for the frozen one, and all others with it (W13).
+    A loop that writes to one socket after the other waits for the frozen one, and all others with it (fault W13).
     """
     others = list(others) or [user for user in probe.users if user is not victim]
     runs: list[Run] = []

@@ -47,7 +47,7 @@ async def claim_identity(probe: Investigation, claimant: User, victim: User, *, 
     """Claim to be somebody else in the URL and in every message, and to ask in their thread; then let them ask.
 
     The user is who the token says; a target that goes by what the client claims sends the victim's stream to the
-    claimant (W2).
+    claimant (fault W2).
     """
     permit(probe, Mode.ATTACK, "claiming another user's id")
     query = {"user_id": victim.id, "client_id": victim.id}
@@ -102,7 +102,7 @@ async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, b
     """Subscribe to, switch to and read the history of another user's thread and run; then let them ask in it.
 
     The owner does the same first, as the positive control. Who is let in without a check gets the owner's live events
-    (W4).
+    (fault W4).
     """
     permit(probe, Mode.ATTACK, "following another user's thread")
     async with tab(owner) as own, tab(intruder, backend=backend) as peeping:
@@ -138,7 +138,7 @@ async def stop_own_run(
 ) -> Outcome:
     """Stop one's own run while runs of others, begun later, work in the same process.
 
-    A stop that hits the newest run, or all of them, ends somebody else's (G4).
+    A stop that hits the newest run, or all of them, ends somebody else's (fault G4).
     """
     bystanders = list(bystanders) or [user for user in probe.users if user is not stopper]
     async with tabs((stopper, *bystanders), backend=backend) as sockets:
@@ -164,7 +164,7 @@ async def stop_own_run(
 
 @needs_answers("stop of a foreign run")
 async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *, backend: int = 0) -> Outcome:
-    """Try to stop somebody else's run by its id: it must go on to its end (G4, W2)."""
+    """Try to stop somebody else's run by its id: it must go on to its end (faults G4, W2)."""
     permit(probe, Mode.ATTACK, "stopping another user's run")
     async with tabs((stopper, victim), backend=backend) as sockets:
         if len(sockets) < 2:
@@ -185,7 +185,7 @@ async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *,
 async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 3, backend: int = 0) -> Outcome:
     """Ask at the same instant under one and the same message, turn and request id, on one backend.
 
-    Ids that clients choose are theirs alone: a map that all clients share swaps the answers (W5).
+    Ids that clients choose are theirs alone: a map that all clients share swaps the answers (fault W5).
     """
     users = list(users) or probe.users
     runs: list[Run] = []
@@ -227,7 +227,7 @@ async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds:
 async def burst(probe: Investigation, users: Sequence[User] = (), *, size: int = 3, rounds: int = 2) -> Outcome:
     """Everybody starts several runs, each in a thread of its own, all in the same instant.
 
-    Ids that are made of a time, or of a counter that two processes have, come out equal here (X6).
+    Ids that are made of a time, or of a counter that two processes have, come out equal here (fault X6).
     """
     users = list(users) or probe.users
     runs: list[Run] = []

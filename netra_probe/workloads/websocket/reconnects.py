@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, backend: int | None = None) -> Outcome:
     """Connect and close quickly, many at once, and the new one before the old one goes; then ask, on what is left.
 
-    A registry that keeps one connection per user forgets a living one here (W3); one that replays without asking where
-    the reader stopped repeats itself (W9).
+    A registry that keeps one connection per user forgets a living one here (fault W3); one that replays without asking
+    where the reader stopped repeats itself (fault W9).
     """
     connected = done = 0
     runs: list[Run] = []
@@ -71,7 +71,7 @@ async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, 
 async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backend: int | None = None) -> Outcome:
     """Lose a connection without the target's noticing, come back, and only then let it notice.
 
-    What the late news of the old one's end takes away from the new one shows in the runs that follow (W3).
+    What the late news of the old one's end takes away from the new one shows in the runs that follow (fault W3).
     """
     done, runs = 0, list[Run]()
     async with nemesis.between(probe, user) as link, tabs(_others(probe, user), backend=backend) as watching:
@@ -104,7 +104,7 @@ async def two_tabs(
     """Keep two connections open at once, ask on each and on both together; close one and ask on the other.
 
     ``copies`` counts the runs that were seen to their end on a tab: on a target that serves all tabs alike, two for
-    each run. Tabs at two backends show what a registry in each process misses (F4).
+    each run. Tabs at two backends show what a registry in each process misses (fault F4).
     """
     runs: list[Run] = []
     copies = 0
@@ -128,7 +128,7 @@ async def leave_and_join(
 ) -> Outcome:
     """Leave while one's run goes on, let others connect to the same backend, and come back for the rest.
 
-    What was kept for the one who is away must wait for them, and for nobody else (W6).
+    What was kept for the one who is away must wait for them, and for nobody else (fault W6).
     """
     joiners = list(joiners) or _others(probe, leaver)
     socket = await open_tab(leaver, backend=backend)
@@ -166,7 +166,7 @@ async def cut_and_resume(
             numbers neither is not told anything.
         backends: where the connection was, and where to come back.
 
-    Nothing may come twice (W9), and nothing be missing.
+    Nothing may come twice (fault W9), and nothing be missing.
     """
     cut = ended = resumed = 0
     async with tabs(_others(probe, user)) as watching, nemesis.between(probe, user) as link:
@@ -192,7 +192,7 @@ async def cut_and_resume(
 async def across_backends(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1) -> Outcome:
     """Everybody listens at one backend, and has runs worked on at each of them at once.
 
-    A registry in each process loses about 1 − 1/n of what n backends do (F4).
+    A registry in each process loses about 1 − 1/n of what n backends do (fault F4).
     """
     users = list(users) or probe.users
     route = supported_route(probe, "POST", *RUN_ROUTES)
