@@ -6,13 +6,14 @@ import contextlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers import from_options
 from netra_probe.checkers.attribution.attribution import Attribution, attribute, attributed
 from netra_probe.checkers.base import Checker, Window, judge
+from netra_probe.checkers.coverage import Steps
 from netra_probe.checkers.findings import headline, listing, told_by, united
 from netra_probe.checkers.verdict import CaseResult, CleanUp, Confidence, Finding, Judgement, Verdict, issues
 from netra_probe.errors import ParameterError
@@ -132,6 +133,8 @@ class ScenarioResult:
     witnesses: tuple[Operation, ...] = ()
     circumstances: Features = Features()
     raised: str = ""
+    #: Which combinations were tried, where the scenario carried out plans (``checkers.coverage``).
+    coverage: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def undone(self) -> str:
@@ -539,8 +542,10 @@ def scenario_result(
     witnesses = []
     introduction: list[Operation] = []
     raised = ""
+    steps = Steps()
     for operation in history:
         last = operation
+        steps.feed(operation)
         if operation.index < _INTRODUCTION and operation.surface == PROBE:
             introduction.append(operation)
         if operation.action == actions.RAISED:
@@ -573,4 +578,5 @@ def scenario_result(
         witnesses=tuple(witnesses),
         circumstances=Features.of(opened, versions_said(introduction)),
         raised=raised,
+        coverage=steps.record(),
     )

@@ -10,6 +10,9 @@ action         surface     detail
 ``principal``  probe       an account: ``ids.user_id``; ``email``
 ``mint``       probe       a canary: ``token``, ``field``, ``surface``, ``epoch``, ``control``
 ``own``        probe       an object that a user made: ``kind`` and ``id`` (thread, message, run)
+``plan``       probe       what is going to be done: ``seed``, ``budget``, ``planned``, ``left_out``, ``impossible``, …
+``step``       probe       one step of it: its ``id`` and values; ``impossible`` (why), where it could not be taken.
+                           Everything that is begun for it has ``detail.step``, the step's own act ``detail.act``
 ``disturb``    probe       what the nemesis did: ``what``, ``target``
 ``check``      probe       a verdict is asked for here: ``case``, ``claim``, ``requirements``, ``checkers``, ``needs``
 ``skip``       probe       a case that the target has no surface for: ``case``, ``claim``, ``requirements``, ``reason``
@@ -44,6 +47,8 @@ PRINCIPAL = "principal"
 MINT = "mint"
 OWN = "own"
 DISTURB = "disturb"
+PLAN = "plan"
+STEP = "step"
 CHECK = "check"
 SKIP = "skip"
 CLEANUP = "cleanup"

@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Version of the line format; a reader refuses a newer one.
 SCHEMA = 1
+#: The step of a plan that this task is taking: everything that is begun for it is noted with its id.
+STEP: ContextVar[str] = ContextVar("step", default="")
 
 
 class HistoryError(ParameterError):
@@ -224,6 +227,8 @@ class Recorder(History):
             payload = clean(payload)
         if detail := fields.get("detail"):
             fields["detail"] = {name: _cleaned(value, clean) for name, value in detail.items()}
+        if type == "invoke" and (step := STEP.get()):
+            fields["detail"] = {**fields.get("detail", {}), "step": step}
         with self._lock:
             operation = Operation(
                 index=len(self._operations),

@@ -37,9 +37,6 @@ DIMENSIONS: Mapping[str, type[StrEnum]] = {
     "disturbance": Disturbance,
     "listeners": Listeners,
 }
-#: These two and the operation are covered three by three; with everything else the operation is covered two by two.
-WITH_OPERATION = ("principal", "channel")
-
 #: Roles in the order in which they are done: what shows nothing and changes nothing first, what destroys last.
 ORDER = (
     Role.COUNT, Role.LIST, Role.SEARCH, Role.READ, Role.CONNECT, Role.CREATE, Role.START, Role.UPDATE, Role.EXPORT,

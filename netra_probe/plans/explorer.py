@@ -17,17 +17,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from itertools import combinations, product, zip_longest
+from itertools import product, zip_longest
 from typing import Any
 
 from covertable.main import Controller
 
-from netra_probe.plans.dimensions import DIMENSIONS, EXCLUDED, WITH_OPERATION, harm, possible
+from netra_probe.checkers.coverage import NOT_SEARCHED
+from netra_probe.checkers.coverage import pairs as counted
+from netra_probe.plans.dimensions import DIMENSIONS, EXCLUDED, harm, possible
 from netra_probe.plans.offers import Offer, Offers
 from netra_probe.plans.steps import Plan, Step
 
-#: What is never found without being looked for by its name: nobody lists it.
-UNLISTED = ("routes that no description lists", "sockets at paths that no description lists")
 #: One array: the rows, each a value for each dimension.
 Rows = tuple[Mapping[str, StrEnum], ...]
 
@@ -41,6 +41,7 @@ class Exploration:
         left_out: the steps that the budget does not pay for.
         impossible: (operation, dimension, value) → why there is no such step.
         withheld: operation → why it is not sent at all.
+        pairs: how many pairs of values there are, with and without operations, as the coverage counts them.
     """
 
     plan: Plan
@@ -50,6 +51,7 @@ class Exploration:
     impossible: Mapping[tuple[str, str, str], str]
     withheld: Mapping[str, str]
     unlisted: tuple[str, ...]
+    pairs: int
 
     def as_record(self) -> dict[str, Any]:
         """What the history keeps of it; the steps themselves stand there one by one."""
@@ -61,6 +63,7 @@ class Exploration:
             "seed": self.plan.seed,
             "budget": self.budget,
             "planned": len(self.plan),
+            "pairs": self.pairs,
             "left_out": {
                 "steps": len(self.left_out),
                 "operations": dict(sorted(Counter(step.operation for step in self.left_out).items())),
@@ -71,7 +74,7 @@ class Exploration:
                 for (value, why), operations in sorted(reasons.items())
             ],
             "withheld": dict(sorted(self.withheld.items())),
-            "not_searched": [what for what in UNLISTED if what not in self.unlisted],
+            "not_searched": [what for what in NOT_SEARCHED if what not in self.unlisted],
         }
 
 
@@ -87,6 +90,8 @@ def explore(target: Offers, *, seed: int, budget: int, done: Collection[str] = (
     """
     impossible: dict[tuple[str, str, str], str] = {}
     queues: list[list[Step]] = []
+    beside: set[tuple[str, ...]] = set()
+    with_operation = 0
     for offer in target.offers:
         if offer.withheld:
             continue
@@ -94,6 +99,9 @@ def explore(target: Offers, *, seed: int, budget: int, done: Collection[str] = (
         impossible |= {(offer.name, _dimension_of(value), str(value)): why for value, why in gone}
         rows = covering(tuple((name, tuple(among)) for name, among in values.items()), seed)
         queues.append(list(dict.fromkeys(_step(offer, row) for row in rows)))
+        told, number = _pairs_beside_the_operation(tuple(tuple(row[name] for name in DIMENSIONS) for row in rows))
+        beside |= told
+        with_operation += number
     chosen: list[Step] = []
     left_out: list[Step] = []
     known, spent, before = set(done), 0, 0
@@ -116,6 +124,7 @@ def explore(target: Offers, *, seed: int, budget: int, done: Collection[str] = (
         impossible=impossible,
         withheld={offer.name: offer.withheld for offer in target.offers if offer.withheld},
         unlisted=target.unlisted,
+        pairs=len(beside) + with_operation,
     )
 
 
@@ -150,14 +159,16 @@ def _constraints(factors: Mapping[str, list[StrEnum]]) -> Iterator[dict[str, Any
 
 
 def pairs(steps: Iterable[Step]) -> set[tuple[str, ...]]:
-    """What steps cover: pairs of values, each operation with each value, and with principal and credential at once."""
-    found: set[tuple[str, ...]] = set()
-    for step in steps:
-        told = [(name, str(getattr(step, name))) for name in DIMENSIONS]
-        found |= {(*one, *other) for one, other in combinations(told, 2)}
-        found |= {(step.operation, *one) for one in told}
-        found.add((step.operation, *(str(getattr(step, name)) for name in WITH_OPERATION)))
-    return found
+    """What steps cover, as the coverage counts it."""
+    return counted({name: str(getattr(step, name)) for name in ("operation", *DIMENSIONS)} for step in steps)
+
+
+@lru_cache(maxsize=256)
+def _pairs_beside_the_operation(rows: tuple[tuple[StrEnum, ...], ...]) -> tuple[frozenset[tuple[str, ...]], int]:
+    """The pairs of values in these rows, and how many an operation makes with them by itself."""
+    found = counted(dict(zip(DIMENSIONS, map(str, row), strict=True)) for row in rows)
+    beside = frozenset(pair for pair in found if len(pair) == 4)
+    return beside, len(found) - len(beside)
 
 
 def _step(offer: Offer, row: Mapping[str, Any]) -> Step:

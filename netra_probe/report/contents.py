@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.checkers.coverage import NOT_SEARCHED
 from netra_probe.checkers.judging import ScenarioResult, with_faults
 from netra_probe.checkers.verdict import Confidence, Verdict
+from netra_probe.display.exploration import NotTried
 from netra_probe.report.evidence import Evidence, evidence_of, introduction, versions_of_target
 from netra_probe.results.compare import Change, Kind, since_last_decided
 from netra_probe.results.results import NOTHING_DECIDED
@@ -151,6 +153,17 @@ class Contents:
                 rows = [(case["id"], case["title"], by_case.get(case["id"])) for case in scenario["cases"]]
                 told.append((scenario["id"], scenario["title"], rows))
         return told
+
+    @property
+    def not_tried(self) -> dict[str, NotTried]:
+        """What explorations have tried and what not, by scenario."""
+        recorded = self.run.results.get("coverage") or {}
+        return {id: NotTried(record) for id, record in recorded.items() if isinstance(record, dict) and record}
+
+    @property
+    def not_searched(self) -> tuple[str, ...]:
+        """What nobody looked for, in a run that explored nothing."""
+        return NOT_SEARCHED
 
     @property
     def confidence(self) -> str:

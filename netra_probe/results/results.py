@@ -134,6 +134,7 @@ def compute(
         "seed": plan["seed"],
         "verdict": str(Verdict.worst(Verdict(record["verdict"]) for record in scenarios)),
         "scenarios": scenarios,
+        "coverage": {result.id: result.coverage for result in judged if result.coverage},
         "confidence": confidence.as_dict(),
         "cleanup": {"verdict": str(cleanup), "left": left},
     }

@@ -82,6 +82,8 @@ class Results(TypedDict):
     seed: int
     verdict: VerdictName
     scenarios: list[ScenarioRecord]
+    #: By scenario, of those that carried out plans; results from before 2026-12 have none.
+    coverage: NotRequired[dict[str, dict[str, Any]]]
     confidence: ConfidenceRecord
     cleanup: CleanUpRecord
 

@@ -64,6 +64,11 @@ def test_each_operation_gets_every_pair_of_values_that_can_occur(seed: int) -> N
         assert not [step for step in steps if excluded({name: getattr(step, name) for name in DIMENSIONS})]
 
 
+def test_the_number_of_pairs_is_that_of_a_plan_that_leaves_nothing_out() -> None:
+    whole = explore(SMALL, seed=7, budget=ENDLESS)
+    assert whole.pairs == len(pairs(whole.plan)) == explore(SMALL, seed=7, budget=1).pairs
+
+
 def test_operation_credential_and_principal_are_covered_three_by_three() -> None:
     covered = pairs(explore(SMALL, seed=7, budget=ENDLESS).plan)
     for offer in SMALL.offers:
