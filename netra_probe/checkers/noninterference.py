@@ -10,12 +10,13 @@ from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.findings import plain
 from netra_probe.checkers.observations import normalised
 from netra_probe.checkers.principals import listed, times, witness
-from netra_probe.checkers.runs.questions import EVENTS, FIRST_WAIT, PATIENCE
+from netra_probe.checkers.runs.questions import FIRST_WAIT, PATIENCE
 from netra_probe.checkers.samples import compare
 from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
 from netra_probe.history.frames import frame_of
 from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.history.runs import EVENTS
 
 #: Opens a part of the history: ``detail.variant`` says who else is there.
 VARIANT = "variant"

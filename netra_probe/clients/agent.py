@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from netra_probe.clients.replies import Answered, Closed, Refused, Silent
 from netra_probe.clients.websocket import Received, Socket
 from netra_probe.history import actions
-from netra_probe.history.frames import Frame
+from netra_probe.history.runs import COMPLETED, TERMINAL, Following
 from netra_probe.history.store import Recorder
-
-#: After one of these a run is over, but for a final report.
-TERMINAL = frozenset({"agent_completed", "agent_error", "final_report", "agent_cancelled", "agent_stopped"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,57 +90,6 @@ class Patience:
             self._was_silent = True
 
 
-class Following:
-    """Decides which frames of a socket belong to one question.
-
-    ``beside`` are the user's last questions: where events name neither thread nor turn, each gets a run of its own,
-    and where they name no run either, an end of its own.
-    """
-
-    def __init__(self, *, thread_id: str, turn_id: str, beside: Iterable[Following] = ()) -> None:
-        self.thread_id = thread_id
-        self.turn_id = turn_id
-        self.run_id = ""
-        self.over = False
-        self.end: Frame | None = None
-        self._beside = beside
-
-    def mine(self, frame: Frame) -> bool:
-        if not (frame.name.startswith(("agent_", "tool_")) or frame.name in ("partial_result", "final_report")):
-            return False
-        run, thread = frame.ids.get("run_id", ""), frame.ids.get("thread_id", "")
-        if turn := frame.ids.get("turn_id"):
-            if turn == self.turn_id:
-                self.run_id = self.run_id or run
-            return turn == self.turn_id
-        if self.run_id and run:
-            return run == self.run_id
-        if thread and self.thread_id and thread != self.thread_id:
-            return False
-        if run and not self.run_id:
-            if any(self._is_of(other, run, frame) for other in self._beside if other is not self):
-                return False
-            self.run_id = run
-        return True
-
-    def ends(self, frame: Frame) -> bool:
-        """Whether this is the end of the question's run; one that names no run is the end of one question only."""
-        if frame.name not in TERMINAL or not self.mine(frame):
-            return False
-        named = "run_id" in frame.ids or "turn_id" in frame.ids
-        if not named and any(other.end is frame for other in self._beside if other is not self):
-            return False
-        self.end = frame
-        return True
-
-    def _is_of(self, other: Following, run: str, frame: Frame) -> bool:
-        """Whether an event is of another question: its run is, or is called after that question's thread."""
-        if run == other.run_id:
-            return not (other.over and frame.name == "agent_started")
-        theirs = other.thread_id
-        return not other.over and bool(theirs) and theirs != self.thread_id and theirs in run
-
-
 async def ask(
     history: Recorder,
     socket: Socket,
@@ -195,21 +141,15 @@ async def ask(
     within, begin = patience.seconds, time.monotonic()
     start = socket.position
     await socket.send(message, attempt=attempt)
-    events: list[Received] = []
-
-    def reports(frame: Frame) -> bool:
-        return frame.name == "final_report" and following.mine(frame)
-
-    def refused(frame: Frame) -> bool:
-        return frame.name == "error" and frame.ids.get("message_id", nonce) == nonce
-
     try:
-        end = await socket.until(lambda frame: following.ends(frame) or refused(frame), within=within, start=start)
+        end = await socket.until(
+            lambda frame: following.ends(frame) or following.refuses(frame), within=within, start=start
+        )
         if not isinstance(end, Closed):
             patience.learn(answered=isinstance(end, Received), seconds=time.monotonic() - begin)
-        if isinstance(end, Received) and end.frame.name == "agent_completed" and expect_report:
+        if isinstance(end, Received) and end.frame.name == COMPLETED and expect_report:
             position = socket.received.index(end) + 1
-            await socket.until(reports, within=timeouts.grace, start=position)
+            await socket.until(following.reports, within=timeouts.grace, start=position)
     finally:
         following.over = True
     events = [seen for seen in socket.received[start:] if following.mine(seen.frame)]

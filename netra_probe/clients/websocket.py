@@ -17,10 +17,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.typing import Origin, Subprotocol
 
 from netra_probe.clients.liveness import LivenessModel
+from netra_probe.clients.protocol import CUT, PING, Phase, SocketProtocol
 from netra_probe.clients.replies import Broken, Closed, Refused, Silent, Timeouts, Unreachable
 from netra_probe.clients.route import NetworkRoute
 from netra_probe.history import actions
-from netra_probe.history.frames import RUN_EVENTS, Frame, read_frame
+from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
@@ -135,24 +136,16 @@ class Socket(ABC):
 
 
 class LiveSocket(Socket):
-    """A connection to a target; open one with ``open_socket``."""
+    """A connection to a target, which ``protocol`` understands; open one with ``open_socket``."""
 
     def __init__(
-        self,
-        connection: ClientConnection,
-        *,
-        history: Recorder,
-        call: Operation,
-        timeouts: Timeouts,
-        trust: LivenessModel,
+        self, connection: ClientConnection, *, history: Recorder, call: Operation, protocol: SocketProtocol
     ) -> None:
-        super().__init__(call, timeouts=timeouts)
-        self._leaving = False
-        self._trust = trust
+        super().__init__(call, timeouts=protocol.timeouts)
+        self.protocol = protocol
         self._connection = connection
         self._history = history
         self._news = asyncio.Event()
-        self._opened_at = asyncio.get_running_loop().time()
         self._reader = asyncio.create_task(self._read(), name=f"reader of {self.name}")
 
     @property
@@ -190,45 +183,49 @@ class LiveSocket(Socket):
         except TimeoutError:
             return Silent(seconds=within)
 
+    async def greeted(self) -> None:
+        """Wait until the connection is open, or closed."""
+        await self._outlast(Phase.GREETING)
+        await self._outlast(Phase.REFUSING)
+        self.welcome = self.protocol.welcome
+
+    async def _outlast(self, phase: Phase) -> None:
+        protocol = self.protocol
+        if protocol.phase is phase:
+            news = await self.until(lambda _: protocol.phase is not phase, within=protocol.patience)
+            if isinstance(news, Silent):
+                protocol.give_up()
+
     async def fence(self) -> Received | Silent | Closed:
-        # A pong in the first seconds after the welcome proves nothing by itself (netra-wire §1): the connection is
-        # first given time to settle, unless it has delivered an event of a run and another one to the same backend is
-        # known to have outlived that time.
-        young = self.timeouts.settle - self._age()
-        if young > 0 and not self._trust.lasts(self.backend):
-            await self.until(lambda frame: False, within=young, start=len(self.received))
-        elif young > 0 and not any(_of_a_run(seen.frame) for seen in self.received):
-            await self.until(_of_a_run, within=young, start=len(self.received))
-        start, old = len(self.received), self._age() >= self.timeouts.settle
-        await self.send({"type": "ping"})
-        within = self._trust.pong(self.backend, self.timeouts)
+        protocol, now = self.protocol, asyncio.get_running_loop().time
+        if (young := protocol.settling(now())) > 0:
+            await self.until(protocol.settles, within=young, start=len(self.received))
+        start, within = len(self.received), protocol.ping(now())
+        await self.send_text(PING)
         answer = await self.until(lambda frame: frame.name == "pong", within=within, start=start)
-        if old and not isinstance(answer, Closed):
-            self._trust.learn(self.backend, answered=isinstance(answer, Received))
+        if isinstance(answer, Silent):
+            protocol.late()
         return answer
 
-    def _age(self) -> float:
-        return asyncio.get_running_loop().time() - self._opened_at
-
     async def close(self, code: int = 1000) -> Closed:
-        self._leaving = True
+        within = self.protocol.leave()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._trust.close(self.backend, self.timeouts)):
+            async with asyncio.timeout(within):
                 await self._connection.close(code)
-        return await self._ended()
+        return await self._ended(within)
 
     async def abort(self) -> Closed:
-        self._leaving = True
+        within = self.protocol.leave()
         self._connection.transport.abort()
-        return await self._ended()
+        return await self._ended(within)
 
-    async def _ended(self) -> Closed:
+    async def _ended(self, within: float) -> Closed:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._trust.close(self.backend, self.timeouts)):
+            async with asyncio.timeout(within):
                 await asyncio.shield(self._reader)
         if self.closed is None:
             self._reader.cancel()
-            self._end(1006, "no closing handshake")
+            self._end(None, "no closing handshake")
         assert self.closed is not None
         return self.closed
 
@@ -240,24 +237,24 @@ class LiveSocket(Socket):
                 frame = read_frame(text)
                 operation = history.observe(actions.RECEIVE, payload=text, ids=frame.ids, **process)
                 self.received.append(Received(operation=operation, frame=frame))
+                answers = self.protocol.feed(frame)
                 self._tell()
-                if frame.name == "ping":
-                    await self.send({"type": "pong"})
+                for answer in answers:
+                    await self.send_text(answer)
         except ConnectionClosed:
             pass
         finally:
-            self._end(connection.close_code or 1006, connection.close_reason or "")
+            self._end(connection.close_code, connection.close_reason or "")
 
-    def _end(self, code: int, reason: str) -> None:
+    def _end(self, code: int | None, reason: str) -> None:
         if self.closed is not None:
             return
-        # An error frame just before the close says why better than the close reason does.
-        last = next((seen.frame for seen in reversed(self.received[-3:]) if seen.frame.name == "error"), None)
-        error = str(last.body.get("error_code") or last.body.get("code") or "") if last else reason
-        error = self._history.redactor.clean(error)
-        detail = {"reason": error, "by": "probe" if self._leaving else "target"}
-        operation = self._history.observe(actions.CLOSED, status=code, detail=detail, **self._process)
-        self.closed = Closed(code=code, error=error, operation=operation.index)
+        protocol = self.protocol
+        protocol.end(code, reason)
+        error = self._history.redactor.clean(protocol.error)
+        detail = {"reason": error, "by": "probe" if protocol.leaving else "target"}
+        operation = self._history.observe(actions.CLOSED, status=protocol.code, detail=detail, **self._process)
+        self.closed = Closed(code=protocol.code or CUT, error=error, operation=operation.index)
         self._tell()
 
     def _tell(self) -> None:
@@ -274,11 +271,6 @@ class _Straight(connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
-
-
-def _of_a_run(frame: Frame) -> bool:
-    """Whether a frame is an event of a run, also where it does not name the run."""
-    return bool(frame.run) or frame.name in RUN_EVENTS
 
 
 Opened: TypeAlias = Socket | Refused | Broken | Closed | Silent | Unreachable
@@ -303,8 +295,7 @@ async def open_socket(
         headers: sent with every handshake of the target.
         trust: what earlier sockets of the target have shown.
     """
-    trust = trust or LivenessModel()
-    timeouts = trust.opening(timeouts or Timeouts())
+    timeouts = timeouts or Timeouts()
     url, token, detour = websocket_url(base_url, handshake.path, handshake.query), handshake.token, handshake.detour
     sent = {**(headers or {}), **handshake.headers}
     if token is not None and not handshake.subprotocols:
@@ -352,18 +343,14 @@ async def open_socket(
         reason = why(error, host=urlsplit(url).hostname)
         done = history.complete(call, "fail", detail={"reason": reason})
         return Unreachable(reason=reason, operation=done.index)
-    socket = LiveSocket(connection, history=history, call=call, timeouts=timeouts, trust=trust)
-    first = await socket.until(lambda frame: frame.name in ("connection_established", "error"), within=timeouts.welcome)
-    if isinstance(first, Received) and first.frame.name == "error":
-        # The close follows the error frame; until it has come the refusal is not complete.
-        await socket.until(lambda frame: False, within=timeouts.close, start=len(socket.received))
-    if socket.closed is not None:
-        done = history.complete(call, "fail", status=socket.closed.code, detail={"error": socket.closed.error})
-        return Closed(code=socket.closed.code, error=socket.closed.error, operation=done.index)
-    ids: dict[str, str] = {}
-    if isinstance(first, Received) and first.frame.name == "connection_established":
-        socket.welcome = first.frame
-        ids = first.frame.ids
-    trust.greeted(socket.welcome is not None)
+    protocol = SocketProtocol(
+        now=asyncio.get_running_loop().time(), timeouts=timeouts, backend=call.backend, model=trust
+    )
+    socket = LiveSocket(connection, history=history, call=call, protocol=protocol)
+    await socket.greeted()
+    if (closed := socket.closed) is not None:
+        done = history.complete(call, "fail", status=closed.code, detail={"error": closed.error})
+        return Closed(code=closed.code, error=closed.error, operation=done.index)
+    ids = socket.welcome.ids if socket.welcome is not None else {}
     history.complete(call, "ok", status=101, ids=ids, detail={"welcome": socket.welcome is not None})
     return socket

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from netra_probe.clients.agent import Following, Run, ask
+from netra_probe.clients.agent import Run, ask
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.policy import slowed_down
 from netra_probe.clients.replies import Answered, Closed, Refused, Reply, Silent, Unreachable, why_not
@@ -20,6 +20,7 @@ from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history import actions
 from netra_probe.history.canary import mint
+from netra_probe.history.runs import Following
 from netra_probe.history.secret import Secret
 from netra_probe.investigation.context import InvestigationContext
 from netra_probe.target.deployment import Mode

@@ -10,23 +10,13 @@ from netra_probe.checkers.delivery.withheld import held_back
 from netra_probe.checkers.findings import FindingSet, Spot, place_of
 from netra_probe.checkers.principals import times, witness
 from netra_probe.checkers.runs.liveness import PING, Liveness
-from netra_probe.checkers.runs.questions import (
-    ENDS,
-    EVENTS,
-    KEPT_RUNS,
-    PATIENCE,
-    REPORT,
-    STARTED,
-    Ask,
-    Asks,
-    Claims,
-    too_soon,
-)
+from netra_probe.checkers.runs.questions import KEPT_RUNS, PATIENCE, Ask, Asks, Claims, too_soon
 from netra_probe.checkers.runs.unidentified_events import UnidentifiedEvents, name_of
 from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.history.runs import ENDS, EVENTS, REPORT, STARTED
 
 #: Client messages and routes that start a run.
 _STARTERS = frozenset({"start_agent", "user_message", "chat", "agent_request"})

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import msgspec
 
 from netra_probe.checkers.runs.liveness import Liveness
-from netra_probe.checkers.runs.questions import ENDS, REPORT, STARTED
 from netra_probe.history.frames import MILLISECONDS, Frame, Stamp
+from netra_probe.history.runs import ENDS, REPORT, STARTED
 
 #: Events that a run has once, so that an equal copy is a second delivery even without a mark of its own.
 ONCE = ENDS | {STARTED, REPORT}

@@ -12,25 +12,13 @@ from netra_probe.checkers.findings import FindingSet
 from netra_probe.checkers.principals import times, witness
 from netra_probe.checkers.runs.cancellations import Cancellations, stops
 from netra_probe.checkers.runs.liveness import Liveness
-from netra_probe.checkers.runs.questions import (
-    CANCELLED,
-    COMPLETED,
-    ENDS,
-    EVENTS,
-    FAILURES,
-    KEPT_RUNS,
-    REPORT,
-    STARTED,
-    Ask,
-    Asks,
-    Claims,
-    too_soon,
-)
+from netra_probe.checkers.runs.questions import KEPT_RUNS, Ask, Asks, Claims, too_soon
 from netra_probe.checkers.runs.unidentified_events import UnidentifiedEvents, name_of
 from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.history.runs import CANCELLED, COMPLETED, ENDS, EVENTS, FAILURES, REPORT, STARTED
 
 
 class AutomatonChecker(Checker):

@@ -8,19 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from netra_probe.history.frames import RUN_EVENTS
 from netra_probe.history.operation import Operation
 
-STARTED = "agent_started"
-COMPLETED = "agent_completed"
-REPORT = "final_report"
-#: Events that end a run; a final report may follow the first of them.
-ENDS = frozenset({COMPLETED, "agent_error", "agent_cancelled", "agent_stopped"})
-#: Ends that may come before a run has started.
-FAILURES = ENDS - {COMPLETED}
-EVENTS = frozenset(RUN_EVENTS) | ENDS
-#: Statuses by which an end says that somebody wanted it.
-CANCELLED = frozenset({"cancelled", "canceled", "stopped", "aborted", "interrupted"})
 #: Ended runs that are remembered, to recognise what comes too late; the oldest are forgotten.
 KEPT_RUNS = 5_000
 #: Ids of threads, runs and questions that are remembered, likewise.

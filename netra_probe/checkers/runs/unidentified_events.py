@@ -9,9 +9,10 @@ import msgspec
 
 from netra_probe.checkers.principals import times
 from netra_probe.checkers.runs.liveness import Liveness
-from netra_probe.checkers.runs.questions import ENDS, REPORT, STARTED, Claims
+from netra_probe.checkers.runs.questions import Claims
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation
+from netra_probe.history.runs import ENDS, REPORT, STARTED
 
 #: Questions of one user that an event may answer; older ones are forgotten.
 KEPT_QUESTIONS = 50

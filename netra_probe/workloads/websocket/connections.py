@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from netra_probe.clients.agent import TERMINAL, Run
+from netra_probe.clients.agent import Run
 from netra_probe.clients.replies import Closed, Silent
 from netra_probe.clients.websocket import Received, Socket
-from netra_probe.history.frames import RUN_EVENTS, Frame
+from netra_probe.history.frames import Frame
+from netra_probe.history.runs import COMPLETED, REPORT, TERMINAL, belongs, is_of_a_run
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -87,8 +88,7 @@ async def until_run_begins(
     """Wait for the first event of a run (in this thread) after position ``start`` of what the socket has received."""
 
     def begins(frame: Frame) -> bool:
-        of_a_run = frame.run or frame.name in RUN_EVENTS
-        return bool(of_a_run) and (not thread or frame.ids.get("thread_id", thread) == thread)
+        return is_of_a_run(frame) and belongs(frame, thread=thread) is not False
 
     return await socket.until(begins, within=probe.timeouts.run, start=start)
 
@@ -118,9 +118,9 @@ async def until_run_ends(probe: Investigation, socket: Socket, run: str, *, star
         return frame.name in TERMINAL and its(frame)
 
     end = await socket.until(ends, within=probe.patience.seconds, start=start)
-    if isinstance(end, Received) and end.frame.name == "agent_completed":
+    if isinstance(end, Received) and end.frame.name == COMPLETED:
         await socket.until(
-            lambda frame: frame.name == "final_report" and its(frame),
+            lambda frame: frame.name == REPORT and its(frame),
             within=probe.timeouts.grace,
             start=start,
         )
