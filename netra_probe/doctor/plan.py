@@ -16,9 +16,9 @@ from netra_probe.investigation.investigation import Investigation
 from netra_probe.investigation.open import know_secrets
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.openapi import Route
+from netra_probe.plans.crawler import is_ours
 from netra_probe.target.deployment import Mode, Target
 from netra_probe.target.parameters import Parameters
-from netra_probe.workloads.rest.crawler import is_ours
 
 #: Effects of operations that single acts send, whatever else is walked through.
 _BY_ACTS = frozenset({Effect.SESSION, Effect.CHAT, Effect.LEAVES})

@@ -11,6 +11,9 @@ in the value and never raised; what destroys is aimed only at what the probe mad
 
 from __future__ import annotations
 
+from netra_probe.plans.budget import Budget
+from netra_probe.plans.routes import backend_client
+from netra_probe.plans.tabs import tab, tabs
 from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
 from netra_probe.workloads.agents.identical_inputs import identical_prompts, sequential_jobs, use_one_label
 from netra_probe.workloads.agents.tools import (
@@ -26,7 +29,6 @@ from netra_probe.workloads.auth.identities import introduce, make_contexts
 from netra_probe.workloads.auth.oauth import log_in_through
 from netra_probe.workloads.auth.refresh_races import refresh_together
 from netra_probe.workloads.auth.sessions import come_and_go
-from netra_probe.workloads.budget import Budget
 from netra_probe.workloads.components.agent_factory import make_agents
 from netra_probe.workloads.components.emitter import make_emitters
 from netra_probe.workloads.components.tool_dispatcher import make_dispatchers
@@ -53,9 +55,7 @@ from netra_probe.workloads.rest.authorization_matrix import trespass
 from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
 from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
 from netra_probe.workloads.rest.noninterference import compare_reads
-from netra_probe.workloads.rest.routes import backend_client
 from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader
-from netra_probe.workloads.websocket.connections import tab, tabs
 from netra_probe.workloads.websocket.foreign_ids import (
     burst,
     claim_identity,

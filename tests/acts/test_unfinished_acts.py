@@ -12,7 +12,7 @@ from netra_probe.checkers.judging import judge_history
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.history.store import History
 from netra_probe.investigation.users import User
-from netra_probe.workloads.budget import Budget
+from netra_probe.plans.budget import Budget
 from netra_probe.workloads.outcome import Outcome
 from netra_probe.workloads.permissions import allowed
 

@@ -16,8 +16,8 @@ from netra_probe.clients.agent import Run
 from netra_probe.detection.disturbances import RESTARTED, disturbed
 from netra_probe.history import actions
 from netra_probe.history.frames import read_frame
+from netra_probe.plans.tabs import everybody_asks, tabs
 from netra_probe.target.lab import as_target
-from netra_probe.workloads.websocket.connections import everybody_asks, tabs
 
 CHECKERS = (automaton, canary, delivery, envelope, store)
 

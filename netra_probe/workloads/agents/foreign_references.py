@@ -8,10 +8,10 @@ from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered
 from netra_probe.history import actions
 from netra_probe.investigation.permissions import permit
+from netra_probe.plans.routes import backend_client, supported_route
+from netra_probe.plans.tabs import QUESTION, answered, tabs, until_run_ends
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
-from netra_probe.workloads.rest.routes import backend_client, supported_route
-from netra_probe.workloads.websocket.connections import QUESTION, answered, tabs, until_run_ends
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

@@ -17,12 +17,12 @@ from netra_probe.history import actions
 from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi.arguments import COMMON
+from netra_probe.plans.budget import Budget
+from netra_probe.plans.crawler import ApiCrawler
+from netra_probe.plans.routes import backend_client, supported_route
+from netra_probe.plans.tabs import QUESTION, answered, tabs
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.budget import Budget
 from netra_probe.workloads.outcome import Outcome, names
-from netra_probe.workloads.rest.crawler import ApiCrawler
-from netra_probe.workloads.rest.routes import backend_client, supported_route
-from netra_probe.workloads.websocket.connections import QUESTION, answered, tabs
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

@@ -11,13 +11,13 @@ from netra_probe.clients.replies import Answered, Refused, Reply
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history.secret import Secret
 from netra_probe.investigation.permissions import permit
+from netra_probe.plans.messages import foreign
+from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.agents.identical_inputs import have_data
 from netra_probe.workloads.auth.credential_end import GRACE
 from netra_probe.workloads.database.pools import MOMENTS, READS, saturate_pool
 from netra_probe.workloads.outcome import Outcome, names
-from netra_probe.workloads.rest.routes import backend_client, supported_route
-from netra_probe.workloads.websocket.foreign_ids import foreign
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

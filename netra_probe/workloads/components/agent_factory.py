@@ -11,6 +11,7 @@ import httpx
 from netra_probe.clients.component import Component, Returned
 from netra_probe.forgery import REFUSED
 from netra_probe.investigation.permissions import permit
+from netra_probe.plans.tabs import QUESTION
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.components.fakes import (
     CountingModel,
@@ -29,7 +30,6 @@ from netra_probe.workloads.components.in_process import (
     user_id_of,
 )
 from netra_probe.workloads.outcome import Outcome, names
-from netra_probe.workloads.websocket.connections import QUESTION
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

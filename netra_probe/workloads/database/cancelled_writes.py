@@ -12,9 +12,9 @@ from netra_probe.clients.replies import Answered, Unreachable
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history import actions
 from netra_probe.investigation.permissions import permit
+from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, cut_short, names
-from netra_probe.workloads.rest.routes import backend_client, supported_route
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

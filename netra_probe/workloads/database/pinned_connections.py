@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Refused, Reply
 from netra_probe.investigation.permissions import permit
+from netra_probe.plans.routes import supported_route
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.database.pools import refresh_pool
 from netra_probe.workloads.outcome import Outcome, names
-from netra_probe.workloads.rest.routes import supported_route
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

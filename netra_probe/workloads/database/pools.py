@@ -12,11 +12,11 @@ from netra_probe.clients.replies import Answered, Reply, Unreachable
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history import actions
 from netra_probe.investigation.permissions import permit
+from netra_probe.plans.routes import backend_client, supported_route
+from netra_probe.plans.tabs import QUESTION, answered, open_tab, tabs, until_run_begins
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.database.cancelled_writes import half_done
 from netra_probe.workloads.outcome import Outcome, cut_short, names
-from netra_probe.workloads.rest.routes import backend_client, supported_route
-from netra_probe.workloads.websocket.connections import QUESTION, answered, open_tab, tabs, until_run_begins
 from netra_probe.workloads.websocket.resume import come_back, resume_point
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from netra_probe.openapi.arguments import Filler
 from netra_probe.openapi.document import resolve
 from netra_probe.openapi.examples import Instances
 from netra_probe.openapi.objects import Things, listed
+from netra_probe.plans.routes import backend_client
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.attempts import outcome_of
 from netra_probe.workloads.outcome import Outcome
-from netra_probe.workloads.rest.routes import backend_client
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

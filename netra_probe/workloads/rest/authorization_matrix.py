@@ -19,10 +19,11 @@ from netra_probe.investigation.survey import survey
 from netra_probe.openapi import Route
 from netra_probe.openapi.arguments import Arguments, missing
 from netra_probe.openapi.objects import Thing
+from netra_probe.plans.budget import Budget
+from netra_probe.plans.crawler import ApiCrawler
+from netra_probe.plans.trials import CLAIMING_HEADERS, CLAIMS, claimed, readers, with_other_signature
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.budget import Budget
 from netra_probe.workloads.outcome import Outcome
-from netra_probe.workloads.rest.crawler import ApiCrawler
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -33,9 +34,6 @@ MOST_READINGS = 4
 WRITING = ("POST", "PUT", "PATCH", "DELETE")
 #: Why a case stays open.
 SPENT = "the budget of trespass was spent before every operation was tried; do it again to go on, or raise its budget"
-#: Names by which a client may claim to be somebody: in a query or body, and in headers.
-CLAIMS = ("user_id", "userId", "owner_id", "owner", "uid")
-CLAIMING_HEADERS = ("X-User-ID", "X-Auth-User", "X-Forwarded-User", "X-Remote-User", "X-Netra-User-ID")
 
 
 async def trespass(probe: Investigation, *, owner: User, intruder: User, budget: Budget | None = None) -> Outcome:
@@ -96,7 +94,7 @@ class _Matrix:
         self._walk = walk
         self._owner, self._intruder = owner.name, intruder.name
         self._owner_id = owner.id
-        self._forged = _with_other_signature(owner.auth.access)
+        self._forged = with_other_signature(owner.auth.access)
 
     # Reading
 
@@ -161,34 +159,11 @@ class _Matrix:
     async def _look(self, thing: Thing, route: Route) -> bool:
         """The owner reads a thing by every way that names it, first where the route would have written."""
         seen = False
-        for reader, arguments in self._readers(thing, route)[:MOST_READINGS]:
+        for reader, arguments in readers(self._walk, self._owner, thing, route)[:MOST_READINGS]:
             seen = isinstance(await self._walk.send(
                 self._owner, reader, arguments, mark={"object": thing.aim}
             ), Answered) or seen  # fmt: skip
         return seen
-
-    def _readers(self, thing: Thing, route: Route) -> list[tuple[Route, Arguments]]:
-        """How the owner can read a thing: by routes that name it, else in the lists that may hold it."""
-        answered = {
-            reader.name: (reader, self._walk.answered[self._owner, reader.name][0])
-            for reader in self._walk.routes
-            if reader.reads and (self._owner, reader.name) in self._walk.answered
-        }
-        naming = [
-            (reader, arguments)
-            for reader, arguments in answered.values()
-            if any(aim.id == thing.id for aim in arguments.aims)
-        ]
-        if not naming:
-            naming = [
-                (reader, Arguments(path={reader.braces[0]: thing.id}, aims=(thing,)))
-                for reader in self._walk.routes
-                if reader.reads and self._walk.things.fits(thing, reader)
-            ]
-        if not naming:
-            collections = (thing.collection, route.path)
-            naming = [(reader, arguments) for reader, arguments in answered.values() if reader.path in collections]
-        return sorted(naming, key=lambda pair: (pair[0].path != route.path, len(pair[0].path)))
 
     # Deleting
 
@@ -211,7 +186,7 @@ class _Matrix:
                     await self._attempt(user, route, arguments, mark, token=token)
             await self._look(thing, route)
         if await walk.call(self._owner, route, arguments, aim=thing):
-            for reader, asked in self._readers(thing, route):
+            for reader, asked in readers(self._walk, self._owner, thing, route):
                 if reader.braces and asked.aim is not None and asked.aim.id == thing.id and reader.path == route.path:
                     await walk.send(self._owner, reader, asked)
             walk.things.forget(thing)
@@ -263,7 +238,7 @@ class _Matrix:
             yield "query", Arguments(path=own.path, query={**own.query, **claims}), {}
             yield "headers", own, dict.fromkeys(CLAIMING_HEADERS, self._owner_id)
         elif isinstance(own.body, dict):
-            yield "body", Arguments(path=own.path, query=own.query, body=_claimed(own.body, claims)), {}
+            yield "body", Arguments(path=own.path, query=own.query, body=claimed(own.body, claims)), {}
 
     async def _owners_list(self, route: Route, list_of: dict[str, str], *, control: bool) -> None:
         """The owner's own request of the same kind, and what the owner is shown in the same place."""
@@ -318,19 +293,3 @@ class _Matrix:
     ) -> None:
         if await self._walk.send(user, route, arguments, mark=mark, token=token, headers=headers) is not None:
             self.tried[route.name] += 1
-
-
-def _claimed(body: dict[str, Any], claims: dict[str, str]) -> dict[str, Any]:
-    """A body that names somebody else at its root and in everything that it holds."""
-    return {
-        **{name: {**value, "user_id": claims["user_id"]} if isinstance(value, dict) else value
-           for name, value in body.items()},
-        **claims,
-    }  # fmt: skip
-
-
-def _with_other_signature(token: Secret | None) -> Secret | None:
-    if token is None:
-        return None
-    text = token.reveal()
-    return Secret(text[:-8] + "".join("A" if character != "A" else "B" for character in text[-8:]))

@@ -11,10 +11,10 @@ from netra_probe.clients.replies import Answered
 from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi import Route
+from netra_probe.plans.budget import Budget
+from netra_probe.plans.crawler import ApiCrawler
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.budget import Budget
 from netra_probe.workloads.outcome import Outcome, names
-from netra_probe.workloads.rest.crawler import ApiCrawler
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

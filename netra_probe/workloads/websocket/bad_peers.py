@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from netra_probe import nemesis
 from netra_probe.clients.agent import Run
 from netra_probe.clients.websocket import Socket
-from netra_probe.workloads.outcome import Outcome, names, needs_answers
-from netra_probe.workloads.websocket.connections import (
+from netra_probe.plans.tabs import (
     LONG,
     QUESTION,
     answered,
@@ -21,6 +20,7 @@ from netra_probe.workloads.websocket.connections import (
     tabs,
     until_run_begins,
 )
+from netra_probe.workloads.outcome import Outcome, names, needs_answers
 from netra_probe.workloads.websocket.resume import come_back, resume_point
 
 if TYPE_CHECKING:

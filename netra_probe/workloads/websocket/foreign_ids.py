@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from netra_probe.clients.agent import Run
-from netra_probe.clients.replies import Closed, Silent
+from netra_probe.clients.replies import Silent
 from netra_probe.clients.websocket import Received, Socket
 from netra_probe.history import actions
 from netra_probe.investigation.permissions import permit
-from netra_probe.target.deployment import Mode
-from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names, needs_answers
-from netra_probe.workloads.rest.routes import backend_client
-from netra_probe.workloads.websocket.connections import (
+from netra_probe.plans.messages import NAMING, foreign, say
+from netra_probe.plans.routes import backend_client
+from netra_probe.plans.tabs import (
     QUESTION,
     answered,
     long_question,
@@ -23,23 +22,12 @@ from netra_probe.workloads.websocket.connections import (
     until_any_run_begins,
     until_run_begins,
 )
+from netra_probe.target.deployment import Mode
+from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names, needs_answers
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
-
-#: Client messages by which a thread or run is followed or read, and the word for each attempt.
-NAMING = {
-    "subscribe": "subscribe to",
-    "switch_thread": "switch to",
-    "get_thread_history": "read the history of",
-    "user_typing": "type in",
-}
-
-
-def foreign(attempt: str, kind: str, id: str, owner: User) -> dict[str, Any]:
-    """What a recorded attempt says: what was tried, on which object, and whose that is."""
-    return {"attempt": attempt, "object": {"kind": kind, "id": id}, "owner": owner.name, "expect": "refused"}
 
 
 @needs_answers("claimed identity")
@@ -118,9 +106,9 @@ async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, b
                 if not id or (kind == "run" and message != "subscribe"):
                     continue
                 named = {f"{kind}_id": id}
-                await _say(probe, own, message, named)
+                await say(probe, own, message, named)
                 attempt = foreign(f"{word} a foreign {kind}", kind, id, owner)
-                reply = await _say(probe, peeping, message, named, attempt=attempt)
+                reply = await say(probe, peeping, message, named, attempt=attempt)
                 granted += isinstance(reply, Received) and reply.frame.name not in ("error", "ack")
                 refused += isinstance(reply, Received) and reply.frame.name == "error"
         after = await owner.ask(QUESTION, socket=own, thread=thread)
@@ -156,7 +144,7 @@ async def stop_own_run(
         if later := {sockets[user.name]: threads[user.name] for user in bystanders if user.name in sockets}:
             await until_any_run_begins(probe, later)
         run = begun.frame.ids.get("run_id", "") if isinstance(begun, Received) else ""
-        await _say(probe, socket, "stop_agent", {"thread_id": threads[stopper.name], "run_id": run})
+        await say(probe, socket, "stop_agent", {"thread_id": threads[stopper.name], "run_id": run})
         stopped, others = await mine, await theirs
     counts = {"ended": answered(stopped), "answered": answered(others)}
     return Outcome(act="stop of one's own run", users=(stopper.name, *names(bystanders)), counts=counts)
@@ -174,7 +162,7 @@ async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *,
         run = await _own_run(probe, victim, sockets[victim.name])
         if run:
             attempt = foreign("stop a foreign run", "run", run, victim)
-            await _say(probe, sockets[stopper.name], "stop_agent", {"run_id": run}, attempt=attempt)
+            await say(probe, sockets[stopper.name], "stop_agent", {"run_id": run}, attempt=attempt)
         runs = await asking
         runs.append(await stopper.ask(QUESTION, socket=sockets[stopper.name]))
     counts = {"tried": int(bool(run)), "answered": answered(runs)}
@@ -205,7 +193,7 @@ async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds:
             )
             replies = await asyncio.gather(
                 *(
-                    _say(probe, sockets[user.name], "get_thread_history", {"thread_id": threads[user.name]},
+                    say(probe, sockets[user.name], "get_thread_history", {"thread_id": threads[user.name]},
                          id=f"equal-message-{number}")
                     for user in users
                     if user.name in sockets
@@ -259,29 +247,3 @@ async def _own_run(probe: Investigation, user: User, socket: Socket) -> str:
 def _note_own_run(probe: Investigation, user: User, run: str) -> None:
     if run:
         probe.history.observe(actions.OWN, user=user.name, ids={"run_id": run}, detail={"kind": "run", "id": run})
-
-
-async def _say(
-    probe: Investigation,
-    socket: Socket,
-    kind: str,
-    named: Mapping[str, str],
-    *,
-    attempt: Mapping[str, Any] | None = None,
-    id: str = "",
-) -> Received | Silent | Closed:
-    """Send a client message and wait for its answer: a frame with its id on it, an error, or about what was named."""
-    start = len(socket.received)
-    id = id or f"{socket.name}-{kind}-{start}"
-    payload = {name: value for name, value in named.items() if value}
-    message: dict[str, Any] = {"type": kind, "payload": payload, "message_id": id, **payload}
-    await socket.send(message, attempt=attempt)
-    return await socket.until(
-        lambda frame: (
-            frame.ids.get("message_id") == id
-            or frame.name in ("error", "ack")
-            or (not frame.run and bool(set(frame.ids.values()) & set(payload.values())))
-        ),
-        within=probe.timeouts.grace,
-        start=start,
-    )

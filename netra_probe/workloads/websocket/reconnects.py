@@ -10,9 +10,8 @@ from netra_probe import nemesis
 from netra_probe.clients.agent import Run
 from netra_probe.clients.replies import Silent
 from netra_probe.clients.websocket import Received, Socket
-from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names, needs_answers
-from netra_probe.workloads.rest.routes import backend_client, supported_route
-from netra_probe.workloads.websocket.connections import (
+from netra_probe.plans.routes import backend_client, supported_route
+from netra_probe.plans.tabs import (
     QUESTION,
     answered,
     everybody_asks,
@@ -22,6 +21,7 @@ from netra_probe.workloads.websocket.connections import (
     tabs,
     until_run_begins,
 )
+from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names, needs_answers
 from netra_probe.workloads.websocket.rest_runs import RUN_ROUTES, ask_over_rest
 from netra_probe.workloads.websocket.resume import come_back, resume_point
 

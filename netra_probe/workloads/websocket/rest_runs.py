@@ -11,7 +11,7 @@ from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Closed, Refused, Silent
 from netra_probe.clients.websocket import Socket
 from netra_probe.history import actions
-from netra_probe.workloads.websocket.connections import QUESTION, until_run_ends
+from netra_probe.plans.tabs import QUESTION, until_run_ends
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

@@ -9,7 +9,7 @@ import msgspec
 
 from netra_probe.clients.agent import Run
 from netra_probe.clients.websocket import Socket
-from netra_probe.workloads.websocket.connections import mark_of, tab, until_run_ends
+from netra_probe.plans.tabs import mark_of, tab, until_run_ends
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

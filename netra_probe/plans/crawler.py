@@ -20,8 +20,8 @@ from netra_probe.openapi import Interface, Route
 from netra_probe.openapi.arguments import COMMON, Arguments, Filler
 from netra_probe.openapi.examples import Instances, Plant
 from netra_probe.openapi.objects import Thing, Things
-from netra_probe.workloads.budget import Budget, RequestQuota
-from netra_probe.workloads.rest.routes import backend_client
+from netra_probe.plans.budget import Budget, RequestQuota
+from netra_probe.plans.routes import backend_client
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

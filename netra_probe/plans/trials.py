@@ -1,0 +1,55 @@
+"""What an attempt on another's things is made of: claims, changed tokens, and where its owner sees the effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netra_probe.history.secret import Secret
+from netra_probe.openapi import Route
+from netra_probe.openapi.arguments import Arguments
+from netra_probe.openapi.objects import Thing
+from netra_probe.plans.crawler import ApiCrawler
+
+#: Names by which a client may claim to be somebody: in a query or body, and in headers.
+CLAIMS = ("user_id", "userId", "owner_id", "owner", "uid")
+CLAIMING_HEADERS = ("X-User-ID", "X-Auth-User", "X-Forwarded-User", "X-Remote-User", "X-Netra-User-ID")
+
+
+def readers(walk: ApiCrawler, owner: str, thing: Thing, route: Route) -> list[tuple[Route, Arguments]]:
+    """How the owner can read a thing: by routes that name it, else in the lists that may hold it."""
+    answered = {
+        reader.name: (reader, walk.answered[owner, reader.name][0])
+        for reader in walk.routes
+        if reader.reads and (owner, reader.name) in walk.answered
+    }
+    naming = [
+        (reader, arguments)
+        for reader, arguments in answered.values()
+        if any(aim.id == thing.id for aim in arguments.aims)
+    ]
+    if not naming:
+        naming = [
+            (reader, Arguments(path={reader.braces[0]: thing.id}, aims=(thing,)))
+            for reader in walk.routes
+            if reader.reads and walk.things.fits(thing, reader)
+        ]
+    if not naming:
+        collections = (thing.collection, route.path)
+        naming = [(reader, arguments) for reader, arguments in answered.values() if reader.path in collections]
+    return sorted(naming, key=lambda pair: (pair[0].path != route.path, len(pair[0].path)))
+
+
+def claimed(body: dict[str, Any], claims: dict[str, str]) -> dict[str, Any]:
+    """A body that names somebody else at its root and in everything that it holds."""
+    return {
+        **{name: {**value, "user_id": claims["user_id"]} if isinstance(value, dict) else value
+           for name, value in body.items()},
+        **claims,
+    }  # fmt: skip
+
+
+def with_other_signature(token: Secret | None) -> Secret | None:
+    if token is None:
+        return None
+    text = token.reveal()
+    return Secret(text[:-8] + "".join("A" if character != "A" else "B" for character in text[-8:]))
