@@ -86,14 +86,15 @@ class EnvelopePass(CheckerRun):
         #: Runs and other objects in the order they became known: the first is the first to be forgotten.
         self._runs: deque[str] = deque()
         self._objects: deque[str] = deque()
-        #: id → user → first operation that showed it, for ids that nobody is known to own yet.
-        self._waiting = Recent[dict[str, tuple[str, Spot]]](KEPT_RUN_IDS)
+        #: id → user → where it was first shown, and the question that the user had open then, for ids that nobody is
+        #: known to own yet.
+        self._waiting = Recent[dict[str, tuple[str, Spot, int | None]]](KEPT_RUN_IDS)
         self._quoted: set[tuple[str, str]] = set()
         #: "user text" for what users have sent, known as an id or not: an echo of it says nothing.
         self._sent = Recent[None](KEPT_IDS)
         #: User → how many of their questions are open; connections that were opened with a credential under trial.
         self._asking: dict[str, int] = {}
-        #: User → their last question: what came while it was open is shown with it.
+        #: User → their last question: what comes while it is open is shown with it.
         self._question: dict[str, int] = {}
         self._tried: set[str | None] = set()
         #: Requests that read what was shared on purpose.
@@ -236,12 +237,12 @@ class EnvelopePass(CheckerRun):
             if len(order) > most:
                 self._owned.pop(order.popleft(), None)
         self._owned[id] = owned
-        for user, (surface, spot) in self._waiting.pop(id, {}).items():
+        for user, (surface, spot, question) in self._waiting.pop(id, {}).items():
             if user == owned.user:
                 self._compared += 1
                 self._own.setdefault(user, spot.at)
             elif not self._named_by(user, id):
-                self._record(owned, user, surface, spot, self._question.get(user))
+                self._record(owned, user, surface, spot, question)
 
     def frame(self, operation: Operation, frame: Frame) -> None:
         user = operation.user
@@ -326,7 +327,7 @@ class EnvelopePass(CheckerRun):
         if waiting is None:
             waiting = {}
             self._waiting.keep(id, waiting)
-        waiting.setdefault(user, (surface, spot))
+        waiting.setdefault(user, (surface, spot, self._question.get(user) if self._asking.get(user, 0) > 0 else None))
 
     def _welcome(self, operation: Operation, user: str, frame: Frame) -> None:
         """The welcome says who the target takes the connection for; some say only the first characters."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from netra_probe.checkers.principals import decoded
+from netra_probe.history.untrusted import decoded
 
 #: Values of one body that are compared; what leaks shows long before.
 MOST_VALUES = 512

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from netra_probe.history.frames import read_frame
 from netra_probe.history.lines import line
 from netra_probe.history.operation import PROBE, Operation
 from netra_probe.history.store import History, HistoryError
+from netra_probe.history.untrusted import decoded
 
 #: What is left by an investigation whose end is not in its recording.
 ENDED = "the investigation ended before its clean-up"
@@ -101,9 +101,9 @@ def versions_said(operations: Iterable[Operation]) -> dict[str, str]:
         where = next((one for one in said if one in operation.action), "")
         if not where or operation.type != "ok":
             continue
-        with contextlib.suppress(ValueError, AttributeError):
-            body = json.loads(operation.payload)
-            about = body.get("info") or body
+        body = decoded(operation.payload)
+        about = body.get("info") or body if isinstance(body, dict) else None
+        if isinstance(about, dict):
             name, version = about.get("title") or about.get("service"), about.get("version")
             if name and version:
                 said[where].setdefault(str(name), {})[str(version)] = None

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from netra_probe.history.canary import WHOLE
-from netra_probe.history.frames import UNDECODABLE
+from netra_probe.history.untrusted import decoded
 
 #: Fields that tell the time, the place or the run, and nothing about the user's data.
 _VOLATILE = re.compile(
@@ -18,14 +18,15 @@ _VOLATILE = re.compile(
 )
 _ID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-    r"|\b\w*?_[\w-]*[0-9a-f]{6,}[\w-]*"
+    # Possessive and bounded: a text of nothing but underscores would keep it busy for minutes.
+    r"|\b[^\W_]*+_(?=[\w-]{0,200}?[0-9a-f]{6})[\w-]*+"
     r"|\b[0-9a-f]{12,}\b"
 )
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
 #: What stands for a text that differs by design, or ``None``.
 Mark: TypeAlias = Callable[[str], str | None]
 
-_decode = msgspec.json.Decoder().decode
+_NO_JSON = object()
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -39,9 +40,8 @@ def normalised(text: str, mark: Mark = lambda text: None) -> str:
     '{"id":"id-1","total":3}'
     """
     aliases: dict[str, str] = {}
-    try:
-        value = _decode(text)
-    except UNDECODABLE:
+    value = decoded(text, _NO_JSON)
+    if value is _NO_JSON:
         return _plain(text, mark, aliases)
     return _encode(_walk(value, mark, aliases)).decode()
 

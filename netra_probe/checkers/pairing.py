@@ -14,8 +14,9 @@ from netra_probe.checkers.recipients import ANONYMOUS
 from netra_probe.checkers.runs.questions import Recent
 from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
-from netra_probe.history.frames import UNDECODABLE, Frame
+from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.history.untrusted import UNDECODABLE
 
 #: Where frames carry the mark of the request that they answer.
 _MARKS = ("turn_id", "request_id", "message_id")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 
@@ -14,7 +10,6 @@ OBJECT_IDS = ("thread_id", "run_id", "message_id", "id")
 _ROSTER_ACTIONS = frozenset((actions.PRINCIPAL, actions.MINT, actions.OWN))
 #: A welcome may tell the beginning of a user id only (netra-wire §4); a shorter one says nothing.
 SHORTEST_BEGINNING = 8
-_decode = msgspec.json.Decoder().decode
 
 
 class PrincipalIndex:
@@ -71,16 +66,6 @@ class PrincipalIndex:
             return known or "a stranger"
         alike = [alias for id, alias in self.alias_of.items() if id.startswith(said)]
         return likely if likely in alike else alike[0] if alike else "a stranger"
-
-
-def decoded(text: str) -> Any:
-    """The JSON value of a payload, or ``None`` where it is not JSON: what a target sends never raises here."""
-    if not text:
-        return None
-    try:
-        return _decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
 
 
 def listed(names: list[str] | tuple[str, ...] | set[str]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 from netra_probe.checkers.json_bodies import values
 from netra_probe.history.operation import Operation
+from netra_probe.history.untrusted import address
 
 #: Routes that make a link or an invitation.
 _LINKS = re.compile(r"/(?:shar(?:e|es|ed|ing)|share[-_]?links?|public[-_]?links?|publish|invit(?:e|es|ations?))(?=/|$)")
@@ -50,7 +50,8 @@ class Shares:
         found: set[str] = set()
         for name, value in values(done.payload):
             if _NAMES.search(name):
-                found.update((value, *urlsplit(value).path.split("/"), *urlsplit(value).query.split("=")))
+                parts = address(value)
+                found.update((value, *parts.path.split("/"), *parts.query.split("=")))
         if _PUBLIC.search(call.payload):
             self._links |= {id for id in found | path if len(id) >= _SHORTEST}
         elif _LINKS.search(call.action):

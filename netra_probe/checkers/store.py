@@ -7,12 +7,13 @@ from typing import Any
 
 from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.findings import told
-from netra_probe.checkers.principals import OBJECT_IDS, PrincipalIndex, decoded, listed, witness
+from netra_probe.checkers.principals import OBJECT_IDS, PrincipalIndex, listed, witness
 from netra_probe.checkers.runs.questions import KEPT_IDS
 from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch
 from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.history.untrusted import decoded
 
 _STORE_ACTIONS = frozenset((actions.ROW, actions.KEY))
 #: Columns that name an object other than the row itself.

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.findings import plain, told
-from netra_probe.checkers.principals import PrincipalIndex, decoded, listed, times, witness
+from netra_probe.checkers.principals import PrincipalIndex, listed, times, witness
 from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.forgery import BY_NAME, REFUSED, SELF
 from netra_probe.history import actions
 from netra_probe.history.operation import PROBE, Operation, Outcome
+from netra_probe.history.untrusted import decoded
 
 #: Answers that say who one is: for an ordinary request the answer must name the one who asked.
 _FORGED, _TWICE = "forged credential accepted", "single-use credential accepted twice"

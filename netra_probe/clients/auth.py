@@ -10,6 +10,7 @@ from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Reply, from_api
 from netra_probe.forgery.tokens import claims_of
 from netra_probe.history.secret import Secret
+from netra_probe.history.untrusted import number
 
 
 class AuthClient:
@@ -106,6 +107,7 @@ def _lifetime(token: Secret, stated: Any) -> float:
     """How many seconds a token lives: by its own claims, else by what was said of it; 0.0 where nothing tells."""
     try:
         claims = claims_of(token)
-        return float(claims["exp"]) - float(claims["iat"])
-    except (ValueError, KeyError, TypeError):
-        return float(stated) if isinstance(stated, int | float) else 0.0
+    except ValueError:
+        claims = {}
+    begin, end = number(claims.get("iat")), number(claims.get("exp"))
+    return end - begin if begin is not None and end is not None else number(stated) or 0.0

@@ -16,9 +16,9 @@ import msgspec
 
 from netra_probe.clients.http import CANCELLED, Request, Service, read_ids
 from netra_probe.clients.replies import Answered, Broken, Refused, Reply, Silent, Timeouts, Unreachable, seconds_to_wait
-from netra_probe.history.frames import UNDECODABLE
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import Recorder
+from netra_probe.history.untrusted import decoded
 from netra_probe.target.tls import why
 
 #: Carries the request's nonce; a target that echoes it proves which response belongs to which request.
@@ -135,14 +135,8 @@ class LiveExchange:
         return Unreachable(reason=reason, sent=sent, operation=done.index)
 
     def _record(self, call: Operation, response: httpx.Response) -> Reply:
-        try:
-            text = response.text[:LONGEST_BODY]
-        except (UnicodeError, LookupError):  # not in the encoding that it says it is in
-            text = response.content[:LONGEST_BODY].decode("utf-8", "replace")
-        try:
-            body: Any = msgspec.json.decode(response.content)
-        except UNDECODABLE:
-            body = text
+        text = _body(response)
+        body = decoded(response.content, text)
         status = response.status_code
         outcome: Any = "ok" if status < 400 else "fail" if status < 500 else "info"
         detail: dict[str, Any] = {}
@@ -184,6 +178,16 @@ def _cookies(response: httpx.Response) -> dict[str, str]:
         pair, _, attributes = line.partition(";")
         cookies[pair.partition("=")[0].strip()] = attributes.strip().lower() + tls
     return cookies
+
+
+def _body(response: httpx.Response) -> str:
+    """The beginning of a body as text, in the encoding that it says it is in where that is one for texts."""
+    try:
+        text = response.content[: 4 * LONGEST_BODY].decode(response.charset_encoding or "utf-8", "replace")
+        text.encode()  # some encodings have halves of characters
+    except (UnicodeError, LookupError, ValueError):
+        text = response.content[:LONGEST_BODY].decode("utf-8", "replace")
+    return text[:LONGEST_BODY]
 
 
 def _text(json: Any) -> str:

@@ -9,8 +9,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from netra_probe.clients.http import Exchange, Request, Service
 from netra_probe.clients.replies import (
     Answered,
@@ -31,6 +29,7 @@ from netra_probe.history.frames import Frame, read_frame
 from netra_probe.history.operation import Operation
 from netra_probe.history.redaction import Redactor
 from netra_probe.history.store import History, Recorder
+from netra_probe.history.untrusted import decoded
 
 #: Why an act fails that the recording does not hold.
 MISSING = "not in the recording"
@@ -82,7 +81,7 @@ class RecordedExchange:
             return Unreachable(
                 reason=str(done.detail.get("reason", "")), sent=done.type == "info", operation=done.index
             )
-        body = _decoded(done.payload)
+        body = decoded(done.payload, done.payload)
         if done.status < 400:
             location = str(done.detail.get("location", ""))
             return Answered(status=done.status, body=body, location=location, operation=done.index)
@@ -93,13 +92,6 @@ class RecordedExchange:
 
     async def close(self) -> None:
         pass
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
 
 
 class RecordedSocket(Socket):

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+
+from netra_probe.history.untrusted import address, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class Answered:
     def page(self) -> str:
         """What came instead of an answer of an API: a redirect (to a log-in page), an HTML page; "" for an answer."""
         if 300 <= self.status < 400:
-            place = urlsplit(self.location)
-            return f"a redirect to {place.netloc or ''}{place.path}" if self.location else "a redirect"
+            place = address(self.location)
+            return f"a redirect to {place.netloc}{place.path}" if place.netloc or place.path else "a redirect"
         start = self.body.lstrip()[:15].lower() if isinstance(self.body, str) else ""
         return "an HTML page" if start.startswith(("<!doctype html", "<html")) else ""
 
@@ -93,8 +94,7 @@ def why_not(reply: Reply, operation: str) -> str:
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
     """How long a refusal asks one to wait; ``None`` where it tells no number (of a date one would need the clock)."""
-    told = headers.get("retry-after", "")
-    return float(told) if told.isascii() and told.isdigit() else None
+    return number(headers.get("retry-after", ""))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from netra_probe.forgery.attempt import Material
 from netra_probe.history.secret import Secret
+from netra_probe.history.untrusted import decoded
 
 Json = Mapping[str, Any]
 _HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
@@ -67,7 +68,7 @@ def parts(token: Secret) -> tuple[str, str, str]:
 
 def _object(part: str, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(unb64(part))
+        value = decoded(unb64(part))
     except ValueError:
         value = None
     if not isinstance(value, dict):

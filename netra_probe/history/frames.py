@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from netra_probe.history.operation import Operation
+from netra_probe.history.untrusted import UNDECODABLE, decoded, number
 
 Json: TypeAlias = dict[str, Any]
 #: When something was produced, as producers say it: ISO text, or a number of seconds or milliseconds.
@@ -81,10 +82,7 @@ class _Root(_Body, frozen=True, gc=False):
     user_context: _Ids | _Scalar = None
 
 
-_decode_any = msgspec.json.Decoder().decode
 _decode_root = msgspec.json.Decoder(_Root).decode
-#: What decoding raises on what is not JSON, not text, or nested beyond reason.
-UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -134,10 +132,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     @property
     def body(self) -> Json:
         """The whole body, decoded when asked for: most readers need only what is above."""
-        try:
-            root = _decode_any(self.text)
-        except UNDECODABLE:
-            return {}
+        root = decoded(self.text)
         if not isinstance(root, dict):
             return {}
         for name in ("payload", "data"):
@@ -182,12 +177,11 @@ def read_frame(text: str | bytes, ids: dict[str, str] | None = None) -> Frame:
                 break
     if timestamp is None:
         timestamp = body.timestamp
-    if timestamp is not None and timestamp.__class__ not in _TIMES:
+    if timestamp is not None and timestamp.__class__ is not str and number(timestamp) is None:
         timestamp = None
     return Frame(_CANONICAL.get(name, name), shape, ids or _ids_of(root, body), text, sequence, timestamp, root, body)
 
 
-_TIMES = frozenset({str, int, float})
 _values_of_ids = attrgetter(*ID_FIELDS)
 _NO_IDS = _values_of_ids(_Ids())
 

@@ -22,8 +22,8 @@ _PATTERNS = re.compile(
     r"(?P<jwt>\beyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,2})"
     # the WebSocket sub-protocol that carries one
     r"|(?P<subprotocol>\bjwt\.[A-Za-z0-9_-]{12,}={0,2})"
-    # credentials in a connection string: scheme://user:password@
-    r"|(?P<dsn>(?<=://)[^\s/:@\"']*:[^\s@\"']+(?=@))"
+    # credentials in a connection string, scheme://user:password@; bounded, or many of "://a:" would take hours
+    r"|(?P<dsn>(?<=://)[^\s/:@\"']{0,1000}+:[^\s@\"']{1,4000}+(?=@))"
     # a password hash in the usual formats: crypt's ($argon2id$…, $2b$…, $6$…), Django's (pbkdf2_sha256$…), Werkzeug's
     r"|(?P<hash>\$(?:argon2(?:id|i|d)|scrypt|pbkdf2[\w-]*|bcrypt[\w-]*|2[abxy]|[156]|y)\$[^\s\"'\\;]{12,}"
     r"|\b(?:pbkdf2_\w+|bcrypt\w*|scrypt|argon2\w*|pbkdf2:\w+(?::\d+)?|scrypt(?::\d+)+)\$[^\s\"'\\;]{12,})"

@@ -19,9 +19,9 @@ from msgspec import structs
 from netra_probe.errors import ParameterError
 from netra_probe.history import actions
 from netra_probe.history.damage import CHAIN, MARKERS, Chain, Examination
-from netra_probe.history.frames import UNDECODABLE
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.history.redaction import Clean, Redactor
+from netra_probe.history.untrusted import UNDECODABLE
 
 if TYPE_CHECKING:
     import pandas

@@ -120,7 +120,7 @@ def missing(id: str) -> str:
     >>> missing("thread_0a1b2c3d"), missing("42")
     ('thread_ffffffff', '2147480042')
     """
-    if id.isdigit():
-        return str(2_147_480_000 + int(id) % 1000)
+    if id.isascii() and id.isdigit():
+        return str(2_147_480_000 + int(id[-3:]))
     last = re.split(r"[-_]", id)[-1]
     return id[: len(id) - len(last)] + re.sub(r"[0-9a-zA-Z]", "f", last)

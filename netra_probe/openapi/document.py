@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+
+from netra_probe.history.untrusted import address
 
 Json = Mapping[str, Any]
 
@@ -165,7 +166,7 @@ def _route(service: str, method: str, path: str, item: Json, operation: Json, do
 def _base_path(document: Json) -> str:
     servers = _list(document.get("servers"))
     url = servers[0].get("url") if servers and isinstance(servers[0], dict) else document.get("basePath")
-    path = urlsplit(url).path.rstrip("/") if isinstance(url, str) else ""
+    path = address(url).path.rstrip("/") if isinstance(url, str) else ""
     return "" if "{" in path else path
 
 

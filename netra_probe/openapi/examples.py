@@ -19,6 +19,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from netra_probe.history.untrusted import number
 from netra_probe.openapi.document import Json, resolve
 
 #: Makes the text of a string property from its name and the characters it may have; ``None`` leaves it to the schema.
@@ -26,6 +27,10 @@ Plant = Callable[[str, int], str | None]
 
 #: Objects within objects that are filled; a schema may refer to itself.
 DEEPEST = 6
+#: Characters of a text, or things in a list, that are made at most: a description may ask for a thousand million.
+LARGEST = 1000
+#: Values within one instance.
+MOST = 10_000
 _FORMATS = {
     "email": "probe+body@netra-probe.example",
     "idn-email": "probe+body@netra-probe.example",
@@ -57,10 +62,15 @@ class Instances:
     def __init__(self, document: Json, *, seed: int) -> None:
         self._document = document
         self._seed = seed
+        self._left = MOST
 
     def __call__(self, schema: Json, plant: Plant = lambda name, room: None) -> Any:
         """An instance; of a schema that nothing fits it is what comes closest."""
-        value = self._make("", schema, plant, 0)
+        self._left = MOST
+        try:
+            value = self._make("", schema, plant, 0)
+        except Exception:  # no schema at all
+            return "text"
         try:
             return self._mended(schema, value)
         except Exception:  # a schema that is none must not end the walk: the service will say what it thinks of it
@@ -68,22 +78,25 @@ class Instances:
 
     def required(self, schema: Json) -> frozenset[str]:
         """The properties without which an object of this schema is none."""
-        return frozenset(name for name in self._plain(schema).get("required") or () if isinstance(name, str))
+        return frozenset(name for name in _list(self._plain(schema).get("required")) if isinstance(name, str))
 
     def _make(self, name: str, schema: Any, plant: Plant, depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            return None
         schema = self._plain(schema)
         for said in ("const", "example", "default"):
             if schema.get(said) not in (None, ""):
                 return schema[said]
         for several in ("enum", "examples"):
-            values = [value for value in schema.get(several) or () if value is not None]
+            values = [value for value in _list(schema.get(several)) if value is not None]
             if values:
                 return values[0]
         kind = _kind(schema)
         if kind == "object":
             return self._object(schema, plant, depth)
         if kind == "array":
-            few = int(schema.get("minItems") or 0)
+            few = _size(schema, "minItems", 0)
             item = schema.get("items") or {}
             return [self._make(name, item, plant, depth + 1) for _ in range(few)] if depth < DEEPEST else []
         if kind in ("integer", "number"):
@@ -105,7 +118,7 @@ class Instances:
         }
 
     def _text(self, name: str, schema: Json, plant: Plant) -> str:
-        shortest, longest = int(schema.get("minLength") or 0), int(schema.get("maxLength") or 200)
+        shortest, longest = _size(schema, "minLength", 0), _size(schema, "maxLength", 200)
         if isinstance(schema.get("pattern"), str):
             return matching(schema["pattern"], self._seed)
         if schema.get("format") in _FORMATS:
@@ -119,12 +132,12 @@ class Instances:
         if not isinstance(schema, Mapping):
             return {}
         plain = dict(schema)
-        for part in plain.pop("allOf", None) or ():
+        for part in _list(plain.pop("allOf", None)):
             part = self._plain(part)
-            properties = {**part.get("properties", {}), **plain.get("properties", {})}
+            properties = {**_mapping(part.get("properties")), **_mapping(plain.get("properties"))}
             plain = {**part, **plain, **({"properties": properties} if properties else {})}
         for several in ("oneOf", "anyOf"):
-            choices = [self._plain(choice) for choice in plain.pop(several, None) or ()]
+            choices = [self._plain(choice) for choice in _list(plain.pop(several, None))]
             choices = [choice for choice in choices if _kind(choice) != "null"]
             # A number can hardly be misread; the text for one has to match some pattern.
             choices.sort(key=lambda choice: "pattern" in choice)
@@ -208,6 +221,19 @@ def _number(schema: Json, *, whole: bool) -> int | float:
     return int(value) if whole or float(value).is_integer() else value
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> Json:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _bound(schema: Json, name: str) -> int | float | None:
     value = schema.get(name)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return None if isinstance(value, str) or number(value) is None else value
+
+
+def _size(schema: Json, name: str, usual: int) -> int:
+    """How long a text or a list has to be; beyond ``LARGEST`` the service can say what it thinks of a shorter one."""
+    return min(LARGEST, max(0, int(_bound(schema, name) or usual)))

@@ -15,7 +15,7 @@ import msgspec
 from netra_probe import checkers
 from netra_probe.checkers.resources import ResourceChecker
 from netra_probe.checkers.store import StoreChecker
-from netra_probe.history.frames import UNDECODABLE
+from netra_probe.history.untrusted import UNDECODABLE
 
 #: Checkers that a notebook drops where the target has none of their surfaces (``acts.applicable_checkers``).
 _CONDITIONAL = frozenset((StoreChecker.id, ResourceChecker.id))

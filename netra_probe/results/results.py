@@ -14,8 +14,8 @@ from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers.judging import ENDED, NOT_RUN, ScenarioResult, damaged, judge_history
 from netra_probe.checkers.verdict import Confidence, Verdict, heading
 from netra_probe.errors import OutputError, ParameterError
-from netra_probe.history.frames import UNDECODABLE
 from netra_probe.history.store import History, HistoryError
+from netra_probe.history.untrusted import UNDECODABLE
 from netra_probe.results.declared import declared_cases
 from netra_probe.results.schema import is_plan
 

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from netra_probe import Investigation, ParameterError, Verdict, investigate, nemesis
 from netra_probe.checkers import automaton, canary, delivery, envelope, pairing
+from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.replies import Unreachable
 from netra_probe.clients.websocket import Socket
 from netra_probe.history import actions
+from netra_probe.investigation.context import InvestigationContext
 from netra_probe.target.deployment import Mode
 from netra_probe.target.lab import find_or_start
 
@@ -85,13 +88,19 @@ async def test_a_cut_socket_ends_without_a_closing_handshake(probe: Investigatio
     await alice.socket.close()
 
 
-async def test_a_deployment_elsewhere_is_disturbed_only_with_leave(probe: Investigation) -> None:
+async def test_a_deployment_elsewhere_is_disturbed_only_with_leave(probe: Investigation, tmp_path: Path) -> None:
     alice, _ = probe.users
-    probe.target = find_or_start().model_copy(
-        update={"backend_urls": ["https://netra.example"], "auth_url": "https://auth.netra.example"}
+    elsewhere = InvestigationContext(
+        target=find_or_start().model_copy(
+            update={"backend_urls": ["https://netra.example"], "auth_url": "https://auth.netra.example"}
+        ),
+        history=probe.history,
+        ledger=Ledger(tmp_path / "accounts.jsonl"),
+        seed=1,
+        timeouts=probe.timeouts,
     )
     with pytest.raises(ParameterError, match=r"not allowed in mode probe; set `mode: attack` and `authorised_by`"):
-        async with nemesis.between(probe, alice):
+        async with nemesis.between(elsewhere, alice):  # type: ignore[arg-type]
             pass
     probe.target = find_or_start().model_copy(update={"mode": Mode.OBSERVE})
     with pytest.raises(ParameterError, match="not allowed in mode observe; set `mode: probe`"):

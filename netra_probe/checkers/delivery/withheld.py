@@ -9,6 +9,7 @@ from netra_probe.checkers.delivery.streams import Run
 from netra_probe.checkers.runs.questions import Ask
 from netra_probe.history.frames import MILLISECONDS, Stamp, read_frame
 from netra_probe.history.operation import Operation
+from netra_probe.history.untrusted import number
 
 #: Seconds by which the clocks of a platform's processes may differ.
 SKEW = 1.0
@@ -39,8 +40,7 @@ def seconds(stamp: Stamp) -> float | None:
     if isinstance(stamp, str):
         try:
             return datetime.fromisoformat(stamp).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
-    if stamp is None:
-        return None
-    return stamp / 1000 if stamp > MILLISECONDS else float(stamp)
+    told = number(stamp)
+    return told / 1000 if told is not None and told > MILLISECONDS else told

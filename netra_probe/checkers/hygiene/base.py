@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from netra_probe.checkers.hygiene.marks import MARK
-from netra_probe.checkers.principals import decoded
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation
+from netra_probe.history.untrusted import decoded
 
 NONE: Mapping[str, str] = {}
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
 from netra_probe.checkers.hygiene.marks import CROSS_ORIGIN, QUERY_TOKEN
+from netra_probe.history.untrusted import address
 
 #: Ends of routes that tell everybody the same.
 PUBLIC = ("/health", "/ready", "/live", "/status", "/config", "/openapi.json", "/docs", "/metrics", "/version")
@@ -85,10 +86,7 @@ class CredentialsInRedirect(Rule):
         if not isinstance(location, str) or not location:
             return
         self.seen["redirects"] += 1
-        try:
-            names = {name.lower() for name, _ in parse_qsl(urlsplit(location).query)} & _CREDENTIALS
-        except ValueError:
-            return
+        names = {name.lower() for name, _ in parse_qsl(address(location).query)} & _CREDENTIALS
         if names:
             yield exchange.objection(f"one is sent on with {', '.join(sorted(names))} in the query")
 

@@ -7,13 +7,14 @@ and believes what it is told, so it is one on this machine (the lab's), or the a
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl
 
 from netra_probe.clients.replies import Answered
 from netra_probe.forgery import REFUSED
 from netra_probe.history import actions
 from netra_probe.history.principals import UNNAMED, People
 from netra_probe.history.secret import Secret
+from netra_probe.history.untrusted import address
 from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.target.deployment import LOOPBACK, Mode
@@ -43,9 +44,9 @@ class Browser:
         reply = await self._http.request("GET", LOGIN, query={"provider": provider}, anonymous=True)
         return reply.location if isinstance(reply, Answered) else ""
 
-    async def consent(self, address: str) -> str:
+    async def consent(self, place: str) -> str:
         """Log in at the provider; the address of the callback that it sends one back to, or ""."""
-        parts = urlsplit(address)
+        parts = address(place)
         http = self._probe.wire.http(f"{parts.scheme}://{parts.netloc}", surface="provider", user=self.user.name)
         try:
             claimed = {"email": self.user.email, "email_verified": True, "name": self.user.name}
@@ -65,7 +66,7 @@ class Browser:
         call = self._probe.history.invoke(
             actions.ATTEMPT, user=self.user.name, connection=f"{self.user.name}/browser", surface="auth", detail=detail
         )
-        parts = urlsplit(callback)
+        parts = address(callback)
         mark = {} if control else {"attempt": name, "expect": expect}
         reply = await self._http.request(
             "GET", parts.path, query=dict(parse_qsl(parts.query)), anonymous=True, attempt=mark
@@ -76,7 +77,7 @@ class Browser:
 
     def _who(self, location: str) -> str:
         """Whose tokens are in the address that one is sent on to."""
-        parts = urlsplit(location)
+        parts = address(location)
         given = parse_qs(parts.fragment) | parse_qs(parts.query)
         token = given.get("access_token", given.get("token", [""]))[0]
         if not token:
@@ -132,7 +133,7 @@ async def _swap(probe: Investigation, people: People, one: Browser, other: Brows
     stranger = Browser(probe, people, other.user)
     try:
         code, state = _parameter(callback, "code"), _parameter(own, "state")
-        path = urlsplit(callback).path
+        path = address(callback).path
         forged = [
             await other.come_back(callback, name="callback of another browser"),
             await stranger.come_back(callback, name="callback of another browser"),
@@ -151,10 +152,10 @@ async def _swap(probe: Investigation, people: People, one: Browser, other: Brows
 
 async def _callback(browser: Browser, provider: str) -> str:
     """Begin a login and log in at the provider: the callback, not yet opened."""
-    address = await browser.begin(provider)
-    if urlsplit(address).hostname not in LOOPBACK:
+    place = await browser.begin(provider)
+    if address(place).hostname not in LOOPBACK:
         return ""
-    return await browser.consent(address)
+    return await browser.consent(place)
 
 
 async def _providers(probe: Investigation) -> list[str]:
@@ -168,5 +169,5 @@ async def _providers(probe: Investigation) -> list[str]:
     return known or [USUAL_PROVIDER]
 
 
-def _parameter(address: str, name: str) -> str:
-    return parse_qs(urlsplit(address).query).get(name, [""])[0]
+def _parameter(place: str, name: str) -> str:
+    return parse_qs(address(place).query).get(name, [""])[0]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Lifetime of a token that is ordered in order to expire, and how long after its end nobody may take it any more.
 SHORT_LIFE, SURELY_OVER = 1, 0.2
+#: What a token calls a time beyond this, in seconds since 1970, is no clock's.
+_LATEST = 2**33
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ async def gather(
         token=tester.auth.access,
         victim=victim.id,
         # The target's clock as its own token tells it; a few seconds do not matter to any attempt.
-        now=issued if isinstance(issued, int) else int(time.time()),
+        now=issued if isinstance(issued, int) and 0 < issued < _LATEST else int(time.time()),
         key=probe.target.secret("jwt_secret"),
         victim_token=victim.auth.access,
         refresh=tester.auth.refreshing,

@@ -8,6 +8,7 @@ from netra_probe.checkers.hygiene.marks import HEALTH, MARK, OVER_QUOTA, QUOTA, 
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Reply
 from netra_probe.history.operation import Operation
+from netra_probe.history.untrusted import number
 from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.target.deployment import Mode
@@ -103,5 +104,4 @@ def _announced(probe: Investigation, reply: Reply) -> int:
     done: Operation = probe.history[reply.operation]
     headers = done.detail.get("headers", {})
     said = next((headers[name] for name in _LIMITS if name in headers), "")
-    number = str(said).split(",")[0].split(";")[0].strip()
-    return int(number) if number.isdigit() else 0
+    return int(number(str(said).split(",")[0].split(";")[0].strip()) or 0)

@@ -27,6 +27,7 @@ from netra_probe.forgery.tokens import header_of, weak_key_of
 from netra_probe.history import actions
 from netra_probe.history.principals import People
 from netra_probe.history.secret import Secret
+from netra_probe.history.untrusted import number
 from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.openapi import Route
@@ -66,21 +67,21 @@ async def inspect_tokens(probe: Investigation, user: User) -> Outcome:
     <inspect_tokens of alice: tokens 6>
     """
     permit(probe, Mode.PROBE, "logging in")
-    number = 0
+    tokens = 0
     for credential in (f"{user.name}-inspected", f"{user.name}-inspected-again"):
         http = probe.wire.http(probe.target.auth_url, surface="auth", user=user.name)
         session = AuthClient(http, credential=credential)
         try:
             reply = await session.login(email=user.email, password=user._password)
-            number += _note_pair(probe, user, session, reply, by="the log-in")
+            tokens += _note_pair(probe, user, session, reply, by="the log-in")
             me = await session.me() if reply else reply
             _note_statement(probe, user, session, me)
             if reply and session.refreshing is not None:
-                number += _note_pair(probe, user, session, await session.refresh(), by="the renewal")
+                tokens += _note_pair(probe, user, session, await session.refresh(), by="the renewal")
             await session.logout()
         finally:
             await http.close()
-    return Outcome(act="inspect_tokens", users=(user.name,), counts={"tokens": number})
+    return Outcome(act="inspect_tokens", users=(user.name,), counts={"tokens": tokens})
 
 
 def _note_pair(probe: Investigation, user: User, session: AuthClient, reply: Reply, *, by: str) -> int:
@@ -100,8 +101,8 @@ def _note_statement(probe: Investigation, user: User, session: AuthClient, reply
     """Who one is may be told with the time at which the token ends."""
     body = reply.body if isinstance(reply, Answered) and isinstance(reply.body, dict) else {}
     ends = _timestamp(body.get("token_expires_at"))
-    issued = claims(session.access).get("iat")
-    if ends is not None and isinstance(issued, int) and session.access is not None:
+    issued = number(claims(session.access).get("iat"))
+    if ends is not None and issued is not None and session.access is not None:
         stated = ends - issued
         _note(probe, user, "access token", session.access, stated=stated, by="GET /auth/me", answer=reply.operation)
 
@@ -114,20 +115,20 @@ def _note(probe: Investigation, user: User, kind: str, token: Secret, *, stated:
         detail["claims"] = " ".join(sorted(said))
         # Tried offline, against the published list: nothing is sent, and the key itself is not kept.
         detail["known_key"] = weak_key_of(token) is not None
-        issued, expires = said.get("iat"), said.get("exp")
-        if isinstance(issued, int | float) and isinstance(expires, int | float):
+        issued, expires = number(said.get("iat")), number(said.get("exp"))
+        if issued is not None and expires is not None:
             detail["lifetime"] = expires - issued
-    if isinstance(stated, int | float):
+    if not isinstance(stated, str) and number(stated) is not None:
         detail["stated"] = stated
     probe.history.observe(actions.TOKEN, user=user.name, detail=detail)
 
 
 def _timestamp(value: Any) -> float | None:
-    if isinstance(value, int | float):
-        return float(value)
+    if not isinstance(value, str):
+        return number(value)
     try:
-        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
-    except ValueError:
+        return datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError):
         return None
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from netra_probe.clients.agent import Run
 from netra_probe.clients.websocket import Socket
+from netra_probe.history.untrusted import decoded
 from netra_probe.plans.tabs import mark_of, tab, until_run_ends
 
 if TYPE_CHECKING:
@@ -31,16 +30,10 @@ def resume_point(socket: Socket, *, by: str = "cursor") -> Mapping[str, str]:
     return {}
 
 
-class _Numbered(msgspec.Struct):
-    cursor: Any = None
-
-
 def _cursor(text: str | bytes) -> int | None:
     """The place of a frame in its user's stream, where the target tells it."""
-    try:
-        cursor = msgspec.json.decode(text, type=_Numbered).cursor
-    except msgspec.DecodeError:
-        return None
+    frame = decoded(text)
+    cursor = frame.get("cursor") if isinstance(frame, dict) else None
     return cursor if isinstance(cursor, int) else None
 
 
