@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 import pytest
+from backend_client import http
 from people import PASSWORD, Person, Register
 
 from netra_probe.lab import Lab, attach, start_lab
@@ -27,7 +28,7 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture
 async def auth(lab: Lab) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the auth service."""
-    async with httpx.AsyncClient(base_url=lab.parameters["auth_url"], timeout=10) as client:
+    async with http(lab.parameters["auth_url"]) as client:
         yield client
 
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from backend_client import http
 from people import PASSWORD
 
 from netra_probe.lab import Lab
@@ -19,7 +20,7 @@ class Browser:
     """Somebody's browser: it keeps cookies and follows a login by hand."""
 
     def __init__(self, lab: Lab) -> None:
-        self.client = httpx.AsyncClient(base_url=lab.parameters["auth_url"], timeout=10)
+        self.client = http(lab.parameters["auth_url"])
 
     async def begin(self, provider: str = "google") -> str:
         """The provider's address that the auth service sends us to."""

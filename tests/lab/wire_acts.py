@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from backend_client import PATIENCE, Socket, backend_url, rest
+from backend_client import PATIENCE, Socket, backend_url, http, rest
 from people import PASSWORD, Person
 
 from netra_probe.lab import Lab
@@ -36,7 +36,7 @@ def with_token(who: Person, token: str) -> Person:
 
 async def auth_post(lab: Lab, path: str, body: Any = None, **headers: str) -> httpx.Response:
     """A request to the auth service."""
-    async with httpx.AsyncClient(base_url=lab.parameters["auth_url"], timeout=PATIENCE) as client:
+    async with http(lab.parameters["auth_url"]) as client:
         return await client.post(path, json=body, headers=headers)
 
 
@@ -63,7 +63,7 @@ async def taken_for(lab: Lab, token: str, user_id: str) -> list[bool]:
 
 
 async def _user_id(url: str, token: str) -> str | None:
-    async with httpx.AsyncClient(timeout=PATIENCE) as client:
+    async with http() as client:
         answer = await client.get(url, headers={"Authorization": f"Bearer {token}"})
     return answer.json()["user_id"] if answer.status_code == 200 else None
 
