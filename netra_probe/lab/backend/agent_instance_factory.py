@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .agents.agent import Agent, Equipment
-from .data_access_factory import DataAccessFactory
-from .errors import NotFound
-from .llm_manager import LLMManager
-from .tool_execution_engine import ToolExecutionEngine
-from .tools import Tool
-from .unified_tool_dispatcher import UnifiedToolDispatcher
-from .user_execution_context import UserExecutionContext
-from .user_websocket_emitter import UserWebSocketEmitter
+from netra_probe.lab.backend.agents.agent import Agent, Equipment
+from netra_probe.lab.backend.data_access_factory import DataAccessFactory
+from netra_probe.lab.backend.errors import NotFound
+from netra_probe.lab.backend.llm_manager import LLMManager
+from netra_probe.lab.backend.tool_execution_engine import ToolExecutionEngine
+from netra_probe.lab.backend.tools import Tool
+from netra_probe.lab.backend.unified_tool_dispatcher import UnifiedToolDispatcher
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
 
 MakeEmitter = Callable[[UserExecutionContext], UserWebSocketEmitter]
 MakeModel = Callable[[UserExecutionContext], LLMManager]

@@ -12,12 +12,12 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from .agent_instance_factory import AgentInstanceFactory
-from .agents.agent import Agent
-from .errors import Forbidden, RateLimited
-from .settings import Limits
-from .user_execution_context import UserExecutionContext
-from .user_websocket_emitter import UserWebSocketEmitter
+from netra_probe.lab.backend.agent_instance_factory import AgentInstanceFactory
+from netra_probe.lab.backend.agents.agent import Agent
+from netra_probe.lab.backend.errors import Forbidden, RateLimited
+from netra_probe.lab.backend.settings import Limits
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
 
 
 @dataclass(kw_only=True)

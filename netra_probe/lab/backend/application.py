@@ -14,14 +14,13 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
+from netra_probe.lab.backend.errors import BackendError, RateLimited
+from netra_probe.lab.backend.routes.caller import current_caller
+from netra_probe.lab.backend.routes.health import VERSION
+from netra_probe.lab.backend.routes.table import AUTH_EVENTS, ROUTES
+from netra_probe.lab.backend.services import Services
 from netra_probe.lab.shared.faults import Fault, Parts
 from netra_probe.lab.shared.operator import state_route
-
-from .errors import BackendError, RateLimited
-from .routes.caller import current_caller
-from .routes.health import VERSION
-from .routes.table import AUTH_EVENTS, ROUTES
-from .services import Services
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from .unified_authentication_service import AuthenticationOutage
+from netra_probe.lab.backend.unified_authentication_service import AuthenticationOutage
 
 _PASSED_BACK = ("retry-after", "www-authenticate")
 

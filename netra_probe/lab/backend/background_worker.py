@@ -13,9 +13,9 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from .errors import RateLimited
-from .settings import Limits
-from .user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.errors import RateLimited
+from netra_probe.lab.backend.settings import Limits
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 
 log = logging.getLogger(__name__)
 

@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .agent_registry import AgentRegistry
-from .agents.agent import Task
-from .agents.execution import AgentExecution
-from .control_channel import ControlChannel
-from .data_access_factory import DataAccessFactory, UserData
-from .errors import Conflict, InvalidRequest
-from .identifiers import new_record_id, new_run_id, new_thread_id
-from .settings import Limits
-from .unified_authentication_service import Principal
-from .user_execution_context import UserExecutionContext
-from .user_websocket_emitter import plain_event
-from .websocket_core.session_watch import ERASED, SessionWatch
-from .websocket_event_router import WebSocketEventRouter
+from netra_probe.lab.backend.agent_registry import AgentRegistry
+from netra_probe.lab.backend.agents.agent import Task
+from netra_probe.lab.backend.agents.execution import AgentExecution
+from netra_probe.lab.backend.control_channel import ControlChannel
+from netra_probe.lab.backend.data_access_factory import DataAccessFactory, UserData
+from netra_probe.lab.backend.errors import Conflict, InvalidRequest
+from netra_probe.lab.backend.identifiers import new_record_id, new_run_id, new_thread_id
+from netra_probe.lab.backend.settings import Limits
+from netra_probe.lab.backend.unified_authentication_service import Principal
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.user_websocket_emitter import plain_event
+from netra_probe.lab.backend.websocket_core.session_watch import ERASED, SessionWatch
+from netra_probe.lab.backend.websocket_event_router import WebSocketEventRouter
 
 MAX_REQUEST = 32_768
 TITLE_LENGTH = 60

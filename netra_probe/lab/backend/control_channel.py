@@ -15,7 +15,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from .errors import DependencyDown
+from netra_probe.lab.backend.errors import DependencyDown
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from .circuit_breaker import CircuitBreaker
+from netra_probe.lab.backend.circuit_breaker import CircuitBreaker
 
 #: What an attempt to connect raises when PostgreSQL is away or on its way down or up; a time-out is none of them.
 AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)

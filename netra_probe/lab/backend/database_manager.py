@@ -19,10 +19,10 @@ from typing import Any
 
 import asyncpg
 
-from .database_breaker import AWAY, DatabaseBreaker
-from .errors import BackendError, Conflict, DependencyDown, InvalidRequest
-from .migrations import ADVISORY_LOCK, MIGRATIONS
-from .settings import Limits
+from netra_probe.lab.backend.database_breaker import AWAY, DatabaseBreaker
+from netra_probe.lab.backend.errors import BackendError, Conflict, DependencyDown, InvalidRequest
+from netra_probe.lab.backend.migrations import ADVISORY_LOCK, MIGRATIONS
+from netra_probe.lab.backend.settings import Limits
 
 log = logging.getLogger(__name__)
 

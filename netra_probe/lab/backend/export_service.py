@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from .background_worker import BackgroundWorker
-from .data_access_factory import DataAccessFactory
-from .database_manager import DatabaseManager
-from .user_execution_context import UserExecutionContext
-from .user_websocket_emitter import plain_event
-from .websocket_event_router import WebSocketEventRouter
+from netra_probe.lab.backend.background_worker import BackgroundWorker
+from netra_probe.lab.backend.data_access_factory import DataAccessFactory
+from netra_probe.lab.backend.database_manager import DatabaseManager
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.user_websocket_emitter import plain_event
+from netra_probe.lab.backend.websocket_event_router import WebSocketEventRouter
 
 EXPORTED = 500
 """At most so many threads and so many messages, the newest ones."""

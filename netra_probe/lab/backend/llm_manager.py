@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 from redis.exceptions import RedisError
 
-from .errors import DependencyDown
-from .model_breaker import ModelBreaker
-from .settings import Limits
-from .user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.errors import DependencyDown
+from netra_probe.lab.backend.model_breaker import ModelBreaker
+from netra_probe.lab.backend.settings import Limits
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 
 MODEL = "netra-deterministic-1"
 DEFAULT_SYSTEM = "You are an assistant for the optimisation of AI workloads."

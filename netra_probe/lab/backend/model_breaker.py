@@ -6,7 +6,7 @@ model off for others with requests that make it fail.
 
 from __future__ import annotations
 
-from .circuit_breaker import CircuitBreaker
+from netra_probe.lab.backend.circuit_breaker import CircuitBreaker
 
 FAILURES = 3
 OPEN_SECONDS = 1.0

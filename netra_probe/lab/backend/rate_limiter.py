@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from .errors import RateLimited
+from netra_probe.lab.backend.errors import RateLimited
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .settings import BackendSettings
+from netra_probe.lab.backend.settings import BackendSettings
 
 COMMAND_SECONDS = 5.0
 CONNECT_SECONDS = 3.0

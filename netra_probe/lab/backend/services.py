@@ -6,25 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .agent_instance_factory import AgentInstanceFactory
-from .agent_registry import AgentRegistry
-from .agents.recovery import RunRecovery
-from .auth_proxy import AuthProxy
-from .background_worker import BackgroundWorker
-from .chat_service import ChatService
-from .control_channel import ControlChannel
-from .data_access_factory import DataAccessFactory
-from .database_manager import DatabaseManager
-from .export_service import ExportService
-from .rate_limiter import RateLimiter
-from .settings import BackendSettings
-from .socket_tickets import SocketTickets
-from .unified_authentication_service import UnifiedAuthenticationService
-from .unified_websocket_auth import UnifiedWebSocketAuth
-from .websocket_core.event_log import EventLog
-from .websocket_core.session_watch import SessionWatch
-from .websocket_core.subscription import ConnectionHub
-from .websocket_event_router import WebSocketEventRouter
+from netra_probe.lab.backend.agent_instance_factory import AgentInstanceFactory
+from netra_probe.lab.backend.agent_registry import AgentRegistry
+from netra_probe.lab.backend.agents.recovery import RunRecovery
+from netra_probe.lab.backend.auth_proxy import AuthProxy
+from netra_probe.lab.backend.background_worker import BackgroundWorker
+from netra_probe.lab.backend.chat_service import ChatService
+from netra_probe.lab.backend.control_channel import ControlChannel
+from netra_probe.lab.backend.data_access_factory import DataAccessFactory
+from netra_probe.lab.backend.database_manager import DatabaseManager
+from netra_probe.lab.backend.export_service import ExportService
+from netra_probe.lab.backend.rate_limiter import RateLimiter
+from netra_probe.lab.backend.settings import BackendSettings
+from netra_probe.lab.backend.socket_tickets import SocketTickets
+from netra_probe.lab.backend.unified_authentication_service import UnifiedAuthenticationService
+from netra_probe.lab.backend.unified_websocket_auth import UnifiedWebSocketAuth
+from netra_probe.lab.backend.websocket_core.event_log import EventLog
+from netra_probe.lab.backend.websocket_core.session_watch import SessionWatch
+from netra_probe.lab.backend.websocket_core.subscription import ConnectionHub
+from netra_probe.lab.backend.websocket_event_router import WebSocketEventRouter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,9 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken
 from redis.exceptions import RedisError
 
+from netra_probe.lab.backend.errors import DependencyDown
+from netra_probe.lab.backend.unified_authentication_service import Principal, TokenRefused
 from netra_probe.lab.shared.clock import clock
-
-from .errors import DependencyDown
-from .unified_authentication_service import Principal, TokenRefused
 
 TICKET_SECONDS = 30
 MAX_TICKET_LENGTH = 300

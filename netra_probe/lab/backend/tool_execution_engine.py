@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .data_access_factory import DataAccessFactory
-from .errors import BackendError, DependencyDown, PermissionMissing
-from .tools import Tool, ToolCall
-from .user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.data_access_factory import DataAccessFactory
+from netra_probe.lab.backend.errors import BackendError, DependencyDown, PermissionMissing
+from netra_probe.lab.backend.tools import Tool, ToolCall
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 
 TOOL_SECONDS = 10.0
 

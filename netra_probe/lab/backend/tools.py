@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .data_access_factory import UserData
-from .errors import InvalidRequest
-from .user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.data_access_factory import UserData
+from netra_probe.lab.backend.errors import InvalidRequest
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 
 ADMIN = "admin"
 

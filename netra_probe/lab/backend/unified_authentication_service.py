@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from .errors import BackendError, DependencyDown, NotAuthenticated
+from netra_probe.lab.backend.errors import BackendError, DependencyDown, NotAuthenticated
 
 MAX_TOKEN_LENGTH = 4096
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from .errors import Conflict, NotFound
-from .tool_execution_engine import ToolExecutionEngine, ToolOutcome
-from .tools import Tool
-from .user_execution_context import UserExecutionContext
-from .user_websocket_emitter import UserWebSocketEmitter
+from netra_probe.lab.backend.errors import Conflict, NotFound
+from netra_probe.lab.backend.tool_execution_engine import ToolExecutionEngine, ToolOutcome
+from netra_probe.lab.backend.tools import Tool
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
 
 
 class UnifiedToolDispatcher:

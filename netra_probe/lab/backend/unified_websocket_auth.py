@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers
 from starlette.websockets import WebSocket
 
-from .errors import BackendError, DependencyDown
-from .socket_tickets import SocketTickets
-from .unified_authentication_service import (
+from netra_probe.lab.backend.errors import BackendError, DependencyDown
+from netra_probe.lab.backend.socket_tickets import SocketTickets
+from netra_probe.lab.backend.unified_authentication_service import (
     Principal,
     TokenRefused,
     UnifiedAuthenticationService,
     token_of_handshake,
 )
-from .websocket_core.frames import error_frame
+from netra_probe.lab.backend.websocket_core.frames import error_frame
 
 SUBPROTOCOL = "jwt-auth"
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Self
 
-from .identifiers import new_request_id
+from netra_probe.lab.backend.identifiers import new_request_id
 
 MAX_DEPTH = 10
 """Deeper nesting means that agents call each other in a circle."""

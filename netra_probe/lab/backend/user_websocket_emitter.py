@@ -14,9 +14,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 from netra_probe.lab.shared.clock import clock
-
-from .user_execution_context import UserExecutionContext
 
 
 class Router(Protocol):

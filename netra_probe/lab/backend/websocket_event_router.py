@@ -17,9 +17,9 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from .errors import DependencyDown, Forbidden
-from .websocket_core.event_log import LIVE_PATTERN, EventLog, user_of_channel
-from .websocket_core.subscription import ConnectionHub
+from netra_probe.lab.backend.errors import DependencyDown, Forbidden
+from netra_probe.lab.backend.websocket_core.event_log import LIVE_PATTERN, EventLog, user_of_channel
+from netra_probe.lab.backend.websocket_core.subscription import ConnectionHub
 
 log = logging.getLogger(__name__)
 

@@ -3,6 +3,6 @@
 A condition replaces healthy parts by others that are just as right: no checker may find anything under it.
 """
 
-from . import jitter
+from netra_probe.lab.conditions import jitter
 
 __all__ = ["jitter"]

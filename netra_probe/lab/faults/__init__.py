@@ -11,7 +11,7 @@ A fault is written as :mod:`netra_probe.lab.shared.faults` shows. It replaces en
 Its docstring says what it breaks, the incident it is modelled on, what triggers it and what is seen outside.
 """
 
-from . import (
+from netra_probe.lab.faults import (
     agent_tools,
     agents,
     authentication,

@@ -9,10 +9,9 @@ from typing import Any
 
 from starlette.websockets import WebSocketDisconnect
 
+from netra_probe.lab.faults.slow_links import narrow_send_buffers
 from netra_probe.lab.shared.faults import Fault, Parts, register
 from netra_probe.lab.shared.isolated_environment import get_env
-
-from .slow_links import narrow_send_buffers
 
 
 @register

@@ -11,9 +11,8 @@ from typing import Any
 
 from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
+from netra_probe.lab.faults.slow_links import narrow_send_buffers
 from netra_probe.lab.shared.faults import Fault, Parts, register
-
-from .slow_links import narrow_send_buffers
 
 QUEUED_EVENTS = 8
 GRACE_SECONDS = 0.25

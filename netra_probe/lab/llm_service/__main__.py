@@ -9,7 +9,7 @@ from netra_probe.lab.shared.serving import serve
 
 def create_app() -> Any:
     """Import and build only once the process is set up."""
-    from .composition import create_app as compose
+    from netra_probe.lab.llm_service.composition import create_app as compose
 
     return compose()
 

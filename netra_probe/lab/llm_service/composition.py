@@ -15,11 +15,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.routing import Route
 
+from netra_probe.lab.llm_service.completion import ChatMessage, complete, pieces_of, tokens_of
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
 from netra_probe.lab.shared.operator import OPERATOR_HEADER, state_route
-
-from .completion import ChatMessage, complete, pieces_of, tokens_of
 
 CALLS_PATH = "/lab/calls"
 KEPT_CALLS = 1000

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..data_access_factory import UserData
-from ..llm_manager import LLMManager
-from ..unified_tool_dispatcher import UnifiedToolDispatcher
-from ..user_execution_context import UserExecutionContext
-from ..user_websocket_emitter import UserWebSocketEmitter
+from netra_probe.lab.backend.data_access_factory import UserData
+from netra_probe.lab.backend.llm_manager import LLMManager
+from netra_probe.lab.backend.unified_tool_dispatcher import UnifiedToolDispatcher
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
 
 
 @dataclass(frozen=True, kw_only=True)

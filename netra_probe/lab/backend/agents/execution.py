@@ -6,14 +6,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from ..data_access_factory import DataAccessFactory, UserData
-from ..errors import BackendError, DependencyDown
-from ..user_execution_context import UserExecutionContext
-from ..user_websocket_emitter import UserWebSocketEmitter
-from .agent import Task
+from netra_probe.lab.backend.agents.agent import Task
+from netra_probe.lab.backend.data_access_factory import DataAccessFactory, UserData
+from netra_probe.lab.backend.errors import BackendError, DependencyDown
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
 
 if TYPE_CHECKING:
-    from ..agent_registry import AgentRegistry
+    from netra_probe.lab.backend.agent_registry import AgentRegistry
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import json
 import logging
 from collections.abc import Callable
 
-from ..data_access_factory import DataAccessFactory
-from ..database_manager import DatabaseManager
-from ..user_execution_context import UserExecutionContext
-from ..user_websocket_emitter import UserWebSocketEmitter
-from ..websocket_core.event_log import EventLog
-from .execution import FIRST_AGENT, INTERRUPTED
+from netra_probe.lab.backend.agents.execution import FIRST_AGENT, INTERRUPTED
+from netra_probe.lab.backend.data_access_factory import DataAccessFactory
+from netra_probe.lab.backend.database_manager import DatabaseManager
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
+from netra_probe.lab.backend.websocket_core.event_log import EventLog
 
 log = logging.getLogger(__name__)
 

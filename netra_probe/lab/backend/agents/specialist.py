@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
-from .agent import Agent, Outcome, Task
+from netra_probe.lab.backend.agents.agent import Agent, Outcome, Task
 
 MAX_REFERENCES = 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .agent import Agent, Outcome, Task
+from netra_probe.lab.backend.agents.agent import Agent, Outcome, Task
 
 _TOPICS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cost_specialist", ("cost", "spend", "budget", "bill", "expens", "price", "saving", "overspend")),

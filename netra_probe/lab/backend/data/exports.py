@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..identifiers import new_record_id
-from .owned_store import OwnedStore, decoded, encoded, epoch_now
+from netra_probe.lab.backend.data.owned_store import OwnedStore, decoded, encoded, epoch_now
+from netra_probe.lab.backend.identifiers import new_record_id
 
 _COLUMNS = """
 SELECT e.id, e.created_at, e.label, e.status, d.content

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import InvalidRequest
-from ..identifiers import new_message_id
-from .owned_store import OwnedStore, decoded, encoded, epoch_now
+from netra_probe.lab.backend.data.owned_store import OwnedStore, decoded, encoded, epoch_now
+from netra_probe.lab.backend.errors import InvalidRequest
+from netra_probe.lab.backend.identifiers import new_message_id
 
 SELECT_MESSAGES = """
 SELECT m.id, m.object, m.created_at, m.thread_id, m.role, m.content, m.run_id, m.metadata_

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+from netra_probe.lab.backend.data.user_cache import UserCache
+from netra_probe.lab.backend.database_manager import DatabaseManager
+from netra_probe.lab.backend.errors import Forbidden, NotFound
 from netra_probe.lab.shared.clock import clock
-
-from ..database_manager import DatabaseManager
-from ..errors import Forbidden, NotFound
-from .user_cache import UserCache
 
 _EXISTS = {
     "thread": "SELECT 1 FROM threads WHERE id = $1 AND deleted_at IS NULL",

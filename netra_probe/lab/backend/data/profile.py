@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ..identifiers import new_record_id
-from .owned_store import OwnedStore, decoded, encoded
+from netra_probe.lab.backend.data.owned_store import OwnedStore, decoded, encoded
+from netra_probe.lab.backend.identifiers import new_record_id
 
 SEEDED_SERVICES = ("model-inference", "vector-search", "batch-training", "object-storage")
 

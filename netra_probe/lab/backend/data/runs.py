@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..identifiers import new_record_id
-from .owned_store import OwnedStore, decoded, encoded, epoch_now
+from netra_probe.lab.backend.data.owned_store import OwnedStore, decoded, encoded, epoch_now
+from netra_probe.lab.backend.identifiers import new_record_id
 
 _COLUMNS = """
 SELECT r.id, r.object, r.created_at, r.completed_at, r.thread_id, r.status, r.last_error, r.metadata_

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from ..errors import Conflict
-from ..identifiers import new_record_id
-from .owned_store import OwnedStore
+from netra_probe.lab.backend.data.owned_store import OwnedStore
+from netra_probe.lab.backend.errors import Conflict
+from netra_probe.lab.backend.identifiers import new_record_id
 
 
 class SpendStore(OwnedStore):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..identifiers import new_thread_id
-from .owned_store import OwnedStore, decoded, encoded, epoch_now
+from netra_probe.lab.backend.data.owned_store import OwnedStore, decoded, encoded, epoch_now
+from netra_probe.lab.backend.identifiers import new_thread_id
 
 SELECT_THREADS = """
 SELECT t.id, t.object, t.created_at, t.updated_at, t.metadata_,

@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from .caller import AnyServices
+from netra_probe.lab.backend.routes.caller import AnyServices
 
 PREFIXES: Final = ("/api/v1/auth", "/auth")
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, Field
 
-from ..chat_service import MAX_REQUEST
-from ..data.messages import MAX_CONTENT
+from netra_probe.lab.backend.chat_service import MAX_REQUEST
+from netra_probe.lab.backend.data.messages import MAX_CONTENT
 
 ShortText = Annotated[str, Field(max_length=500)]
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from ..data_access_factory import UserData
-from ..services import Services
-from ..unified_authentication_service import Principal, bearer_token
+from netra_probe.lab.backend.data_access_factory import UserData
+from netra_probe.lab.backend.services import Services
+from netra_probe.lab.backend.unified_authentication_service import Principal, bearer_token
 
 
 def services_of(request: Request) -> Services:

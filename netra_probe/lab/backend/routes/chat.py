@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import Query
 from fastapi.responses import StreamingResponse
 
-from ..chat_service import ChatRequest
-from ..user_execution_context import UserExecutionContext
-from ..websocket_core.run_stream import RunStream
-from .bodies import RunBody, ToolBody
-from .caller import CurrentCaller
+from netra_probe.lab.backend.chat_service import ChatRequest
+from netra_probe.lab.backend.routes.bodies import RunBody, ToolBody
+from netra_probe.lab.backend.routes.caller import CurrentCaller
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.websocket_core.run_stream import RunStream
 
 
 def _request(body: RunBody) -> ChatRequest:

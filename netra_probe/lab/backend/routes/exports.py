@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
-from .bodies import ExportBody
-from .caller import CurrentCaller
+from netra_probe.lab.backend.routes.bodies import ExportBody
+from netra_probe.lab.backend.routes.caller import CurrentCaller
 
 
 async def request_export(caller: CurrentCaller, body: ExportBody | None = None) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
-from ..services import Services
-from .caller import AnyServices
+from netra_probe.lab.backend.routes.caller import AnyServices
+from netra_probe.lab.backend.services import Services
 
 VERSION = "1.0.0"
 

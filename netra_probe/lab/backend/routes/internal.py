@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Header
 from pydantic import BaseModel, Field
 
-from ..errors import NotAuthenticated
-from .caller import AnyServices
+from netra_probe.lab.backend.errors import NotAuthenticated
+from netra_probe.lab.backend.routes.caller import AnyServices
 
 
 class AuthEventBody(BaseModel):

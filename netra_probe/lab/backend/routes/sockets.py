@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from .caller import CurrentCaller
+from netra_probe.lab.backend.routes.caller import CurrentCaller
 
 
 async def issue_ticket(caller: CurrentCaller) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from . import auth_proxy, chat, exports, health, sockets, threads, users
+from netra_probe.lab.backend.routes import auth_proxy, chat, exports, health, sockets, threads, users
 
 AUTH_EVENTS: Final = "/internal/auth-events"
 """Where the auth service posts ``{"event", "user_id"}``; not in the published interface."""

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 
-from .bodies import ChatMessageBody, MessageBody, ThreadBody
-from .caller import CurrentCaller
-from .waiting import while_client_waits
+from netra_probe.lab.backend.routes.bodies import ChatMessageBody, MessageBody, ThreadBody
+from netra_probe.lab.backend.routes.caller import CurrentCaller
+from netra_probe.lab.backend.routes.waiting import while_client_waits
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]

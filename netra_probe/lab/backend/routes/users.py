@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import Request
 
-from .bodies import CreditsBody, ProfileBody, SpendBatchBody, SpendBody
-from .caller import Caller, CurrentCaller
-from .waiting import while_client_waits
+from netra_probe.lab.backend.routes.bodies import CreditsBody, ProfileBody, SpendBatchBody, SpendBody
+from netra_probe.lab.backend.routes.caller import Caller, CurrentCaller
+from netra_probe.lab.backend.routes.waiting import while_client_waits
 
 
 async def get_me(request: Request, caller: CurrentCaller) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from ..errors import BackendError
+from netra_probe.lab.backend.errors import BackendError
 
 T = TypeVar("T")
 

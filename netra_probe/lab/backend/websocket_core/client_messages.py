@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..chat_service import ChatRequest
-from ..errors import BackendError, InvalidRequest, RateLimited
-from . import frames
-from .connection import Connection
+from netra_probe.lab.backend.chat_service import ChatRequest
+from netra_probe.lab.backend.errors import BackendError, InvalidRequest, RateLimited
+from netra_probe.lab.backend.websocket_core import frames
+from netra_probe.lab.backend.websocket_core.connection import Connection
 
 
 class FormatProblem(BackendError):

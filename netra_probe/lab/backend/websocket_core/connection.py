@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..services import Services
-from ..unified_authentication_service import Principal
+from netra_probe.lab.backend.services import Services
+from netra_probe.lab.backend.unified_authentication_service import Principal
 
 
 class Connection(Protocol):

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..settings import Limits
+from netra_probe.lab.backend.settings import Limits
 
 _APPEND = """
 if redis.call('EXISTS', KEYS[2]) == 0 then

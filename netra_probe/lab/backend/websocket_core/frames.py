@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from netra_probe.lab.backend.settings import Limits
 from netra_probe.lab.shared.clock import clock
-
-from ..settings import Limits
 
 MODES = ("main", "factory", "isolated", "legacy")
 """What clients of different ages ask for with ``?mode=``."""

@@ -7,12 +7,12 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Self
 
-from ..chat_service import ChatRequest, StartedRun
-from ..identifiers import new_connection_id
-from ..services import Services
-from ..unified_authentication_service import Principal
-from .session_watch import Ending, WatchedSession
-from .subscription import EventSubscription
+from netra_probe.lab.backend.chat_service import ChatRequest, StartedRun
+from netra_probe.lab.backend.identifiers import new_connection_id
+from netra_probe.lab.backend.services import Services
+from netra_probe.lab.backend.unified_authentication_service import Principal
+from netra_probe.lab.backend.websocket_core.session_watch import Ending, WatchedSession
+from netra_probe.lab.backend.websocket_core.subscription import EventSubscription
 
 LAST_EVENTS = frozenset({"final_report", "agent_error"})
 KEEP_ALIVE_SECONDS = 15.0

@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from netra_probe.lab.backend.errors import BackendError, DependencyDown
+from netra_probe.lab.backend.settings import Limits
+from netra_probe.lab.backend.unified_authentication_service import Principal, TokenRefused, UnifiedAuthenticationService
 from netra_probe.lab.shared.clock import clock
-
-from ..errors import BackendError, DependencyDown
-from ..settings import Limits
-from ..unified_authentication_service import Principal, TokenRefused, UnifiedAuthenticationService
 
 log = logging.getLogger(__name__)
 

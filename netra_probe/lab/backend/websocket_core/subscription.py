@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from redis.exceptions import RedisError
 
-from .event_log import EventLog, LoggedEvent
+from netra_probe.lab.backend.websocket_core.event_log import EventLog, LoggedEvent
 
 OUTAGE_SECONDS = 10.0
 """How long the event store may be away before a reader gives up."""

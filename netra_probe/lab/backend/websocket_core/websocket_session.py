@@ -11,16 +11,16 @@ from typing import Any
 from redis.exceptions import RedisError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
-from ..errors import NotAuthenticated
-from ..identifiers import new_connection_id
-from ..services import Services
-from ..unified_authentication_service import Principal
-from ..user_websocket_emitter import plain_event
-from . import frames
-from .client_messages import ClientMessages
-from .event_log import LoggedEvent
-from .session_watch import Ending, WatchedSession
-from .subscription import EventSubscription
+from netra_probe.lab.backend.errors import NotAuthenticated
+from netra_probe.lab.backend.identifiers import new_connection_id
+from netra_probe.lab.backend.services import Services
+from netra_probe.lab.backend.unified_authentication_service import Principal
+from netra_probe.lab.backend.user_websocket_emitter import plain_event
+from netra_probe.lab.backend.websocket_core import frames
+from netra_probe.lab.backend.websocket_core.client_messages import ClientMessages
+from netra_probe.lab.backend.websocket_core.event_log import LoggedEvent
+from netra_probe.lab.backend.websocket_core.session_watch import Ending, WatchedSession
+from netra_probe.lab.backend.websocket_core.subscription import EventSubscription
 
 log = logging.getLogger(__name__)
 
