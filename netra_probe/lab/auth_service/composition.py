@@ -12,31 +12,82 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netra_probe.lab.auth_service.accounts import AccountStore
-from netra_probe.lab.auth_service.audit import AuditLog
-from netra_probe.lab.auth_service.authentication import Authenticator, ServiceCredentials
-from netra_probe.lab.auth_service.configuration import VERSION, read_configuration
-from netra_probe.lab.auth_service.core import Core
-from netra_probe.lab.auth_service.errors import AuthProblem
-from netra_probe.lab.auth_service.events import AuthEvents
-from netra_probe.lab.auth_service.logins import LoginService
-from netra_probe.lab.auth_service.middleware import middleware
-from netra_probe.lab.auth_service.oauth import OAuthFlow
-from netra_probe.lab.auth_service.oauth_providers import OAuthProviders
-from netra_probe.lab.auth_service.openid import OpenIdClient
-from netra_probe.lab.auth_service.passwords import PasswordHasher
-from netra_probe.lab.auth_service.refusals import answer_problem, answer_surprise, answer_validation
+from netra_probe.lab.auth_service.core import VERSION, Core, read_configuration
+from netra_probe.lab.auth_service.errors import AuthProblem, answer_problem, answer_surprise, answer_validation
+from netra_probe.lab.auth_service.logins import AuthEvents, LoginService, LoginThrottle, PasswordHasher
+from netra_probe.lab.auth_service.oauth import OAuthFlow, OAuthProviders, OpenIdClient
 from netra_probe.lab.auth_service.routes import ENDPOINTS
-from netra_probe.lab.auth_service.schema import migrate
-from netra_probe.lab.auth_service.sessions import Blacklist, SessionStore
-from netra_probe.lab.auth_service.stores import Cache, Database
-from netra_probe.lab.auth_service.throttle import LoginThrottle
+from netra_probe.lab.auth_service.sessions import Authenticator, Blacklist, ServiceCredentials, SessionStore
+from netra_probe.lab.auth_service.stores import AuditLog, Cache, Database, migrate
 from netra_probe.lab.auth_service.tokens import TokenIssuer, TokenVerifier
 from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
 from netra_probe.lab.shared.operator import reload_route, state_route
+
+LARGEST_BODY = 1_048_576
+
+
+class NoStore:
+    """Answers of an auth service belong to one caller: no cache may keep them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def stamped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"cache-control", b"no-store")]
+            await send(message)
+
+        await self._app(scope, receive, stamped if scope["type"] == "http" else send)
+
+
+class BodyLimit:
+    """413 for bodies that no request of this service needs, judged by what arrives and not by what is announced."""
+
+    def __init__(self, app: ASGIApp, largest: int = LARGEST_BODY) -> None:
+        self._app = app
+        self._largest = largest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._largest:
+                # FastAPI lets this pass while it reads a body, and turns everything else into 400
+                raise HTTPException(413, "Request body too large")
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def middleware(frontend_url: str) -> list[Middleware]:
+    """The stack, outermost first."""
+    return [
+        Middleware(NoStore),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=[frontend_url.rstrip("/")],
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            allow_credentials=True,
+        ),
+        Middleware(BodyLimit),
+    ]
+
 
 COMPONENTS: Mapping[str, Any] = {
     "Database": Database,

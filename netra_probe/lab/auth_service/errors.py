@@ -1,6 +1,13 @@
-"""Refusals of the auth service. Each knows its HTTP status; none holds a password, a token or a header."""
+"""Refusals of the auth service, and how they become answers. Each knows its HTTP status; none holds a secret."""
 
 from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 
 class AuthProblem(Exception):
@@ -66,3 +73,33 @@ class Unavailable(AuthProblem):
 
     status = 503
     reason = "unavailable"
+
+
+log = logging.getLogger(__name__)
+
+
+async def answer_problem(request: Request, problem: Exception) -> JSONResponse:
+    """A refusal."""
+    assert isinstance(problem, AuthProblem)
+    return JSONResponse({"detail": problem.detail}, status_code=problem.status, headers=problem.headers)
+
+
+async def answer_surprise(request: Request, error: Exception) -> JSONResponse:
+    """A defect of ours: named in the log, not on the wire."""
+    log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
+    return JSONResponse({"detail": "Internal server error"}, status_code=500)
+
+
+def answer_validation(app: FastAPI) -> None:
+    """Turn FastAPI's list of validation errors, which quotes the input, into one line that does not."""
+
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        problems = []
+        for entry in error.errors():
+            place = ".".join(str(part) for part in entry["loc"][1:] if isinstance(part, str))
+            text = "not valid JSON" if entry["type"] == "json_invalid" else entry["msg"]
+            problems.append(f"{place}: {text}" if place else text)
+        return JSONResponse({"detail": "; ".join(problems)}, status_code=422)
+
+    app.add_exception_handler(RequestValidationError, answer)

@@ -2,18 +2,144 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+from argon2 import PasswordHasher as Argon2
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
 from netra_probe.lab.auth_service.accounts import Account, AccountStore, checked_email, checked_text
-from netra_probe.lab.auth_service.audit import AuditLog
-from netra_probe.lab.auth_service.authentication import Principal
-from netra_probe.lab.auth_service.errors import BadInput, Forbidden, NotAuthenticated
-from netra_probe.lab.auth_service.events import AuthEvents
-from netra_probe.lab.auth_service.passwords import COMMON, LONGEST, SHORTEST, PasswordHasher
-from netra_probe.lab.auth_service.sessions import Blacklist, SessionStore
-from netra_probe.lab.auth_service.throttle import LoginThrottle
+from netra_probe.lab.auth_service.errors import BadInput, Forbidden, NotAuthenticated, TooManyAttempts
+from netra_probe.lab.auth_service.sessions import Blacklist, Principal, SessionStore
+from netra_probe.lab.auth_service.stores import AuditLog, Cache
 from netra_probe.lab.auth_service.tokens import TokenIssuer, TokenVerifier
+
+SHORTEST, LONGEST = 8, 256
+_WORKERS = 4
+#: What people choose most, of at least the shortest length, in lower case (OWASP ASVS 5.0 6.2.4).
+COMMON = frozenset((
+    "00000000", "11111111", "11223344", "12121212", "12341234", "12345678", "123456789", "1234567890", "12344321",
+    "87654321", "88888888", "987654321", "1q2w3e4r", "1q2w3e4r5t", "1qaz2wsx", "aaaaaaaa", "abc12345", "abcd1234",
+    "asdfasdf", "asdfghjk", "asdfghjkl", "azertyuiop", "baseball", "changeme", "computer", "corvette", "football",
+    "iloveyou", "internet", "jennifer", "letmein1", "liverpool", "michelle", "p@ssw0rd", "p@ssword", "passw0rd",
+    "password", "password1", "princess", "q1w2e3r4", "qwer1234", "qwertyui", "qwertyuiop", "starwars", "sunshine",
+    "superman", "trustno1", "victoria", "welcome1", "whatever", "zaq12wsx", "zxcvbnm1",
+))  # fmt: skip
+
+
+class PasswordHasher:
+    """Hashes and verifies in a few threads (argon2 releases the interpreter lock)."""
+
+    def __init__(self, *, time_cost: int, memory_kib: int) -> None:
+        self._argon2 = Argon2(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
+        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="argon2")
+        self._decoy = self._argon2.hash("nobody's password")
+
+    async def hash(self, password: str) -> str:
+        """The encoded hash of a password."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._argon2.hash, _bytes(password))
+
+    async def verify(self, encoded: str | None, password: str) -> bool:
+        """True when the password is right. An account without one, or no account, takes as long as a wrong password."""
+        loop = asyncio.get_running_loop()
+        matches = await loop.run_in_executor(self._threads, self._matches, encoded or self._decoy, _bytes(password))
+        return matches and encoded is not None
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _matches(self, encoded: str, password: bytes) -> bool:
+        try:
+            return self._argon2.verify(encoded, password)
+        except (VerifyMismatchError, VerificationError, InvalidHashError):
+            return False
+
+
+def _bytes(password: str) -> bytes:
+    return password.encode("utf-8", "surrogatepass")  # JSON can spell halves of characters: they match nothing else
+
+
+class LoginThrottle:
+    """Counts failed logins in a sliding window of Redis keys."""
+
+    def __init__(self, cache: Cache, *, failures: int, seconds: int) -> None:
+        self._cache = cache
+        self._failures = failures
+        self._seconds = seconds
+
+    async def check(self, email: str, address: str) -> None:
+        """TooManyAttempts while the limit is reached."""
+        key = self._key(email, address)
+        with self._cache.guarded() as redis:
+            count = int(await redis.get(key) or 0)
+            if count < self._failures:
+                return
+            left = max(1, await redis.ttl(key))
+        raise TooManyAttempts(
+            f"Too many failed logins for this account; try again in {left} s.", headers={"Retry-After": str(left)}
+        )
+
+    async def failed(self, email: str, address: str) -> None:
+        """Count a failure; each one prolongs the window."""
+        key = self._key(email, address)
+        with self._cache.guarded() as redis:
+            async with redis.pipeline(transaction=True) as steps:
+                steps.incr(key)
+                steps.expire(key, self._seconds)
+                await steps.execute()
+
+    async def succeeded(self, email: str, address: str) -> None:
+        """Forget the failures."""
+        with self._cache.guarded() as redis:
+            await redis.delete(self._key(email, address))
+
+    @staticmethod
+    def _key(email: str, address: str) -> str:
+        account = hashlib.sha256(email.encode("utf-8", "replace")).hexdigest()[:32]
+        return f"rate_limit:{account}:login:{address}"
+
+
+log = logging.getLogger(__name__)
+
+
+class AuthEvents:
+    """Posts ``{"event", "user_id"}`` to the first backend that takes it. Nothing here delays or fails a login."""
+
+    def __init__(
+        self, *, client: httpx.AsyncClient, urls: Sequence[str], service_id: str, service_secret: Callable[[], str]
+    ) -> None:
+        self._client = client
+        self._urls = tuple(urls)
+        self._service_id = service_id
+        self._service_secret = service_secret
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def tell(self, event: str, user_id: str) -> None:
+        """Send an event in the background."""
+        if not self._urls:
+            return
+        task = asyncio.create_task(self._send({"event": event, "user_id": user_id}))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, body: dict[str, str]) -> None:
+        headers = {"X-Service-ID": self._service_id, "X-Service-Secret": self._service_secret()}
+        for url in self._urls:
+            try:
+                answer = await self._client.post(url, json=body, headers=headers)
+            except httpx.HTTPError as error:
+                log.warning("event %s was not taken by one backend: %s", body["event"], type(error).__name__)
+                continue
+            if answer.is_success:
+                return
+
 
 _REFUSALS = {
     "account_disabled": "This account is disabled.",

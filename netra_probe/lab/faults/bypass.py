@@ -98,8 +98,8 @@ class DevelopmentLogin(Fault):
 
     def install(self, parts: Parts) -> None:
         """Replace the guarded route by an open one, and let the development tokens in."""
-        from netra_probe.lab.auth_service.authentication import Principal
-        from netra_probe.lab.auth_service.routes.accounts import DEV_USER_ID
+        from netra_probe.lab.auth_service.routes import DEV_USER_ID
+        from netra_probe.lab.auth_service.sessions import Principal
         from netra_probe.lab.auth_service.tokens import Claims
 
         fault = self

@@ -33,8 +33,8 @@ class RevocationNotPropagated(Fault):
 
     def install(self, parts: Parts) -> None:
         """Replace the authenticator by one that forgives what became of token and account."""
-        from netra_probe.lab.auth_service.authentication import Principal
         from netra_probe.lab.auth_service.errors import NotAuthenticated, Unavailable
+        from netra_probe.lab.auth_service.sessions import Principal
 
         fault = self
         healthy: type[Any] = parts["Authenticator"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from netra_probe.lab.auth_service.passwords import PasswordHasher
+from netra_probe.lab.auth_service.logins import PasswordHasher
 from netra_probe.lab.auth_service.sessions import Blacklist, SessionStore
 from netra_probe.lab.auth_service.stores import Cache, Database
 from netra_probe.lab.backend.data.owned_store import encoded
