@@ -11,7 +11,7 @@ from acting import Acting
 
 from netra_probe import workloads
 from netra_probe.clients.component import Component
-from netra_probe.lab.backend.agent_instance_factory import AgentInstanceFactory
+from netra_probe.lab.backend.agent_registry import AgentInstanceFactory
 from netra_probe.lab.backend.composition import healthy_parts
 from netra_probe.lab.shared.faults import known_faults
 

@@ -13,9 +13,9 @@ from backend_client import Socket, register_in, rest
 from composing import Composed
 
 from netra_probe.lab import Lab
-from netra_probe.lab.backend.database_breaker import DatabaseBreaker
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.errors import DependencyDown
+from netra_probe.lab.backend.process_resources import DatabaseBreaker
 from netra_probe.lab.backend.settings import Limits
 
 

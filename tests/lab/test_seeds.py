@@ -12,7 +12,7 @@ import pytest
 from backend_client import PATIENCE
 
 from netra_probe.lab import Lab, LabError, start_lab
-from netra_probe.lab.backend.agents.triage import choose_specialist
+from netra_probe.lab.backend.agents.agent import choose_specialist
 from netra_probe.lab.seeds import PEOPLE, PROMPTS, THREADS, password_of, token_of
 
 STATES = [user.state for user in PEOPLE]

@@ -58,7 +58,7 @@ class UvicornKeepsContext(Fault):
             async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
                 if scope["type"] == "http" and current.get() is None:
                     from netra_probe.lab.backend.errors import BackendError
-                    from netra_probe.lab.backend.routes.caller import services_of
+                    from netra_probe.lab.backend.requests import services_of
                     from netra_probe.lab.backend.unified_authentication_service import bearer_token
 
                     request = Request(scope)
@@ -68,7 +68,7 @@ class UvicornKeepsContext(Fault):
                 await self._app(scope, receive, send)
 
         async def caller_of_the_context(request: Request) -> Any:
-            from netra_probe.lab.backend.routes.caller import Caller, services_of
+            from netra_probe.lab.backend.requests import Caller, services_of
             from netra_probe.lab.backend.unified_authentication_service import bearer_token
 
             fault.reached()

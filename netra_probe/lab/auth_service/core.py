@@ -1,4 +1,4 @@
-"""What a route handler works with: the assembled components of one process."""
+"""The settings and the assembled auth service, as routes see them."""
 
 from __future__ import annotations
 

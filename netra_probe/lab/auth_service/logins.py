@@ -1,4 +1,4 @@
-"""Registering, logging in and out, refreshing: what the routes offer, without HTTP."""
+"""Registering, logging in and out, refreshing, without HTTP: passwords, the throttle, and word to the backend."""
 
 from __future__ import annotations
 

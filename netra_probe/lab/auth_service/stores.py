@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL and Redis, with named time-outs; an outage becomes `Unavailable`, never a stack trace."""
+"""PostgreSQL and Redis as the auth service uses them: its schema, its audit log, and outages that are said."""
 
 from __future__ import annotations
 

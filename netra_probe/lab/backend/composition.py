@@ -12,56 +12,44 @@ from typing import Any
 
 import httpx
 
-from netra_probe.lab.backend.agent_instance_factory import AgentInstanceFactory
-from netra_probe.lab.backend.agent_registry import AgentRegistry
-from netra_probe.lab.backend.agents.execution import AgentExecution
-from netra_probe.lab.backend.agents.recovery import RunRecovery
-from netra_probe.lab.backend.agents.specialist import CostSpecialist, PerformanceSpecialist, SpecialistAgent
-from netra_probe.lab.backend.agents.triage import TriageAgent
-from netra_probe.lab.backend.application import build_application
-from netra_probe.lab.backend.auth_proxy import AuthProxy
-from netra_probe.lab.backend.background_worker import BackgroundWorker
-from netra_probe.lab.backend.chat_service import ChatService
-from netra_probe.lab.backend.control_channel import ControlChannel
-from netra_probe.lab.backend.data.exports import ExportStore
-from netra_probe.lab.backend.data.messages import MessageStore
-from netra_probe.lab.backend.data.profile import ProfileStore
+from netra_probe.lab.backend.agent_registry import AgentInstanceFactory, AgentRegistry
+from netra_probe.lab.backend.agents.agent import CostSpecialist, PerformanceSpecialist, SpecialistAgent, TriageAgent
+from netra_probe.lab.backend.agents.execution import AgentExecution, RunRecovery
+from netra_probe.lab.backend.application import BodyLimit, NoStore, build_application
+from netra_probe.lab.backend.chat_service import ChatService, ExportService
+from netra_probe.lab.backend.data.owned_store import ThreadMemory, UserCache
+from netra_probe.lab.backend.data.profile import ExportStore, ProfileStore, SpendStore
 from netra_probe.lab.backend.data.runs import RunStore
-from netra_probe.lab.backend.data.spend import SpendStore
-from netra_probe.lab.backend.data.thread_memory import ThreadMemory
-from netra_probe.lab.backend.data.threads import ThreadStore
-from netra_probe.lab.backend.data.user_cache import UserCache
+from netra_probe.lab.backend.data.threads import MessageStore, ThreadStore
 from netra_probe.lab.backend.data_access_factory import DataAccessFactory, StoreClasses
-from netra_probe.lab.backend.database_breaker import DatabaseBreaker
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.dialects.installing import install_variant
-from netra_probe.lab.backend.export_service import ExportService
-from netra_probe.lab.backend.identifiers import new_run_id
 from netra_probe.lab.backend.llm_manager import LLMManager
-from netra_probe.lab.backend.middleware import BodyLimit, NoStore
-from netra_probe.lab.backend.model_breaker import ModelBreaker
-from netra_probe.lab.backend.rate_limiter import RateLimiter
-from netra_probe.lab.backend.redis_client import connect_redis
-from netra_probe.lab.backend.routes.caller import current_caller
-from netra_probe.lab.backend.routes.internal import auth_event
-from netra_probe.lab.backend.routes.table import AUTH_EVENTS, ROUTES
-from netra_probe.lab.backend.services import Services
+from netra_probe.lab.backend.process_resources import (
+    BackgroundWorker,
+    ControlChannel,
+    DatabaseBreaker,
+    ModelBreaker,
+    RateLimiter,
+    connect_redis,
+)
+from netra_probe.lab.backend.requests import Services, current_caller
+from netra_probe.lab.backend.routes import AUTH_EVENTS, ROUTES, auth_event
 from netra_probe.lab.backend.settings import SETTINGS, BackendSettings
-from netra_probe.lab.backend.socket_tickets import SocketTickets
-from netra_probe.lab.backend.tool_execution_engine import ToolExecutionEngine
-from netra_probe.lab.backend.tools import TOOLS
-from netra_probe.lab.backend.unified_authentication_service import UnifiedAuthenticationService
-from netra_probe.lab.backend.unified_tool_dispatcher import UnifiedToolDispatcher
-from netra_probe.lab.backend.unified_websocket_auth import UnifiedWebSocketAuth
-from netra_probe.lab.backend.user_execution_context import UserExecutionContext
+from netra_probe.lab.backend.tools import TOOLS, ToolExecutionEngine, UnifiedToolDispatcher
+from netra_probe.lab.backend.unified_authentication_service import (
+    AuthProxy,
+    SocketTickets,
+    UnifiedAuthenticationService,
+    UnifiedWebSocketAuth,
+)
+from netra_probe.lab.backend.user_execution_context import UserExecutionContext, new_run_id
 from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
 from netra_probe.lab.backend.websocket_core import frames
 from netra_probe.lab.backend.websocket_core.client_messages import ClientMessages
-from netra_probe.lab.backend.websocket_core.event_log import EventLog
 from netra_probe.lab.backend.websocket_core.session_watch import SessionWatch
-from netra_probe.lab.backend.websocket_core.subscription import ConnectionHub
 from netra_probe.lab.backend.websocket_core.websocket_session import WebSocketSession
-from netra_probe.lab.backend.websocket_event_router import WebSocketEventRouter
+from netra_probe.lab.backend.websocket_event_router import ConnectionHub, EventLog, WebSocketEventRouter
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
 from netra_probe.lab.shared.live_configuration import LiveConfiguration

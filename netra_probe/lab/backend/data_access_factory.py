@@ -10,14 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from netra_probe.lab.backend.data.exports import ExportStore
-from netra_probe.lab.backend.data.messages import MessageStore
-from netra_probe.lab.backend.data.profile import ProfileStore
+from netra_probe.lab.backend.data.owned_store import ThreadMemory, UserCache
+from netra_probe.lab.backend.data.profile import ExportStore, ProfileStore, SpendStore
 from netra_probe.lab.backend.data.runs import RunStore
-from netra_probe.lab.backend.data.spend import SpendStore
-from netra_probe.lab.backend.data.thread_memory import ThreadMemory
-from netra_probe.lab.backend.data.threads import ThreadStore
-from netra_probe.lab.backend.data.user_cache import UserCache
+from netra_probe.lab.backend.data.threads import MessageStore, ThreadStore
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.settings import Limits
 from netra_probe.lab.backend.user_execution_context import UserExecutionContext

@@ -19,9 +19,9 @@ from typing import Any
 
 import asyncpg
 
-from netra_probe.lab.backend.database_breaker import AWAY, DatabaseBreaker
 from netra_probe.lab.backend.errors import BackendError, Conflict, DependencyDown, InvalidRequest
 from netra_probe.lab.backend.migrations import ADVISORY_LOCK, MIGRATIONS
+from netra_probe.lab.backend.process_resources import AWAY, DatabaseBreaker
 from netra_probe.lab.backend.settings import Limits
 
 log = logging.getLogger(__name__)

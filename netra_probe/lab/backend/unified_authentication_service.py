@@ -1,24 +1,27 @@
-"""UnifiedAuthenticationService: the only place where a token becomes a user, for REST and for sockets alike.
-
-    principal = await authentication.authenticate_token(token)
-
-The auth service decides, over HTTP, every time: nothing is cached, so a revocation counts from the next request on.
-"""
+"""Who is this? Tokens are judged by the auth service; sockets bring theirs as a header, subprotocol or ticket."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import httpx
+from cryptography.fernet import Fernet, InvalidToken
+from redis.exceptions import RedisError
+from starlette.datastructures import Headers
+from starlette.websockets import WebSocket
 
 from netra_probe.lab.backend.errors import BackendError, DependencyDown, NotAuthenticated
+from netra_probe.lab.backend.websocket_core.frames import error_frame
+from netra_probe.lab.shared.clock import clock
 
 MAX_TOKEN_LENGTH = 4096
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
@@ -182,3 +185,160 @@ def _as_epoch(value: object) -> float | None:
         return datetime.fromisoformat(str(value)).timestamp()
     except ValueError:
         return None
+
+
+_PASSED_BACK = ("retry-after", "www-authenticate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxiedAnswer:
+    """What the auth service answered."""
+
+    status: int
+    body: Any = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class AuthProxy:
+    """Passes requests on with this service's credentials."""
+
+    def __init__(self, client: httpx.AsyncClient, *, service_id: str, service_secret: Callable[[], str]) -> None:
+        self._client = client
+        self._service_id = service_id
+        self._service_secret = service_secret
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        address: str,
+        user_agent: str = "",
+        authorization: str | None = None,
+        body: Any = None,
+    ) -> ProxiedAnswer:
+        """One request on behalf of a caller.
+
+        Raises:
+            DependencyDown: the auth service does not answer, or not as expected.
+        """
+        headers = {
+            "X-Service-ID": self._service_id,
+            "X-Service-Secret": self._service_secret(),
+            "X-Client-Address": address,
+            "User-Agent": user_agent,
+        }
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        try:
+            answer = await self._client.request(method, path, json=body, headers=headers)
+            content = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise AuthenticationOutage() from error
+        passed = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
+        return ProxiedAnswer(status=answer.status_code, body=content, headers=passed)
+
+
+TICKET_SECONDS = 30
+MAX_TICKET_LENGTH = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocketTicket:
+    """A ticket as its owner gets it."""
+
+    ticket_id: str
+    expires_at: float
+
+
+class SocketTickets:
+    """Issues tickets and takes them back, each once."""
+
+    def __init__(self, redis: Any, *, seconds: int = TICKET_SECONDS) -> None:
+        self._redis = redis
+        self._seconds = seconds
+
+    async def issue(self, principal: Principal) -> SocketTicket:
+        """A ticket that stands for the principal's token; what revokes the token makes the ticket worthless."""
+        secret = secrets.token_urlsafe(32)
+        sealed = _seal(secret).encrypt(principal.token.encode()).decode()
+        lifetime = self._seconds
+        if principal.expires_at is not None:
+            lifetime = max(1, min(lifetime, int(principal.expires_at - clock.now())))
+        await self._redis.set(_key(principal.user_id, secret), sealed, ex=lifetime)
+        return SocketTicket(ticket_id=f"{principal.user_id}.{secret}", expires_at=clock.now() + lifetime)
+
+    async def redeem(self, ticket_id: str) -> str:
+        """The token behind a ticket, once.
+
+        Raises:
+            TokenRefused: there is no such ticket, or none any more.
+            DependencyDown: it cannot be looked up.
+        """
+        user_id, _, secret = ticket_id.rpartition(".")
+        sealed: str | None = None
+        if user_id and secret and len(ticket_id) <= MAX_TICKET_LENGTH and ticket_id.isascii():
+            try:
+                sealed = await self._redis.getdel(_key(user_id, secret))
+            except (RedisError, OSError) as error:
+                raise DependencyDown("Tickets cannot be checked at the moment; try again shortly.") from error
+        try:
+            return _seal(secret).decrypt((sealed or "").encode()).decode()
+        except InvalidToken:
+            raise TokenRefused(
+                "The ticket is not valid any more; ask for another one.", reason="invalid_ticket"
+            ) from None
+
+
+def _key(user_id: str, secret: str) -> str:
+    return f"user:{user_id}:socket_ticket:{hashlib.sha256(secret.encode()).hexdigest()[:32]}"
+
+
+def _seal(secret: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"seal|" + secret.encode("utf-8", "replace")).digest()))
+
+
+SUBPROTOCOL = "jwt-auth"
+
+
+class UnifiedWebSocketAuth:
+    """Origin, token or ticket, subprotocol; the only gate in front of a socket."""
+
+    def __init__(
+        self,
+        authentication: UnifiedAuthenticationService,
+        *,
+        frontend_url: str,
+        tickets: SocketTickets | None = None,
+    ) -> None:
+        self._authentication = authentication
+        self._frontend_url = frontend_url
+        self._tickets = tickets
+
+    async def authenticate(self, websocket: WebSocket) -> Principal | None:
+        """Accept the socket and return its user, or refuse it and return None."""
+        if not self.origin_allowed(websocket.headers):
+            await websocket.close()
+            return None
+        offered: list[str] = list(websocket.scope.get("subprotocols", ()))
+        await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        try:
+            return await self._identify(websocket, offered)
+        except BackendError as refusal:
+            details = {"reason": refusal.reason} if isinstance(refusal, TokenRefused) else {}
+            await websocket.send_text(error_frame(refusal.code, refusal.message, details))
+            await websocket.close(1011 if isinstance(refusal, DependencyDown) else 1008, refusal.code)
+            return None
+
+    async def _identify(self, websocket: WebSocket, offered: Sequence[str]) -> Principal:
+        """The user of a token, wherever it is; failing that, of a ticket."""
+        headers, query = websocket.headers, websocket.query_params
+        ticket = query.get("ticket")
+        if ticket and self._tickets is not None and token_of_handshake(headers, offered, query) is None:
+            return await self._authentication.authenticate_token(await self._tickets.redeem(ticket))
+        return await self._authentication.authenticate_websocket(headers, offered, query)
+
+    def origin_allowed(self, headers: Headers) -> bool:
+        """True for the front end and for clients that are no browser (no Origin header)."""
+        origin = headers.get("origin")
+        return origin is None or origin.rstrip("/") == self._frontend_url

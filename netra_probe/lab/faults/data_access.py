@@ -61,7 +61,7 @@ class ReadById(Fault):
 
         @functools.wraps(healthy_message)
         async def get_message(caller: Any, message_id: str) -> Any:
-            from netra_probe.lab.backend.data.messages import SELECT_MESSAGES, shown_message
+            from netra_probe.lab.backend.data.threads import SELECT_MESSAGES, shown_message
 
             row = await found(caller, SELECT_MESSAGES + "AND m.id = $1", message_id)
             if row is None:
@@ -212,7 +212,7 @@ class UnscopedLists(Fault):
 
         class EverybodysMessages(message_store):  # type: ignore[misc]
             async def search(self, text: str, *, limit: int = 50) -> Any:
-                from netra_probe.lab.backend.data.messages import SELECT_MESSAGES, shown_message
+                from netra_probe.lab.backend.data.threads import SELECT_MESSAGES, shown_message
 
                 fault.reached()
                 if not text.strip() or not fault.fires():
@@ -261,7 +261,7 @@ class CheckThenAct(Fault):
 
         class HastySpend(healthy):  # type: ignore[misc]
             async def use_credits(self, amount: int, reason: str) -> Any:
-                from netra_probe.lab.backend.identifiers import new_record_id
+                from netra_probe.lab.backend.user_execution_context import new_record_id
 
                 fault.reached()
                 async with self._database.get_session(self._user_id) as session:

@@ -99,7 +99,7 @@ class ContextVariableKept(Fault):
         kept: WeakKeyDictionary[Any, Context] = WeakKeyDictionary()
 
         async def caller_of_the_context(request: Request) -> Any:
-            from netra_probe.lab.backend.routes.caller import Caller, services_of
+            from netra_probe.lab.backend.requests import Caller, services_of
             from netra_probe.lab.backend.unified_authentication_service import bearer_token
 
             fault.reached()

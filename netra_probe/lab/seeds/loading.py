@@ -13,9 +13,8 @@ import httpx
 from netra_probe.lab.auth_service.logins import PasswordHasher
 from netra_probe.lab.auth_service.sessions import Blacklist, SessionStore
 from netra_probe.lab.auth_service.stores import Cache, Database
-from netra_probe.lab.backend.data.owned_store import encoded
+from netra_probe.lab.backend.data.owned_store import UserCache, encoded
 from netra_probe.lab.backend.data.profile import ProfileStore
-from netra_probe.lab.backend.data.user_cache import UserCache
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.settings import Limits
 from netra_probe.lab.seeds.credentials import PASSWORD_RULE, claims_of, password_of

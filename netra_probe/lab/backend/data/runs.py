@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netra_probe.lab.backend.data.owned_store import OwnedStore, decoded, encoded, epoch_now
-from netra_probe.lab.backend.identifiers import new_record_id
+from netra_probe.lab.backend.user_execution_context import new_record_id
 
 _COLUMNS = """
 SELECT r.id, r.object, r.created_at, r.completed_at, r.thread_id, r.status, r.last_error, r.metadata_

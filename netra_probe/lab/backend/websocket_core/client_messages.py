@@ -6,14 +6,37 @@ Whatever a client claims about users in a message has no effect: the user is the
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from netra_probe.lab.backend.chat_service import ChatRequest
 from netra_probe.lab.backend.errors import BackendError, InvalidRequest, RateLimited
+from netra_probe.lab.backend.requests import Services
+from netra_probe.lab.backend.unified_authentication_service import Principal
 from netra_probe.lab.backend.websocket_core import frames
-from netra_probe.lab.backend.websocket_core.connection import Connection
+
+
+class Connection(Protocol):
+    """One authenticated socket. ``WebSocketSession`` is the real one."""
+
+    connection_id: str
+    services: Services
+
+    @property
+    def principal(self) -> Principal:
+        """The user that the connection belongs to."""
+
+    async def send(self, text: str) -> None:
+        """Send one frame."""
+
+    async def send_event(
+        self, kind: str, thread_id: str | None, payload: Mapping[str, Any], *, answers: str | None = None
+    ) -> None:
+        """Send an event to this connection alone; `answers` is the id of the request."""
+
+    async def adopt_token(self, token: str | None) -> Principal:
+        """Continue with a new token of the same user."""
 
 
 class FormatProblem(BackendError):

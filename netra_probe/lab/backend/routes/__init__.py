@@ -1,1 +1,0 @@
-"""REST routes: thin; each calls a component for the caller it was given."""
