@@ -2,7 +2,7 @@
 
 It prints one JSON line once everything answers (or one with an ``error``), and ends on the end of file of its standard
 input, on the death of its parent, on SIGTERM or SIGINT, when told so over its control socket, and when a part dies
-that nobody asked to. Whatever ends it, nothing is left: see `netra_probe.lab.infrastructure.janitor`.
+that nobody asked to. Whatever ends it, nothing is left: see `netra_probe.lab.infrastructure.directories`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.lab.infrastructure import control, launch
-from netra_probe.lab.infrastructure.directories import LabDirectory, record_end, sweep
+from netra_probe.lab.infrastructure.directories import Janitor, LabDirectory, record_end, sweep
 from netra_probe.lab.infrastructure.errors import LabError
-from netra_probe.lab.infrastructure.janitor import Janitor
 from netra_probe.lab.infrastructure.plan import Plan
 
 

@@ -18,10 +18,8 @@ import pytest
 from netra_probe.checkers import transactions
 from netra_probe.history.operation import Operation
 from netra_probe.lab.infrastructure.directories import LabDirectory
-from netra_probe.lab.infrastructure.ports import HOST, hold, port_of
-from netra_probe.lab.infrastructure.postgres import command
-from netra_probe.lab.infrastructure.postgres_template import DATABASE, SUPERUSER, prepare
-from netra_probe.lab.infrastructure.processes import Child
+from netra_probe.lab.infrastructure.postgres import DATABASE, SUPERUSER, command, prepare
+from netra_probe.lab.infrastructure.processes import HOST, Child, hold, port_of
 
 from .story import Story
 

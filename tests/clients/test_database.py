@@ -19,10 +19,8 @@ from netra_probe.history.canary import mint
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
 from netra_probe.lab.infrastructure.directories import LabDirectory
-from netra_probe.lab.infrastructure.ports import HOST, hold, port_of
-from netra_probe.lab.infrastructure.postgres import command
-from netra_probe.lab.infrastructure.postgres_template import DATABASE, SUPERUSER, prepare
-from netra_probe.lab.infrastructure.processes import Child
+from netra_probe.lab.infrastructure.postgres import DATABASE, SUPERUSER, command, prepare
+from netra_probe.lab.infrastructure.processes import HOST, Child, hold, port_of
 from netra_probe.target.deployment import Ownership
 
 TABLES = """

@@ -10,7 +10,7 @@ import pytest
 from backend_client import PATIENCE
 
 from netra_probe.lab import Lab
-from netra_probe.lab.llm_service.completion import PIECES
+from netra_probe.lab.llm_service.composition import PIECES
 
 MESSAGES = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "first words\nsecond words " * 500}]
 

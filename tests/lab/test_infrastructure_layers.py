@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from netra_probe.lab.shared.backups import ConfigurationBackup
 from netra_probe.lab.shared.clock import clock
-from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
-from netra_probe.lab.shared.former_values import FormerValues
+from netra_probe.lab.shared.configuration import (
+    ConfigurationBackup,
+    ConfigurationProblem,
+    FormerValues,
+    Setting,
+    UnifiedConfigurationManager,
+)
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment
 from netra_probe.lab.shared.live_configuration import COMMON, SECRET_OVERLAP, LiveConfiguration
-from netra_probe.lab.shared.settings import ConfigurationProblem, Setting
 
 SETTINGS = (
     Setting(name="KEY", secret=True, required=True, overlap=SECRET_OVERLAP),

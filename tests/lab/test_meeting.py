@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from netra_probe.lab.shared.meeting import Meeting
+from netra_probe.lab.shared.clock import Meeting
 
 NEVER, SOON = 3600.0, 0.01
 

@@ -15,9 +15,8 @@ from netra_probe.lab.auth_service.oauth import OAuthFlow, OAuthProviders
 from netra_probe.lab.auth_service.sessions import Authenticator, Blacklist, Principal, ServiceCredentials
 from netra_probe.lab.auth_service.stores import Cache, Database
 from netra_probe.lab.auth_service.tokens import TokenIssuer, TokenVerifier
-from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
+from netra_probe.lab.shared.configuration import Setting, UnifiedConfigurationManager
 from netra_probe.lab.shared.live_configuration import SECRET_OVERLAP, LiveConfiguration
-from netra_probe.lab.shared.settings import Setting
 
 VERSION = "1.0.0"
 SERVICE = "auth-service"

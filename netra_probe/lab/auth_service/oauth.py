@@ -1,4 +1,8 @@
-"""A login at a provider: which providers there are, the way there and back, and an ID token that proves itself."""
+"""Login through a provider: authorization code with PKCE, a nonce, and a state that only one browser can use, once.
+
+The state is the hash of a secret in that browser's cookie. Whoever carries another browser's ``code`` and ``state``
+here has no matching cookie (login CSRF, RFC 6749 §10.12), and what belongs to a state can be taken a single time.
+"""
 
 from __future__ import annotations
 

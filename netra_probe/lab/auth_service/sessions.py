@@ -1,4 +1,8 @@
-"""Sessions, the blacklist, and the one place that turns a token into a user or a service."""
+"""Sessions, one per login: which refresh token is the current one, and what has been revoked.
+
+PostgreSQL holds the truth, so that a restarted Redis brings no revoked token back to life. Redis holds what is asked
+all the time: ``auth:session:{id}``, ``auth:user_sessions:{user}`` and ``auth:blacklist:tokens``.
+"""
 
 from __future__ import annotations
 

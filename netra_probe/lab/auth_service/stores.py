@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis as the auth service uses them: its schema, its audit log, and outages that are said."""
+"""Connections to PostgreSQL and Redis, with named time-outs; an outage becomes `Unavailable`, never a stack trace."""
 
 from __future__ import annotations
 

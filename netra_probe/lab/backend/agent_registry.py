@@ -1,4 +1,9 @@
-"""Agents per user: made new for every run, kept apart by user and thread."""
+"""AgentRegistry: which agents work for which user, from their creation to their end.
+
+session = registry.get_user_session(user_id)
+agent = await registry.create_agent_for_user(user_id, "triage", context)
+await registry.cleanup_user_session(user_id)
+"""
 
 from __future__ import annotations
 

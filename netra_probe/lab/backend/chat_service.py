@@ -1,4 +1,4 @@
-"""Chat: a request becomes a run of agents; an export becomes a document in the background."""
+"""ChatService: from a user's message to a run in progress; and threads, whose changes their user is told about."""
 
 from __future__ import annotations
 

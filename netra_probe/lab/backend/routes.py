@@ -1,4 +1,4 @@
-"""The handlers, and the table ``"METHOD /path"`` → handler. Each entry is a part that a fault can replace by its key."""
+"""The handlers, and the table ``"METHOD /path"`` → handler; each entry is a part that a fault can replace."""
 
 from __future__ import annotations
 

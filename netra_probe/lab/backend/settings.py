@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
+from netra_probe.lab.shared.configuration import Setting, UnifiedConfigurationManager
 from netra_probe.lab.shared.live_configuration import SECRET_OVERLAP
-from netra_probe.lab.shared.settings import Setting
 
 
 @dataclass(frozen=True, kw_only=True)

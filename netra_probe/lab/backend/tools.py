@@ -1,4 +1,4 @@
-"""Tools: what they are, the engine that runs them, and the dispatcher that one run calls them through."""
+"""The tools that agents can call; each reads rows of the caller only, through stores that are bound to the caller."""
 
 from __future__ import annotations
 

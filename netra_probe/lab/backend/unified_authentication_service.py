@@ -1,4 +1,9 @@
-"""Who is this? Tokens are judged by the auth service; sockets bring theirs as a header, subprotocol or ticket."""
+"""UnifiedAuthenticationService: the only place where a token becomes a user, for REST and for sockets alike.
+
+    principal = await authentication.authenticate_token(token)
+
+The auth service decides, over HTTP, every time: nothing is cached, so a revocation counts from the next request on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Events on their way to sockets: the log of each user, who reads it, and the router that writes to it."""
+"""WebSocketEventRouter: which connections get an event, on whichever backend they are.
+
+    await router.register_connection(user_id, connection_id)
+    await router.route_event(user_id, connection_id, event)     # to every connection of that user, and of nobody else
+
+`connection_id` names the connection that asked for the work; it is checked against its user, never used to choose
+somebody else's. Who is connected where is kept in ``user_sessions:{uid}`` (connection → backend).
+"""
 
 from __future__ import annotations
 

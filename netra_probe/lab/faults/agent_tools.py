@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from netra_probe.lab.shared.clock import Meeting
 from netra_probe.lab.shared.faults import Fault, Parts, register
-from netra_probe.lab.shared.meeting import Meeting
 
 LOGGING_SECONDS = 0.3
 """How long G2 takes to log a call, unless another call of the same tool is logged meanwhile."""

@@ -9,8 +9,8 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
+from netra_probe.lab.shared.clock import Meeting
 from netra_probe.lab.shared.faults import Fault, Parts, register
-from netra_probe.lab.shared.meeting import Meeting
 
 STARTING_SECONDS = 0.3
 """How long G1 takes to start a run, unless another one starts meanwhile."""

@@ -11,8 +11,8 @@ from weakref import WeakValueDictionary
 
 from redis.exceptions import RedisError
 
+from netra_probe.lab.shared.clock import Meeting
 from netra_probe.lab.shared.faults import Fault, Parts, register
-from netra_probe.lab.shared.meeting import Meeting
 
 OFFLINE = "message_queue:offline"
 KEPT_FRAMES = 500

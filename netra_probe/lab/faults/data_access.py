@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from netra_probe.lab.shared.clock import Meeting
 from netra_probe.lab.shared.faults import Fault, Parts, register
-from netra_probe.lab.shared.meeting import Meeting
 
 PRICE_SECONDS = 1.0
 """How long D5 asks for the price, between looking at the balance and taking from it, unless another use is as far."""

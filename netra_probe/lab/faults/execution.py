@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 import asyncpg
 from starlette.requests import Request
 
+from netra_probe.lab.shared.clock import Meeting
 from netra_probe.lab.shared.faults import Fault, Parts, register
-from netra_probe.lab.shared.meeting import Meeting
 
 LARGE_BODY = 65_536
 """Above this uvicorn pauses reading, and it is the resuming that carries a context over (fault X2)."""

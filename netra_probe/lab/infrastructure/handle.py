@@ -17,9 +17,8 @@ from netra_probe.lab.backend.dialects import Variant
 from netra_probe.lab.infrastructure import control
 from netra_probe.lab.infrastructure.directories import is_alive, living_labs, take_ends
 from netra_probe.lab.infrastructure.errors import LabError
-from netra_probe.lab.infrastructure.plan import Plan, Ports
-from netra_probe.lab.infrastructure.requests import get_json
-from netra_probe.lab.infrastructure.spawning import STOP_SECONDS, abandon, first_line, rest_of, spawn
+from netra_probe.lab.infrastructure.plan import STOP_SECONDS, Plan, Ports, abandon, first_line, rest_of, spawn
+from netra_probe.lab.infrastructure.processes import get_json
 
 START_SECONDS = 120.0
 STATUS_SECONDS = 3.0

@@ -4,23 +4,67 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from netra_probe.lab.backend.dialects import Variant
-from netra_probe.lab.infrastructure import forking, postgres, postgres_template, redis_server, services
-from netra_probe.lab.infrastructure.configuration_directory import ConfigurationDirectory
+from netra_probe.lab.infrastructure import postgres, processes, redis_server, services
 from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
 from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.plan import Plan
-from netra_probe.lab.infrastructure.ports import HOST, SERVICES, USUAL, hold, in_use, port_of
-from netra_probe.lab.infrastructure.processes import Child, Children
-from netra_probe.lab.infrastructure.requests import status_of
+from netra_probe.lab.infrastructure.processes import (
+    HOST,
+    SERVICES,
+    USUAL,
+    Child,
+    Children,
+    hold,
+    in_use,
+    port_of,
+    status_of,
+)
+from netra_probe.lab.shared.env_file import read_env_file
 from netra_probe.lab.shared.faults import FaultProblem, check_selection
+
+
+class ConfigurationDirectory:
+    """``base.env``, ``<environment>.env``, ``runtime.env`` and ``secrets/``; readable by the lab's own user only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(mode=0o700, exist_ok=True)
+
+    def clear(self) -> None:
+        """Forget everything: layers, rotated secrets, and what services have kept as their last good configuration."""
+        shutil.rmtree(self.path)
+        self.path.mkdir(mode=0o700)
+
+    def write(self, layer: str, values: Mapping[str, str]) -> None:
+        """Replace a layer's file in one step."""
+        self._put(self.path / f"{layer}.env", "".join(f"{name}={value}\n" for name, value in sorted(values.items())))
+
+    def read(self, layer: str) -> dict[str, str]:
+        """What a layer's file holds."""
+        path = self.path / f"{layer}.env"
+        return read_env_file(path) if path.is_file() else {}
+
+    def write_secret(self, name: str, value: str) -> None:
+        """Replace one secret."""
+        (self.path / "secrets").mkdir(mode=0o700, exist_ok=True)
+        self._put(self.path / "secrets" / name, value)
+
+    def _put(self, path: Path, text: str) -> None:
+        draft = path.with_name(f"{path.name}.new")
+        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.rename(path)
+
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 1.4
@@ -39,7 +83,7 @@ class Launch:
         self.children = Children(announce=announce)
         self.configuration = ConfigurationDirectory(directory.path / "configuration")
         self._held: dict[str, socket.socket] = {}
-        self._cluster: postgres_template.Cluster | None = None
+        self._cluster: postgres.Cluster | None = None
         self._broken = asyncio.Event()
         self._started = time.time()
         self._seeds: dict[str, Any] = {}
@@ -70,7 +114,7 @@ class Launch:
         ports = {name: port_of(listener) for name, listener in self._held.items()}
         self.at = services.Addresses(ports=ports, secrets=self.secrets)
         self._write_configuration()
-        forking.preload()
+        processes.preload()
         gate, opened = os.pipe()
         try:
             # they import while the databases come up, and wait at the gate before they connect
@@ -232,13 +276,13 @@ class Launch:
         if "postgres" not in self._names:
             return
         # copying thousands of files must not keep the others waiting
-        self._cluster = await asyncio.to_thread(postgres_template.prepare, self.directory.path / "postgres", _cache())
+        self._cluster = await asyncio.to_thread(postgres.prepare, self.directory.path / "postgres", _cache())
         child = self._run_postgres()
         try:
-            passwords = {**self.secrets.database, postgres_template.SUPERUSER: self.secrets.database_admin}
+            passwords = {**self.secrets.database, postgres.SUPERUSER: self.secrets.database_admin}
             await postgres.set_up(self._cluster, child, self.at.ports["postgres"], passwords)
         except (LabError, TimeoutError) as error:
-            postgres_template.forget_templates(_cache())
+            postgres.forget_templates(_cache())
             raise LabError(str(error) or "PostgreSQL did not accept connections in time; start again.") from None
         self._let_go("postgres")
 

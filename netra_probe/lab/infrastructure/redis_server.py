@@ -11,9 +11,7 @@ import subprocess
 from pathlib import Path
 
 from netra_probe.lab.infrastructure.errors import LabError
-from netra_probe.lab.infrastructure.forking import Command
-from netra_probe.lab.infrastructure.ports import HOST
-from netra_probe.lab.infrastructure.processes import Child
+from netra_probe.lab.infrastructure.processes import HOST, Child, Command
 
 READY_SECONDS = 30.0
 OLDEST = (6, 2)

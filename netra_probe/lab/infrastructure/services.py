@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netra_probe.lab.backend.dialects import Variant
-from netra_probe.lab.infrastructure.forking import Command
 from netra_probe.lab.infrastructure.plan import Plan
-from netra_probe.lab.infrastructure.ports import HOST
+from netra_probe.lab.infrastructure.processes import HOST, Command
 
 if TYPE_CHECKING:
     from netra_probe.lab.seeds.loading import Places

@@ -6,16 +6,10 @@ The same in every lab that is started with ``seed_data=True``, described without
         admin = next(user for user in lab.seeds["users"] if user["state"] == "admin")
         password = password_of(admin["email"], lab.parameters["service_secret"])
 
-``people``       who there is
-``prompts``      what to ask agents
-``history``      ten threads of ten messages
-``credentials``  passwords and tokens, derived from the lab's own secrets
+``people``       who there is, what they said, what to ask agents, and passwords and tokens from the lab's own secrets
 ``loading``      putting all of it where it belongs, with the components of the services
 """
 
-from netra_probe.lab.seeds.credentials import password_of, token_of
-from netra_probe.lab.seeds.history import THREADS
-from netra_probe.lab.seeds.people import PEOPLE, SeedUser
-from netra_probe.lab.seeds.prompts import PROMPTS
+from netra_probe.lab.seeds.people import PEOPLE, PROMPTS, THREADS, SeedUser, password_of, token_of
 
 __all__ = ["PEOPLE", "PROMPTS", "THREADS", "SeedUser", "password_of", "token_of"]

@@ -17,10 +17,17 @@ from netra_probe.lab.backend.data.owned_store import UserCache, encoded
 from netra_probe.lab.backend.data.profile import ProfileStore
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.settings import Limits
-from netra_probe.lab.seeds.credentials import PASSWORD_RULE, claims_of, password_of
-from netra_probe.lab.seeds.history import THREADS
-from netra_probe.lab.seeds.people import PEOPLE, PROVIDER, SINCE, SeedUser
-from netra_probe.lab.seeds.prompts import PROMPTS
+from netra_probe.lab.seeds.people import (
+    PASSWORD_RULE,
+    PEOPLE,
+    PROMPTS,
+    PROVIDER,
+    SINCE,
+    THREADS,
+    SeedUser,
+    claims_of,
+    password_of,
+)
 
 SECONDS = 5.0
 """How long one store or service may take to answer."""

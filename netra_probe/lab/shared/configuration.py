@@ -16,14 +16,190 @@ them all at once, and keeps the last good value when a later change is bad.
 
 from __future__ import annotations
 
+import json
+import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from netra_probe.lab.shared.backups import ConfigurationBackup
-from netra_probe.lab.shared.former_values import FormerValues
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment, get_env
-from netra_probe.lab.shared.settings import ConfigurationProblem, Setting, Value, convert, in_dependency_order
+
+Value = str | int | float | bool | tuple[str, ...]
+Kind = Literal["text", "int", "float", "flag", "url", "list"]
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+class ConfigurationProblem(ValueError):
+    """A setting is missing or wrong; names it and the remedy, never its value when it is a secret."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One declared setting.
+
+    `aliases` are tried before `name`; ``{ENV}`` in them stands for the environment, so ``JWT_SECRET_{ENV}`` reads
+    ``JWT_SECRET_TEST``. `default` is one value or one per environment, ``"*"`` for all others.
+    """
+
+    name: str
+    kind: Kind = "text"
+    aliases: tuple[str, ...] = ()
+    default: Value | Mapping[str, Value] | None = None
+    required: bool = False
+    secret: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = field(default=())
+    at_least: str | None = None
+    """Another setting that this one must not fall below."""
+    overlap: str | None = None
+    """For a secret: the setting that says for how many seconds its former value is still accepted."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The settings that must be there before this one."""
+        return (*self.depends_on, *filter(None, (self.at_least, self.overlap)))
+
+    def variables(self, environment: str) -> tuple[str, ...]:
+        """The environment variables that can hold the value, first hit wins."""
+        return (*(alias.replace("{ENV}", environment.upper()) for alias in self.aliases), self.name)
+
+    def default_for(self, environment: str) -> Value | None:
+        """The default value in an environment."""
+        if isinstance(self.default, Mapping):
+            return self.default.get(environment, self.default.get("*"))
+        return self.default
+
+    def remedy(self, environment: str) -> str:
+        """What to do when it is missing."""
+        return f"set {' or '.join(self.variables(environment))}"
+
+
+def convert(setting: Setting, text: str, *, variable: str | None = None) -> Value:
+    """The value that `text` means for `setting`, or a ConfigurationProblem."""
+    shown = variable or setting.name
+
+    def wrong(expected: str) -> ConfigurationProblem:
+        value = "" if setting.secret else f", not {text!r}"
+        return ConfigurationProblem(f"{shown} must be {expected}{value}")
+
+    value: Value
+    match setting.kind:
+        case "int" | "float":
+            try:
+                value = int(text) if setting.kind == "int" else float(text)
+            except ValueError:
+                raise wrong("a whole number" if setting.kind == "int" else "a number") from None
+            if value != value or (setting.minimum is not None and value < setting.minimum):
+                raise wrong(f"at least {setting.minimum:g}" if setting.minimum is not None else "a number")
+            if setting.maximum is not None and value > setting.maximum:
+                raise wrong(f"at most {setting.maximum:g}")
+        case "flag":
+            if text.lower() not in _TRUE | _FALSE:
+                raise wrong("true or false")
+            value = text.lower() in _TRUE
+        case "list":
+            value = tuple(piece.strip() for piece in text.split(",") if piece.strip())
+        case "url":
+            value = text
+            _check_url(
+                setting, text, wrong("a URL" + (f" ({' or '.join(setting.schemes)})" if setting.schemes else ""))
+            )
+        case _:
+            value = text
+            if setting.minimum is not None and len(text.encode()) < setting.minimum:
+                raise ConfigurationProblem(f"{shown} must have at least {setting.minimum:g} bytes")
+    if setting.choices and str(value) not in setting.choices:
+        raise wrong(f"one of {', '.join(setting.choices)}")
+    return value
+
+
+def in_dependency_order(settings: Sequence[Setting]) -> list[Setting]:
+    """Settings such that each comes after those it depends on; a circle or an unknown name is a problem."""
+    by_name = {setting.name: setting for setting in settings}
+    ordered: list[Setting] = []
+    done: set[str] = set()
+
+    def visit(setting: Setting, trail: tuple[str, ...]) -> None:
+        if setting.name in trail:
+            raise ConfigurationProblem(
+                f"settings depend on each other in a circle: {' -> '.join((*trail, setting.name))}"
+            )
+        if setting.name in done:
+            return
+        for name in setting.needs:
+            if name not in by_name:
+                raise ConfigurationProblem(f"{setting.name} depends on {name}, which is not declared")
+            visit(by_name[name], (*trail, setting.name))
+        done.add(setting.name)
+        ordered.append(setting)
+
+    for setting in settings:
+        visit(setting, ())
+    return ordered
+
+
+def _check_url(setting: Setting, text: str, problem: ConfigurationProblem) -> None:
+    try:
+        parts = urlsplit(text)
+        usable = bool(parts.scheme and parts.hostname) and (parts.port is None or 0 <= parts.port < 65536)
+    except ValueError:
+        usable = False
+        parts = urlsplit("")
+    if not usable or (setting.schemes and parts.scheme not in setting.schemes):
+        raise problem from None
+
+
+class FormerValues:
+    """What settings were before, each with the moment at which it is forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: dict[str, list[tuple[float, str]]] = {}
+
+    def keep(self, name: str, value: str, seconds: float) -> None:
+        """Accept a former value for so many seconds."""
+        self._kept.setdefault(name, []).append((self._clock() + seconds, value))
+
+    def of(self, name: str) -> tuple[str, ...]:
+        """The former values that are still accepted, the youngest first."""
+        now = self._clock()
+        fresh = [entry for entry in self._kept.get(name, []) if entry[0] > now]
+        self._kept[name] = fresh
+        return tuple(value for _, value in reversed(fresh))
+
+
+class ConfigurationBackup:
+    """One file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def save(self, values: Mapping[str, Any]) -> None:
+        """Replace what was kept, in one step."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self._path.with_suffix(".new")
+        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(values, file)
+        draft.rename(self._path)
+
+    def read(self) -> dict[str, Any]:
+        """What was kept; nothing when there is nothing, or nothing readable."""
+        try:
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
 
 SettingCallback = Callable[[str], None]
 

@@ -7,16 +7,30 @@ configuration.reload()                                          # files read aga
 
 from __future__ import annotations
 
+import asyncio
+import hmac
+import inspect
 import logging
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from netra_probe.lab.shared.clock import clock
-from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
-from netra_probe.lab.shared.env_file import EnvFileProblem
-from netra_probe.lab.shared.isolated_environment import EnvironmentProblem, get_env
-from netra_probe.lab.shared.layers import ConfigurationLayers
-from netra_probe.lab.shared.settings import ConfigurationProblem, Setting
+from netra_probe.lab.shared.configuration import (
+    ConfigurationBackup,
+    ConfigurationProblem,
+    Setting,
+    UnifiedConfigurationManager,
+)
+from netra_probe.lab.shared.env_file import NAME, EnvFileProblem, read_env_file
+from netra_probe.lab.shared.faults import Fault
+from netra_probe.lab.shared.isolated_environment import EnvironmentProblem, IsolatedEnvironment, get_env
 
 log = logging.getLogger(__name__)
 
@@ -73,3 +87,89 @@ class LiveConfiguration:
     def _follow(self, name: str) -> None:
         if name == CLOCK_OFFSET:
             clock.offset = self.manager.number(CLOCK_OFFSET)
+
+
+VARIABLE = "CONFIG_DIRECTORY"
+"""Where a service finds the directory of its files; without it there is only the process environment."""
+
+
+class ConfigurationLayers:
+    """One service's files."""
+
+    def __init__(self, variables: IsolatedEnvironment) -> None:
+        directory = variables.get(VARIABLE)
+        self._variables = variables
+        self.directory = Path(directory) if directory else None
+
+    def load(self) -> None:
+        """Make the sources hold what the files hold now; what was taken out of a file is gone."""
+        if self.directory is None:
+            return
+        environment = (self._variables.get("ENVIRONMENT") or "development").lower()
+        for source, name in (("default", "base"), ("file", environment), ("runtime", "runtime")):
+            path = self.directory / f"{name}.env"
+            self._variables.replace(source, read_env_file(path) if path.is_file() else {})
+        self._variables.replace("secret", _secrets(self.directory / "secrets"))
+
+    def backup(self, process: str) -> ConfigurationBackup | None:
+        """Where a process keeps its last good configuration."""
+        return None if self.directory is None else ConfigurationBackup(self.directory / "backups" / f"{process}.json")
+
+
+def _secrets(directory: Path) -> dict[str, str]:
+    if not directory.is_dir():
+        return {}
+    files = sorted(path for path in directory.iterdir() if NAME.fullmatch(path.name))
+    return {path.name: path.read_text(encoding="utf-8").strip() for path in files}
+
+
+STATE_PATH = "/lab/state"
+RELOAD_PATH = "/lab/reload"
+OPERATOR_HEADER = "X-Lab-Operator"
+
+Inspection = Mapping[str, Any]
+Inspector = Callable[[], Inspection | Awaitable[Inspection]]
+
+
+def state_route(service: str, faults: Sequence[Fault] = (), inspector: Inspector | None = None) -> Route:
+    """A route that shows process, connections, tasks, pool and fault counters; 404 without the operator's token.
+
+    `inspector` adds or replaces entries, typically ``connections`` (live sockets) and ``pool`` (sizes). Being a plain
+    Starlette route it never appears in ``/openapi.json``: ``app.router.routes.append(state_route(...))``.
+    """
+    started = time.monotonic()
+
+    async def state(request: Request) -> Response:
+        if not _is_operator(request):
+            return JSONResponse({"detail": "Not Found"}, status_code=404)
+        body: dict[str, Any] = {
+            "service": service,
+            "pid": os.getpid(),
+            "uptime": round(time.monotonic() - started, 3),
+            "connections": 0,
+            "tasks": len(asyncio.all_tasks()),
+            "pool": {},
+            "faults": {fault.id: fault.counts() for fault in faults},
+        }
+        if inspector is not None:
+            extra = inspector()
+            body.update(await extra if inspect.isawaitable(extra) else extra)
+        return JSONResponse(body)
+
+    return Route(STATE_PATH, state, methods=["GET"], include_in_schema=False)
+
+
+def reload_route(configuration: LiveConfiguration) -> Route:
+    """A route that reads the configuration again and names what changed; 404 without the operator's token."""
+
+    async def reload(request: Request) -> Response:
+        if not _is_operator(request):
+            return JSONResponse({"detail": "Not Found"}, status_code=404)
+        return JSONResponse(configuration.reload())
+
+    return Route(RELOAD_PATH, reload, methods=["POST"], include_in_schema=False)
+
+
+def _is_operator(request: Request) -> bool:
+    token = get_env().get("LAB_OPERATOR_TOKEN") or ""
+    return bool(token) and hmac.compare_digest(token.encode(), request.headers.get(OPERATOR_HEADER, "").encode())

@@ -1,4 +1,4 @@
-"""A socket from handshake to close, and a run told as a stream over HTTP."""
+"""WebSocketSession: one authenticated socket, from its welcome to its close."""
 
 from __future__ import annotations
 
