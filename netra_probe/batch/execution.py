@@ -7,7 +7,6 @@ import importlib
 import logging
 import os
 import re
-import resource
 import signal
 import time
 import warnings
@@ -15,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from netra_probe.batch.fast_imports import skip_rfc3987
 from netra_probe.results.secret_scan import redactor_of
@@ -161,8 +162,8 @@ def plain(text: str) -> str:
 
 def _cpu_seconds() -> float:
     """Of this process and of all that it has started and seen end."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    used = psutil.Process().cpu_times()
+    return float(used.user + used.system + used.children_user + used.children_system)
 
 
 def _send_standard_error_to(log: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import os
@@ -22,7 +21,7 @@ import msgspec
 import psutil
 
 from netra_probe.history.secret import Secret
-from netra_probe.target.environment import state_folder
+from netra_probe.target.environment import lock_file, state_folder
 
 
 @dataclass(kw_only=True, eq=False)
@@ -146,7 +145,7 @@ class Ledger:
     def _locked(self) -> Iterator[list[Entry]]:
         """The entries under an exclusive lock; what the block changes is written back in one step."""
         with open(self._folder / "accounts.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_file(lock)
             lines = self._path.read_bytes().splitlines() if self._path.exists() else []
             entries = [msgspec.json.decode(line, type=Entry) for line in lines]
             before = list(entries)

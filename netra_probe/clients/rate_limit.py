@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+
+from netra_probe.target.environment import lock_file
 
 #: Where ``netra-probe run`` wants histories: a run directory, given to the kernel in its environment.
 RUN_VARIABLE = "NETRA_PROBE_RUN"
@@ -106,7 +107,7 @@ class RateLimiter:
         self._shared.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._shared, os.O_RDWR | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock_file(file)
             text = file.read()
             spent = msgspec.json.decode(text, type=_Spent) if text else _Spent()
             yield spent

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 from typing import IO
+
+from netra_probe.target.environment import lock_file, unlock_file
 
 #: The folder whose notebooks take turns; without it nobody is waited for.
 TURNS_VARIABLE = "NETRA_PROBE_TURNS"
@@ -43,9 +44,9 @@ class TargetLock:
                 self._files = self._open("gate"), self._open("target")
         if self._files is not None:
             gate, target = self._files
-            fcntl.flock(gate, fcntl.LOCK_SH)
-            fcntl.flock(target, fcntl.LOCK_SH)
-            fcntl.flock(gate, fcntl.LOCK_UN)
+            lock_file(gate, shared=True)
+            lock_file(target, shared=True)
+            unlock_file(gate)
         self.is_alone = False
 
     def _open(self, name: str) -> IO[bytes]:
@@ -56,15 +57,15 @@ class TargetLock:
         if self._files is None or self.is_alone:
             return self.is_alone
         gate, target = self._files
-        fcntl.flock(target, fcntl.LOCK_UN)
+        unlock_file(target)
         try:
             async with asyncio.timeout(self._patience):
                 await _take(gate)
                 await _take(target)
             self.is_alone = True
-            fcntl.flock(gate, fcntl.LOCK_UN)
+            unlock_file(gate)
         except TimeoutError:
-            fcntl.flock(gate, fcntl.LOCK_UN)
+            unlock_file(gate)
             await asyncio.to_thread(self.join)
         return self.is_alone
 
@@ -76,7 +77,7 @@ class TargetLock:
     def release(self) -> None:
         """Between two cases: let somebody measure who has been waiting for it."""
         if self._files is not None:
-            fcntl.flock(self._files[1], fcntl.LOCK_UN)
+            unlock_file(self._files[1])
             self.join()
 
     def leave(self) -> None:
@@ -89,6 +90,6 @@ class TargetLock:
 async def _take(file: IO[bytes]) -> None:
     while True:
         with contextlib.suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(file, wait=False)
             return
         await asyncio.sleep(LOOK_AGAIN)

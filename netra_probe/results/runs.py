@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from netra_probe.checkers.verdict import Verdict
 from netra_probe.errors import ParameterError
 from netra_probe.results.results import PLAN, RESULTS, SCHEMA, read_json, read_plan
 from netra_probe.results.schema import is_results
+from netra_probe.target.environment import lock_file
 
 #: How many earlier runs are asked when a case was last decided.
 MOST_EARLIER = 100
@@ -190,7 +190,7 @@ def held(directory: Path) -> Iterator[None]:
         raise ParameterError(f"{directory}: cannot be read ({error.strerror}); give a run directory.") from None
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(descriptor, wait=False)
         except BlockingIOError:
             raise ParameterError(f"{directory}: a run is at work there; wait for its end, or interrupt it.") from None
         except OSError:

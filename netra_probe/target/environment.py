@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -11,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 #: Where this user's state is kept instead of the usual place.
 STATE_VARIABLE = "NETRA_PROBE_STATE"
@@ -125,7 +125,7 @@ def _locked_folder(prefix: str) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock_file(lock)
         if (folder / _LOCK).exists():
             return folder, lock
         os.close(lock)  # it was swept before it was locked
@@ -137,9 +137,29 @@ def _is_abandoned(folder: Path) -> bool:
     except FileNotFoundError:
         return time.time() - folder.lstat().st_mtime > _ABANDONED_SECONDS
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(lock, wait=False)
     except BlockingIOError:
         return False
     finally:
         os.close(lock)
     return True
+
+
+def lock_file(file: int | IO[bytes], *, shared: bool = False, wait: bool = True) -> None:
+    """Lock a file until it is closed, or until ``unlock_file``; the system frees it however its holder ends.
+
+    Where the system has no such locks (Windows) nobody is kept out. Raises BlockingIOError instead of waiting.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+
+
+def unlock_file(file: int | IO[bytes]) -> None:
+    """Let others have the lock of a file that stays open."""
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)
