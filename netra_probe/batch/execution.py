@@ -95,11 +95,11 @@ def _execute(order: Order) -> tuple[tuple[str, str], int]:
     from papermill.engines import papermill_engines
     from papermill.exceptions import PapermillException, PapermillExecutionError
 
-    from netra_probe.batch.papermill_engine import WatchedEngine
+    from netra_probe.batch.papermill_engine import Kernel, WatchedEngine
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     papermill_engines.register("netra-probe", WatchedEngine)
-    WatchedEngine.kernel, WatchedEngine.sockets = None, str(order.sockets / order.id)
+    kernel = Kernel(sockets=str(order.sockets / order.id))
     ended = "completed", ""
     try:
         papermill.execute_notebook(
@@ -107,6 +107,7 @@ def _execute(order: Order) -> tuple[tuple[str, str], int]:
             str(partial_of(order.output)),
             parameters=order.parameters,
             engine_name="netra-probe",
+            kernel=kernel,
             kernel_name="python3",
             progress_bar=False,
             cwd=str(order.source.parent),
@@ -116,13 +117,13 @@ def _execute(order: Order) -> tuple[tuple[str, str], int]:
     except PapermillExecutionError as error:
         ended = "failed", f"cell {error.exec_count} raised {error.ename}: {plain(error.evalue)}"
     except nbclient.exceptions.DeadKernelError:
-        ended = "died", explained(WatchedEngine.kernel.exit_code if WatchedEngine.kernel else None)
+        ended = "died", explained(kernel.exit_code)
     except nbclient.exceptions.CellTimeoutError:
         ended = "timed out", f"a cell took longer than {order.timeout} s"
     except (PapermillException, OSError, ValueError, RuntimeError) as error:
         ended = "failed", f"{type(error).__name__}: {error}"
     keep_partial(order.output)
-    return ended, WatchedEngine.kernel.memory_mb if WatchedEngine.kernel else 0
+    return ended, kernel.memory_mb
 
 
 def partial_of(output: Path) -> Path:

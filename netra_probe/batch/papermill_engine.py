@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine
+from papermill.engines import NBClientEngine, NotebookExecutionManager
 from papermill.log import logger
 
 #: Seconds between two saves of a notebook that is being executed.
@@ -22,30 +22,46 @@ LONGEST = 96
 
 @dataclass(kw_only=True)
 class Kernel:
-    """What is known of a kernel once its notebook is over.
+    """A kernel: where it is to be met, and what is known of it once its notebook is over.
 
     Arguments:
+        sockets: what the paths of its sockets begin with.
         exit_code: of its process, when that ended before it was asked to; negative for a signal.
         memory_mb: the most that it has held; Linux only, 0 elsewhere.
     """
 
+    sockets: str
     exit_code: int | None = None
     memory_mb: int = 0
+
+
+class _Manager(NotebookExecutionManager):  # type: ignore[misc]
+    """Saves the notebook every few seconds, instead of twice for each cell, and at its end."""
+
+    saved = -math.inf
+
+    def save(self, **options: Any) -> None:
+        if self.end_time is not None or time.monotonic() - self.saved >= SAVE_SECONDS:
+            super().save(**options)
+            self.saved = time.monotonic()
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """Executes the cells, and looks at the kernel before it is gone."""
 
+    def __init__(self, manager: _Manager, kernel: Kernel, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.watched = kernel
+
     def papermill_execute_cells(self) -> None:
-        WatchedEngine.kernel = kernel = Kernel()
         try:
             super().papermill_execute_cells()
         except DeadKernelError:
-            kernel.exit_code = self._process().returncode
+            self.watched.exit_code = self._process().returncode
             raise
         finally:
             with contextlib.suppress(OSError, ValueError, AttributeError):
-                kernel.memory_mb = _most_memory(self._process().pid)
+                self.watched.memory_mb = _most_memory(self._process().pid)
 
     def create_kernel_manager(self) -> Any:
         """A manager that talks to its kernel over sockets of files.
@@ -55,9 +71,9 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         """
         manager = super().create_kernel_manager()
         # The file that says how to reach the kernel, and holds the key to it, goes with the folder.
-        manager.connection_file = f"{WatchedEngine.sockets}.json"
-        if len(WatchedEngine.sockets) <= LONGEST:
-            manager.transport, manager.ip = "ipc", WatchedEngine.sockets
+        manager.connection_file = f"{self.watched.sockets}.json"
+        if len(self.watched.sockets) <= LONGEST:
+            manager.transport, manager.ip = "ipc", self.watched.sockets
         return manager
 
     def _process(self) -> Any:
@@ -65,41 +81,22 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
 
 
 class WatchedEngine(NBClientEngine):  # type: ignore[misc]
-    """``papermill.execute_notebook(…, engine_name="netra-probe")``; ``kernel`` is the one of the last notebook."""
-
-    kernel: ClassVar[Kernel | None] = None
-    #: What the paths of the next kernel's sockets begin with.
-    sockets: ClassVar[str] = ""
+    """``papermill.execute_notebook(…, engine_name="netra-probe", kernel=Kernel(…))``."""
 
     @classmethod
-    def execute_managed_notebook(
-        cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, execution_timeout: int | None = None, **kwargs: Any
-    ) -> Any:
+    def execute_notebook(cls, nb: Any, kernel_name: str, *, output_path: str, kernel: Kernel, **options: Any) -> Any:
         """Execute the cells in a kernel that is watched."""
-        kwargs.pop("input_path", None)
-        limits: dict[str, Any] = {"timeout": execution_timeout, "startup_timeout": start_timeout}
+        manager = _Manager(nb, output_path=output_path, progress_bar=False)
         # A kernel whose cells are done has nothing more to do, and half a second to say so.
-        limits["shutdown_kernel"] = "immediate"
-        with _saved_now_and_then(nb_man):
-            return _Client(nb_man, kernel_name=kernel_name, log=logger, **limits, **kwargs).execute()
-
-
-@contextlib.contextmanager
-def _saved_now_and_then(nb_man: Any) -> Iterator[None]:
-    """Let the notebook be saved every few seconds, instead of twice for each cell; papermill saves it at the end."""
-    save, saved = nb_man.save, time.monotonic()
-
-    def save_if_due(**options: Any) -> None:
-        nonlocal saved
-        if time.monotonic() - saved >= SAVE_SECONDS:
-            save(**options)
-            saved = time.monotonic()
-
-    nb_man.save = save_if_due
-    try:
-        yield
-    finally:
-        del nb_man.save
+        limits = {"timeout": options["execution_timeout"], "startup_timeout": options["start_timeout"]}
+        manager.notebook_start()
+        try:
+            _Client(
+                manager, kernel, kernel_name=kernel_name, log=logger, shutdown_kernel="immediate", **limits
+            ).execute()
+        finally:
+            manager.notebook_complete()
+        return manager.nb
 
 
 def _most_memory(pid: int) -> int:
