@@ -1,4 +1,4 @@
-"""What acts need and ask for: the mode is read off their source, the amounts were measured on the lab."""
+"""What acts need and ask for: their decorator says the mode, the amounts were measured on the lab."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from netra_probe import workloads as all_acts
 from netra_probe.doctor.amounts import Amounts
 from netra_probe.target.deployment import Mode
+from netra_probe.workloads.permissions import Needs
 
 #: One use of each act by three users; acts on components in this process send nothing.
 MEASURED = {
@@ -119,38 +120,22 @@ def amounts_of(act: str) -> Amounts:
 
 @lru_cache
 def needs_of(act: str) -> ActNeeds:
-    """What an act needs, read off its source and that of what it calls in its own module."""
-    function = inspect.unwrap(getattr(all_acts, act, all_acts.Budget))
+    """What an act needs: the mode as its decorator says, the rest read off its source and what it calls there."""
+    function = getattr(all_acts, act, None)
+    needs: Needs | None = getattr(function, "needs", None)
     module = inspect.getmodule(function)
-    if module is None or not inspect.isfunction(function):
+    if needs is None or module is None:
         return ActNeeds()
-    functions = _functions(module)
-    mode, what, names = Mode.OBSERVE, "", set[str]()
-    for node in _reached(functions, function.__name__):
+    names = set[str]()
+    for node in _reached(_functions(module), act):
         if isinstance(node, ast.Name):
             names.add(node.id)
         elif isinstance(node, ast.Attribute):
             names.add(node.attr)
-        asked = _permission(node)
-        if asked is not None and asked[0] >= list(Mode).index(mode):
-            mode, what = list(Mode)[asked[0]], asked[1]
-    if not what:
-        mode, what = Mode.PROBE, act.replace("_", " ")
+    mode, what = needs.mode, needs.what or act.replace("_", " ")
+    if "between" in names:  # of the nemesis
+        mode, what = Mode.ATTACK, "disturbing connections"
     return ActNeeds(mode=mode, what=what, sockets=bool(names & _SOCKETS), runs=bool(names & _RUNS))
-
-
-def _permission(node: ast.AST) -> tuple[int, str] | None:
-    """The mode, as its position, and the words of a ``permit(probe, Mode.X, "…")``; the nemesis needs ``attack``."""
-    if not isinstance(node, ast.Call):
-        return None
-    name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-    if name == "permit" and len(node.args) == 3 and isinstance(node.args[1], ast.Attribute):
-        words = node.args[2]
-        what = str(words.value) if isinstance(words, ast.Constant) else "this act"
-        return [mode.name for mode in Mode].index(node.args[1].attr), what
-    if name == "between":
-        return list(Mode).index(Mode.ATTACK), "disturbing connections"
-    return None
 
 
 @lru_cache

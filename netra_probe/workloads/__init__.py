@@ -50,7 +50,6 @@ from netra_probe.workloads.hygiene.sessions import (
 )
 from netra_probe.workloads.hygiene.sockets import try_handshakes, try_sizes
 from netra_probe.workloads.observable import applicable_checkers
-from netra_probe.workloads.permissions import allowed
 from netra_probe.workloads.rest.authorization_matrix import trespass
 from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
 from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
@@ -154,6 +153,3 @@ __all__ = [
     "use_tools",
     "use_up_quota",
 ]
-
-# What a target's mode does not allow is an outcome, and no exception in a notebook.
-globals().update({name: allowed(globals()[name]) for name in __all__})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -151,29 +150,3 @@ def cut_short(probe: Investigation, act: str, *, done: int, planned: int, why: s
     """Note that an act did less than planned, if it did: what was not done bounds what its case can say."""
     if done < planned:
         probe.notes.limit(f"{act}: {done} of {planned} {unit} were done: {why}")
-
-
-def needs_answers(
-    name: str,
-) -> Callable[
-    [Callable[Concatenate[Investigation, More], Coroutine[Any, Any, Outcome]]],
-    Callable[Concatenate[Investigation, More], Coroutine[Any, Any, Outcome]],
-]:
-    """An act of this name that consists of runs; not done where one was silent until its deadline, and none answered.
-
-    One such silence is evidence; a minute of them, act after act, is only slow. That it was not done bounds the case.
-    """
-
-    def decorate(
-        act: Callable[Concatenate[Investigation, More], Coroutine[Any, Any, Outcome]],
-    ) -> Callable[Concatenate[Investigation, More], Coroutine[Any, Any, Outcome]]:
-        @wraps(act)
-        async def done(probe: Investigation, /, *arguments: More.args, **options: More.kwargs) -> Outcome:
-            if probe.patience.is_hopeless:
-                probe.notes.limit(f"{name}: not done, since no run was answered within {probe.timeouts.run:g} s")
-                return Outcome(act=name, users=names(probe.users), missing="runs that are answered")
-            return await act(probe, *arguments, **options)
-
-        return done
-
-    return decorate

@@ -1,13 +1,14 @@
-"""Whatever becomes of an act, it is an outcome that bounds the verdict, and no exception in a notebook."""
+"""What a workload needs stands above it; whatever becomes of it is an outcome, and no exception in a notebook."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
-from inspect import iscoroutinefunction, signature, unwrap
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from netra_probe.clients.policy import NotPermitted
 from netra_probe.errors import ParameterError
@@ -16,45 +17,71 @@ from netra_probe.investigation.users import User
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
 
+Act = TypeVar("Act", bound=Callable[..., Any])
 
-def allowed(act: Callable[..., Any]) -> Callable[..., Any]:
-    """The act, with ``Outcome(missing="mode …: …")`` where it is not permitted, and ``broke`` where it raised.
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a workload says of itself, in its attribute ``needs``.
+
+    Arguments:
+        mode, what: the mode that it needs where the target is not on this machine, and for what.
+        answers: its name, where it consists of runs that have to be answered.
+    """
+
+    mode: Mode = Mode.PROBE
+    what: str = ""
+    answers: str = ""
+
+
+def workload(
+    mode: Mode = Mode.PROBE, what: str = "", *, answers: str = "", withheld: object = None
+) -> Callable[[Act], Act]:
+    """A workload, with ``Outcome(missing="mode …: …")`` where it is not permitted, and ``broke`` where it raised.
 
     Only what the mode withheld makes a case ``not applicable``. An exception is our defect, or something about the
     target that the act does not know: it is a limit of the case, which then is inconclusive and says so.
+
+    Arguments:
+        mode, what: what it needs, and for what, as the subject of a sentence; without, it acts as users.
+        answers: its name. It is not done where one run was silent until its deadline, and none answered: one such
+            silence is evidence; a minute of them, act after act, is only slow. That it was not done bounds the case.
+        withheld: what it returns where it is not permitted, when that is no outcome.
     """
-    if not iscoroutinefunction(act):
-        return act
-    doing: Callable[..., Coroutine[Any, Any, Any]] = act
-    parameters = signature(act)
-    #: An act that asks for no permission of its own acts as users.
-    asks = permit.__name__ in unwrap(act).__code__.co_names
 
-    @wraps(act)
-    async def done(probe: Any, /, *arguments: Any, **options: Any) -> Any:
-        parameters.bind(probe, *arguments, **options)  # a wrong call is a mistake of whoever calls, in every mode
-        try:
-            if not asks and not all(user.id for user in _actors(probe, arguments)):
-                permit(probe, Mode.PROBE, "acting as users")
-            # Acts that show tokens by themselves begin with ones that last.
-            await probe.together(user.renew() for user in _actors(probe, arguments))
-            return await doing(probe, *arguments, **options)
-        except NotPermitted as error:
-            return Outcome(act=act.__name__, users=names(_actors(probe, arguments)), missing=error.reason)
-        except ParameterError:
-            raise
-        except Exception as error:
-            broke = _told(probe, error)
-            probe.notes.limit(f"{act.__name__} broke off: {broke}")
-            return Outcome(act=act.__name__, users=names(_actors(probe, arguments)), broke=broke)
+    def decorate(act: Act) -> Act:
+        parameters = signature(act)
 
-    return done
+        @wraps(act)
+        async def done(probe: Any, /, *arguments: Any, **options: Any) -> Any:
+            parameters.bind(probe, *arguments, **options)  # a wrong call is a mistake of whoever calls, in every mode
+            actors = [one for one in arguments if isinstance(one, User)] or list(probe.users)
+            try:
+                if not what and not all(user.id for user in actors):
+                    permit(probe, mode, "acting as users")
+                # Acts that show tokens by themselves begin with ones that last.
+                await probe.together(user.renew() for user in actors)
+                if what:
+                    permit(probe, mode, what)
+                if answers and probe.patience.is_hopeless:
+                    probe.notes.limit(f"{answers}: not done, since no run was answered within {probe.timeouts.run:g} s")
+                    return Outcome(act=answers, users=names(probe.users), missing="runs that are answered")
+                return await act(probe, *arguments, **options)
+            except NotPermitted as error:
+                if withheld is not None:
+                    return withheld
+                return Outcome(act=act.__name__, users=names(actors), missing=error.reason)
+            except ParameterError:
+                raise
+            except Exception as error:
+                broke = _told(probe, error)
+                probe.notes.limit(f"{act.__name__} broke off: {broke}")
+                return Outcome(act=act.__name__, users=names(actors), broke=broke)
 
+        done.needs = Needs(mode=mode, what=what, answers=answers)  # type: ignore[attr-defined]
+        return done  # type: ignore[return-value]
 
-def _actors(probe: Any, arguments: tuple[Any, ...]) -> list[User]:
-    """Who was to act: the users that were named, or all of them."""
-    named = [argument for argument in arguments if isinstance(argument, User)]
-    return named or list(probe.users)
+    return decorate
 
 
 def _told(probe: Any, error: Exception) -> str:

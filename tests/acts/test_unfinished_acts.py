@@ -14,7 +14,7 @@ from netra_probe.history.store import History
 from netra_probe.investigation.users import User
 from netra_probe.plans.budget import Budget
 from netra_probe.workloads.outcome import Outcome
-from netra_probe.workloads.permissions import allowed
+from netra_probe.workloads.permissions import workload
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def probe() -> AsyncIterator[Investigation]:
     await probe.close()
 
 
-@allowed
+@workload()
 async def divide(probe: Investigation, user: User, by: object) -> Outcome:
     """An act with a defect, or on a target that it does not know."""
     shares = 1 // by  # type: ignore[operator]
@@ -56,7 +56,7 @@ async def test_an_exception_tells_no_secret(probe: Investigation) -> None:
     assert alice.auth.access is not None
     token = alice.auth.access.reveal()
 
-    @allowed
+    @workload()
     async def tell(probe: Investigation) -> Outcome:
         raise ValueError(f"Bearer {token} is no good")
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered
 from netra_probe.history import actions
-from netra_probe.investigation.permissions import permit
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import QUESTION, answered, tabs, until_run_ends
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -23,13 +23,13 @@ RUNS = ("/api/agents/execute", "/api/agent/execute", "/api/agent/run", "/api/age
 _PARAMETERS = ("thread_id", "id", "reference")
 
 
+@workload(Mode.ATTACK, "naming other users' ids")
 async def reference_foreign_ids(probe: Investigation, *, intruder: User, owner: User) -> Outcome:
     """Have agents and tools look something up for ``intruder`` that is ``owner``'s, by its id.
 
     The owner does the same first: the reference works for whom it belongs to. A tool that reads with the service's own
     rights shows it to anybody. Triggers G6.
     """
-    permit(probe, Mode.ATTACK, "naming other users' ids")
     async with tabs((owner, intruder), backend=0) as sockets:
         if len(sockets) < 2:
             return Outcome(act="reference_foreign_ids", users=names((intruder, owner)), missing="a connection")

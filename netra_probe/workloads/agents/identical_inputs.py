@@ -14,7 +14,6 @@ from netra_probe.clients.agent import Run, ask
 from netra_probe.clients.replies import Answered
 from netra_probe.clients.websocket import Received, Socket
 from netra_probe.history import actions
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi.arguments import COMMON
 from netra_probe.plans.budget import Budget
@@ -23,6 +22,7 @@ from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import QUESTION, answered, tabs
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -36,6 +36,7 @@ JOB = 3.0
 _JOBS = re.compile(r"export|report|job|task|backup|digest", re.IGNORECASE)
 
 
+@workload()
 async def identical_prompts(
     probe: Investigation, users: Sequence[User] = (), *, question: str = QUESTION, rounds: int = 2
 ) -> Outcome:
@@ -61,6 +62,7 @@ async def identical_prompts(
     return Outcome(act="identical_prompts", users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
 
 
+@workload()
 async def use_one_label(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 2) -> Outcome:
     """Everybody asks in a thread of their own that has everybody's name, and in one that has none.
 
@@ -80,6 +82,7 @@ async def use_one_label(probe: Investigation, users: Sequence[User] = (), *, rou
     return Outcome(act="use_one_label", users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
 
 
+@workload(Mode.PROBE, "making things")
 async def sequential_jobs(
     probe: Investigation, users: Sequence[User] = (), *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -89,7 +92,6 @@ async def sequential_jobs(
     What is made in the background is waited for: a worker that keeps its first caller works in that one's name (fault
     X3).
     """
-    permit(probe, Mode.PROBE, "making things")
     party = list(users) or probe.users
     walk = ApiCrawler(probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend)
     jobs = done = 0

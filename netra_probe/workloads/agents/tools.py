@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from netra_probe.clients.replies import Answered, Refused, Reply
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history.secret import Secret
-from netra_probe.investigation.permissions import permit
 from netra_probe.plans.messages import foreign
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.target.deployment import Mode
@@ -18,6 +17,7 @@ from netra_probe.workloads.agents.identical_inputs import have_data
 from netra_probe.workloads.auth.credential_end import GRACE
 from netra_probe.workloads.database.pools import MOMENTS, READS, saturate_pool
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -88,6 +88,7 @@ async def leave(working: Sequence[ToolFixture]) -> None:
     await asyncio.gather(*(bench.client.http.close() for bench in working))
 
 
+@workload()
 async def use_tools(
     probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1, together: bool = True, backend: int = 0
 ) -> Outcome:
@@ -119,13 +120,13 @@ async def use_tools(
     return Outcome(act="tools", users=names(party), counts=counts | {"answered": sum(map(bool, replies))})
 
 
+@workload(Mode.ATTACK, "calling tools in another user's name")
 async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner: User, backend: int = 0) -> Outcome:
     """Call tools in the owner's name, tools that one may not call, tools that there are not, and tools as nobody.
 
     Who claims to be the owner beside a valid token is still the intruder (fault A9); everything else is refused, and
     after it the intruder's own call works as before.
     """
-    permit(probe, Mode.ATTACK, "calling tools in another user's name")
     working = await tool_fixtures(probe, (owner, intruder), backend)
     both = names((intruder, owner))
     if len(working) < 2:
@@ -163,13 +164,13 @@ async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner:
     return Outcome(act="call_unpermitted_tools", users=both, counts=counts)
 
 
+@workload(Mode.ATTACK, "naming other users' ids")
 async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *, backend: int = 0) -> Outcome:
     """Everybody gives tools the id of the next one's thread, all in the same instant; then everybody their own.
 
     Only tools that show their caller's own thread by its id are tried. One that reads with the service's rights shows
     anybody's (fault G6).
     """
-    permit(probe, Mode.ATTACK, "naming other users' ids")
     party = list(users) or probe.users
     working = await tool_fixtures(probe, party, backend)
     tried: list[Reply] = []
@@ -201,6 +202,7 @@ async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *
     return Outcome(act="neighbours", users=names(party), counts=counts | {"refused": refused})
 
 
+@workload(Mode.ATTACK, "hanging up on requests")
 async def give_up_on_tools(
     probe: Investigation, quitter: User, others: Sequence[User] = (), *, cycles: int = 4, backend: int = 0
 ) -> Outcome:
@@ -209,7 +211,6 @@ async def give_up_on_tools(
     What nobody waits for any more must leave no answer on the line that the next caller's tools read from (fault P3),
     and no task or connection: what the target holds on to is measured after each cycle.
     """
-    permit(probe, Mode.ATTACK, "hanging up on requests")
     others = list(others) or [user for user in probe.users if user is not quitter]
     await saturate_pool(probe, [quitter, *others])
     working = await tool_fixtures(probe, (quitter, *others), backend)
@@ -241,12 +242,12 @@ async def give_up_on_tools(
     return Outcome(act="gave up", users=acting, counts=counts)
 
 
+@workload(Mode.PROBE, "logging out")
 async def tools_after_logout(probe: Investigation, user: User, *, backend: int = 0) -> Outcome:
     """Call every tool in a session of its own, log out of it, and call them all again with the same token.
 
     What a token permitted ends with it (fault A6); the user's main session goes on as before.
     """
-    permit(probe, Mode.PROBE, "logging out")
     working = await tool_fixtures(probe, (user,), backend)
     session = await user.another_session() if working else None
     if session is None or session.access is None:

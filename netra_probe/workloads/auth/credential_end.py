@@ -18,7 +18,6 @@ from netra_probe.clients.websocket import Handshake, Socket
 from netra_probe.forgery import Forgery
 from netra_probe.forgery.tokens import signed
 from netra_probe.history.secret import Secret
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.identity_endpoints import (
@@ -29,6 +28,7 @@ from netra_probe.workloads.auth.identity_endpoints import (
 )
 from netra_probe.workloads.auth.token_material import claims, short_token
 from netra_probe.workloads.outcome import Outcome
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -54,13 +54,13 @@ class Held:
     used: int = 0
 
 
+@workload(Mode.PROBE, "logging out")
 async def log_out(probe: Investigation, user: User) -> Outcome:
     """Log out of a session that has live sockets: token, refresh token and sockets are of no use any more.
 
     The user's main session goes on, and makes the events that the dead sockets must not carry. Triggers faults A6 and
     W11.
     """
-    permit(probe, Mode.PROBE, "logging out")
     found = await survey(probe)
     session = await user.another_session()
     if session is None or session.access is None:
@@ -77,6 +77,7 @@ async def log_out(probe: Investigation, user: User) -> Outcome:
         await session.http.close()
 
 
+@workload(Mode.PROBE, "waiting for a token's expiry")
 async def let_expire(probe: Investigation, user: User) -> Outcome:
     """Use a token beyond its lifetime, and keep sockets open across it.
 
@@ -84,7 +85,6 @@ async def let_expire(probe: Investigation, user: User) -> Outcome:
     with the signing key where that was lent, or waited for where tokens live half a minute at most. Triggers faults A3,
     W11.
     """
-    permit(probe, Mode.PROBE, "waiting for a token's expiry")
     found = await survey(probe)
     token, over = await _short_lived(probe, found, user)
     if token is None:
@@ -96,12 +96,12 @@ async def let_expire(probe: Investigation, user: User) -> Outcome:
     return await afterwards(probe, found, held, act="let_expire", how="expiry")
 
 
+@workload(Mode.PROBE, "disabling an account of the probe's own")
 async def disable(probe: Investigation) -> Outcome:
     """Have an account disabled that is made for it: whatever it holds ends, and it comes back only by a new login.
 
     Needs a service's credentials. Triggers faults A6 and W11.
     """
-    permit(probe, Mode.PROBE, "disabling an account of the probe's own")
     found = await survey(probe)
     headers = service_headers(probe)
     if not headers or not found.auth.offers("POST", "/auth/users/{id}/disable"):

@@ -18,7 +18,6 @@ from netra_probe.forgery.tokens import signed
 from netra_probe.history import actions
 from netra_probe.history.principals import People
 from netra_probe.history.secret import Secret
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.attempts import attempt, control, outcome_of, restore
@@ -30,6 +29,7 @@ from netra_probe.workloads.auth.identity_endpoints import (
 )
 from netra_probe.workloads.auth.token_material import SHORT_LIFE, SURELY_OVER, claims, gather
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 SURFACES = ("auth", "rest", "websocket")
 
 
+@workload(Mode.ATTACK, "forging tokens")
 async def forge(
     probe: Investigation,
     *,
@@ -61,7 +62,6 @@ async def forge(
             ``subject``, ``form``, ``conflict``, ``bypass``.
         bypass: also what a development bypass would recognise; only where the case is about it.
     """
-    permit(probe, Mode.ATTACK, "forging tokens")
     found = await survey(probe)
     wanted = [one for one in ATTEMPTS if (bypass or not one.bypass) and (families is None or one.family in families)]
     needs = {need for one in wanted for need in one.needs}
@@ -179,12 +179,12 @@ def _one_of_each_family(attempts: Iterable[Attempt]) -> list[Attempt]:
 _DEVELOPMENT_LOGINS = ("/auth/dev/login", "/auth/dev_login", "/api/v1/auth/dev_login", "/api/v1/auth/dev/login")
 
 
+@workload(Mode.ATTACK, "looking for a bypass")
 async def try_bypasses(probe: Investigation, *, tester: User, victim: User) -> Outcome:
     """Look for a development bypass: a login that asks for nothing, headers and words that tests are let in with.
 
     Only for cases that are about that bypass: these headers can switch it on (netra-wire §1). Triggers F1.
     """
-    permit(probe, Mode.ATTACK, "looking for a bypass")
     found = await survey(probe)
     people = People(probe.history)
     login = next((path for path in _DEVELOPMENT_LOGINS if found.auth.offers("POST", path)), None)
@@ -210,6 +210,7 @@ async def try_bypasses(probe: Investigation, *, tester: User, victim: User) -> O
     )
 
 
+@workload(Mode.ATTACK, "forging tokens")
 async def same_prefix_tokens(
     probe: Investigation, users: Iterable[User], *, rounds: int = 2, surfaces: Iterable[str] = SURFACES
 ) -> Outcome:
@@ -219,7 +220,6 @@ async def same_prefix_tokens(
     begin alike as far as can be. Triggers fault A5 (a cache keyed by the beginning of a token, or by the address) and
     X1 on authentication.
     """
-    permit(probe, Mode.ATTACK, "forging tokens")
     party = list(users)
     found = await survey(probe)
     doors = await open_endpoints(

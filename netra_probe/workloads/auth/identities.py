@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.component import CallResult, Component, Returned
 from netra_probe.forgery import REFUSED, Forgery
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.attempts import attempt, control
@@ -22,6 +21,7 @@ from netra_probe.workloads.auth.identity_endpoints import (
 )
 from netra_probe.workloads.components.in_process import begin, end, user_id_of
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -32,6 +32,7 @@ CONTEXT = "UserExecutionContext"
 NOBODYS_IDS = ("", "registry", "placeholder", "default", "temp", "none")
 
 
+@workload(Mode.PROBE, "knocking without a valid token")
 async def introduce(
     probe: Investigation,
     users: Sequence[User] = (),
@@ -54,7 +55,6 @@ async def introduce(
         surfaces: which of ``auth``, ``rest`` and ``websocket``.
         places: where handshakes carry the token.
     """
-    permit(probe, Mode.PROBE, "knocking without a valid token")
     party = list(users) or probe.users
     found = await survey(probe)
     doors = await open_endpoints(probe, all_endpoints(probe, found, surfaces=surfaces, places=places), like=party[0])
@@ -92,6 +92,7 @@ async def _forged(probe: Investigation, door: IdentityEndpoint, user: User) -> t
     return len(tried), sum(not seen.who for seen in tried)
 
 
+@workload(Mode.PROBE, "making contexts")
 async def make_contexts(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
     """Have the platform's own ``UserExecutionContext`` make contexts in this process: for everybody, and for nobody.
 
@@ -101,7 +102,6 @@ async def make_contexts(probe: Investigation, users: Sequence[User] = ()) -> Out
     Each user's context has a child, which must be the same user's; ids that are nobody's must be refused by name.
     Recorded as attempts on the surface ``component``: ``checkers.tokens`` judges whose a context is.
     """
-    permit(probe, Mode.PROBE, "making contexts")
     party = list(users) or probe.users
     contexts = probe.component(CONTEXT)
     if not contexts.takes("from_request", "user_id", "thread_id", "run_id"):

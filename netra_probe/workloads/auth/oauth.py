@@ -15,12 +15,12 @@ from netra_probe.history import actions
 from netra_probe.history.principals import UNNAMED, People
 from netra_probe.history.secret import Secret
 from netra_probe.history.untrusted import address
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.target.deployment import LOOPBACK, Mode
 from netra_probe.workloads.auth.attempts import outcome_of
 from netra_probe.workloads.auth.token_material import claims
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -89,12 +89,12 @@ class Browser:
         await self._http.close()
 
 
+@workload(Mode.ATTACK, "opening other browsers' callbacks")
 async def log_in_through(probe: Investigation, first: User, second: User) -> Outcome:
     """Both log in through every provider, interleaved; then each opens what is the other's, or was used, or is forged.
 
     Triggers A8. Callbacks that are opened where they belong are the positive controls.
     """
-    permit(probe, Mode.ATTACK, "opening other browsers' callbacks")
     found = await survey(probe)
     providers = await _providers(probe) if found.auth.offers("GET", LOGIN) else []
     people = People(probe.history)

@@ -11,18 +11,19 @@ from netra_probe.forgery import Forgery
 from netra_probe.history import actions
 from netra_probe.history.principals import People
 from netra_probe.history.secret import Secret
-from netra_probe.investigation.permissions import permit
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.attempts import attempt, control, outcome_of
 from netra_probe.workloads.auth.identity_endpoints import HttpEndpoint, Seen
 from netra_probe.workloads.auth.token_material import claims
 from netra_probe.workloads.outcome import Outcome
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
 
+@workload(Mode.PROBE, "using a refresh token twice")
 async def refresh_together(probe: Investigation, user: User, *, times: int = 6) -> Outcome:
     """One refresh token, used several times at once and once more afterwards: it must win once, and for its owner.
 
@@ -30,7 +31,6 @@ async def refresh_together(probe: Investigation, user: User, *, times: int = 6) 
     as attempts with a single-use credential (tokens) and as transactions that spend it (transactions). Triggers fault
     A7.
     """
-    permit(probe, Mode.PROBE, "using a refresh token twice")
     session = await user.another_session()
     if session is None or session.refreshing is None:
         return Outcome(act="refresh_together", users=(user.name,), missing="a further session with a refresh token")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.credential_end import GRACE, Held, afterwards, ask_for_life, hold, release
 from netra_probe.workloads.database.pools import saturate_pool
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CYCLES = 4
 
 
+@workload(Mode.PROBE, "logging out")
 async def come_and_go(
     probe: Investigation, users: Sequence[User] = (), *, cycles: int = CYCLES, with_sockets: bool = False
 ) -> Outcome:
@@ -32,7 +33,6 @@ async def come_and_go(
     is shown once more everywhere (lifecycle). With sockets, each session opens one at every backend and leaves it to
     the target to end it, for a moment. Triggers fault A6; with sockets also W11 and P4.
     """
-    permit(probe, Mode.PROBE, "logging out")
     party = list(users) or probe.users
     found = await survey(probe)
     held: list[Held] = []

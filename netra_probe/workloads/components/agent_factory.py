@@ -10,7 +10,6 @@ import httpx
 
 from netra_probe.clients.component import Component, Returned
 from netra_probe.forgery import REFUSED
-from netra_probe.investigation.permissions import permit
 from netra_probe.plans.tabs import QUESTION
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.components.fakes import (
@@ -30,6 +29,7 @@ from netra_probe.workloads.components.in_process import (
     user_id_of,
 )
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -51,6 +51,7 @@ class _IdleAgent:
         self.equipment = equipment
 
 
+@workload(Mode.PROBE, "making agents")
 async def make_agents(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 2) -> Outcome:
     """Have one ``AgentInstanceFactory`` in this process make agents for everybody at once, and let each ask its model.
 
@@ -61,7 +62,6 @@ async def make_agents(probe: Investigation, users: Sequence[User] = (), *, round
     question to the platform's ``LLMManager`` gets an answer that nobody else was given. Recorded as attempts on the
     surface ``component``: ``checkers.tokens`` judges whose an agent, and an answer, is.
     """
-    permit(probe, Mode.PROBE, "making agents")
     party = list(users) or probe.users
     contexts, factories = probe.component("UserExecutionContext"), probe.component(FACTORY)
     wanted = (factories, "__init__", ("agents", "make_emitter", "make_model"))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.component import Component, Returned
 from netra_probe.forgery import REFUSED
-from netra_probe.investigation.permissions import permit
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.components.fakes import EventSink, InMemoryCache, accepted_kwargs
 from netra_probe.workloads.components.in_process import begin, first_foreign, missing_of, own_context, run_of, settle
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -55,6 +55,7 @@ class _EmitterFixture:
         return bool(await self.emitters.call(method, _AGENT, on=emitter, by=user.name, **said))
 
 
+@workload(Mode.PROBE, "making emitters")
 async def make_emitters(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
     """Have the platform's own ``UserWebSocketEmitter`` and ``WebSocketEventRouter`` work for everybody in this process.
 
@@ -65,7 +66,6 @@ async def make_emitters(probe: Investigation, users: Sequence[User] = ()) -> Out
     names a connection of somebody else reaches nobody but its own user. Recorded as attempts on the surface
     ``component``: ``checkers.tokens`` judges whom an event was addressed to.
     """
-    permit(probe, Mode.PROBE, "making emitters")
     party = list(users) or probe.users
     contexts, emitters = probe.component(CONTEXT), probe.component(EMITTER)
     if missing := missing_of((contexts, "from_request", ()), (emitters, "__init__", ())):

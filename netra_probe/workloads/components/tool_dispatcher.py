@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.component import CallResult, Component, Returned
 from netra_probe.forgery import REFUSED
-from netra_probe.investigation.permissions import permit
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.components.in_process import begin, end, own_context, user_id_of
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -23,6 +23,7 @@ _CONTEXTS = ("user_context", "context", "_user_context", "_context")
 _EQUIPMENT: tuple[tuple[str, Any], ...] = (("engine", None), ("tools", ()))
 
 
+@workload(Mode.PROBE, "making dispatchers")
 async def make_dispatchers(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
     """Have the platform's own ``UnifiedToolDispatcher`` make one per user in this process, and end them one by one.
 
@@ -32,7 +33,6 @@ async def make_dispatchers(probe: Investigation, users: Sequence[User] = ()) -> 
     Each must be its own user's, also after the others have ended; one that has ended calls nothing any more. Recorded
     as attempts on the surface ``component``: ``checkers.tokens`` judges whose a dispatcher is.
     """
-    permit(probe, Mode.PROBE, "making dispatchers")
     party = list(users) or probe.users
     contexts, dispatchers = probe.component("UserExecutionContext"), probe.component(DISPATCHER)
     for component, making in ((contexts, "from_request"), (dispatchers, "create_for_user")):

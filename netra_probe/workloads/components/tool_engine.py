@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.component import Component, Returned
 from netra_probe.forgery import REFUSED
-from netra_probe.investigation.permissions import permit
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.components.fakes import Barrier, EventSink, FakeDataAccess, NamingTool, accepted_kwargs
 from netra_probe.workloads.components.in_process import (
@@ -21,6 +20,7 @@ from netra_probe.workloads.components.in_process import (
     settle,
 )
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -38,6 +38,7 @@ class _Caller:
     dispatcher: Any
 
 
+@workload(Mode.PROBE, "calling tools in this process")
 async def share_an_engine(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
     """Let everybody call the same tool in this process, in the same instant, by one ``ToolExecutionEngine``.
 
@@ -49,7 +50,6 @@ async def share_an_engine(probe: Investigation, users: Sequence[User] = ()) -> O
     without it. Recorded as attempts on the surface ``component``: ``checkers.tokens`` judges whose a result, and
     the event that tells of it, is.
     """
-    permit(probe, Mode.PROBE, "calling tools in this process")
     party = list(users) or probe.users
     contexts, engines = probe.component("UserExecutionContext"), probe.component(ENGINE)
     dispatchers = probe.component("UnifiedToolDispatcher")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from netra_probe.clients.replies import Answered, Unreachable
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history import actions
-from netra_probe.investigation.permissions import permit
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, cut_short, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -42,6 +42,7 @@ class _Books:
     rows: int = 0
 
 
+@workload(Mode.ATTACK, "hanging up on requests")
 async def half_done(
     probe: Investigation, users: Sequence[User] = (), *, tries: int = TRIES, backend: int = 0
 ) -> Outcome:
@@ -51,7 +52,6 @@ async def half_done(
     reads what was never committed, or what somebody else's request has committed with its own (fault P2). The first
     user's batches are not cut off: they show how long one takes, and that a list shows so many rows.
     """
-    permit(probe, Mode.ATTACK, "hanging up on requests")
     users = list(users) or probe.users
     if not (supported_route(probe, "POST", BATCH) and supported_route(probe, "GET", SPEND)):
         return Outcome(act="half-done writes", users=names(users), missing=f"POST {BATCH}")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Refused, Reply
-from netra_probe.investigation.permissions import permit
 from netra_probe.plans.routes import supported_route
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.database.pools import refresh_pool
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -26,6 +26,7 @@ OWN_THINGS = ("/api/threads", "/api/users/me", "/api/user/me")
 PROFILES = ("/api/users/me", "/api/user/me")
 
 
+@workload(Mode.PROBE, "sending large bodies")
 async def share_a_line(
     probe: Investigation, users: Sequence[User] = (), *, size: int = LARGE, backend: int = 0
 ) -> Outcome:
@@ -35,7 +36,6 @@ async def share_a_line(
     P1); who shows no token must not be anybody. Each response says in the history whether it came over the very
     connection of the one before (``line``): where none did, nothing was tried.
     """
-    permit(probe, Mode.PROBE, "sending large bodies")
     users = list(users) or probe.users
     threads = {user.name: await user.new_thread() for user in users}
     pairs = [*pairwise(users), (users[-1], users[0])]

@@ -11,12 +11,12 @@ from netra_probe.clients.agent import Run
 from netra_probe.clients.replies import Answered, Reply, Unreachable
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history import actions
-from netra_probe.investigation.permissions import permit
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import QUESTION, answered, open_tab, tabs, until_run_begins
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.database.cancelled_writes import half_done
 from netra_probe.workloads.outcome import Outcome, cut_short, names
+from netra_probe.workloads.permissions import workload
 from netra_probe.workloads.websocket.resume import come_back, resume_point
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _NO_READS = f"a read of one's own: none of GET {', '.join(READS)}"
 RUSH = 36
 
 
+@workload(Mode.ATTACK, "hanging up on requests")
 async def cancel_then_read(
     probe: Investigation,
     canceller: User,
@@ -49,7 +50,6 @@ async def cancel_then_read(
     A command that was cancelled must leave no answer (fault P3), no transaction and no setting (fault P1) on the
     connection that the next request borrows.
     """
-    permit(probe, Mode.ATTACK, "hanging up on requests")
     others = list(others) or [user for user in probe.users if user is not canceller]
     acting = names((canceller, *others))
     everybody = [canceller, *others]
@@ -70,6 +70,7 @@ async def cancel_then_read(
     return Outcome(act="cancel and volley", users=acting, counts={"hung up": hung_up, "read": read})
 
 
+@workload()
 async def cut_replies(
     probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = 3, backend: int = 0
 ) -> Outcome:
@@ -93,6 +94,7 @@ async def cut_replies(
     return Outcome(act="cut replies", users=names((victim, *others)), counts={"cut": cut, "read": read})
 
 
+@workload()
 async def borrow_in_turn(
     probe: Investigation, users: Sequence[User] = (), *, rounds: int = 3, backend: int = 0
 ) -> Outcome:
@@ -117,6 +119,7 @@ async def borrow_in_turn(
     return Outcome(act="borrowed in turn", users=names(users), counts={"read": read})
 
 
+@workload()
 async def saturate(
     probe: Investigation, users: Sequence[User] = (), *, width: int = 12, rounds: int = 2, backend: int = 0
 ) -> Outcome:
@@ -137,6 +140,7 @@ async def saturate(
     return Outcome(act="saturated pool", users=names(users), counts={"read": read})
 
 
+@workload(Mode.ATTACK, "hanging up on requests")
 async def churn(
     probe: Investigation,
     users: Sequence[User] = (),
@@ -151,7 +155,6 @@ async def churn(
     Each cycle opens and closes sockets, resets some of them in the middle of a run, and hangs up on requests and
     (unless ``streams`` is false) streams. What a first cycle and a rush before it warm up is not measured.
     """
-    permit(probe, Mode.ATTACK, "hanging up on requests")
     users = list(users) or probe.users
     stream = supported_route(probe, "POST", STREAM) if streams else ""
     connected = 0

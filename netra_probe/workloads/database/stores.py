@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from netra_probe.clients.replies import Answered, Refused, Reply
 from netra_probe.forgery import ATTEMPTS, REFUSED, Attempt, Forgery
 from netra_probe.history.secret import Secret
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi import Route
 from netra_probe.openapi.arguments import Arguments
@@ -26,6 +25,7 @@ from netra_probe.workloads.auth.forged_tokens import forgery_of, with_another_en
 from netra_probe.workloads.auth.token_material import SHORT_LIFE, SURELY_OVER, gather
 from netra_probe.workloads.database.pools import saturate_pool
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -36,6 +36,7 @@ _MISSING = "lists of one's own"
 _FAMILIES = frozenset(("algorithm", "signature", "key", "time", "audience", "subject", "conflict"))
 
 
+@workload(Mode.PROBE, "asking without a valid token")
 async def open_stores(
     probe: Investigation,
     users: Sequence[User] = (),
@@ -55,7 +56,6 @@ async def open_stores(
     Arguments:
         wrong: how many of these three each store is shown, in turn; all of them when left out.
     """
-    permit(probe, Mode.PROBE, "asking without a valid token")
     party = list(users) or probe.users
     walk = ApiCrawler(
         probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="open_stores"
@@ -71,6 +71,7 @@ async def open_stores(
     return Outcome(act="opened stores", users=names(party), counts=sums)
 
 
+@workload(Mode.ATTACK, "forging tokens")
 async def forge_at_stores(
     probe: Investigation, *, tester: User, victim: User, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -82,7 +83,6 @@ async def forge_at_stores(
     Each store is asked by both users first; then the attempts go round all of them: what is checked of a token has to
     be checked for every store. Triggers faults A1 to A4, and A9 by ids that the client claims.
     """
-    permit(probe, Mode.ATTACK, "forging tokens")
     found = await survey(probe)
     walk = ApiCrawler(probe, found, (tester, victim), budget=budget or Budget(), backend=backend, act="forge_at_stores")
     try:
@@ -113,6 +113,7 @@ async def forge_at_stores(
     return Outcome(act="forged at stores", users=names((tester, victim)), counts=counts)
 
 
+@workload(Mode.PROBE, "logging out")
 async def outlive_sessions(
     probe: Investigation, users: Sequence[User] = (), *, cycles: int = 3, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -124,7 +125,6 @@ async def outlive_sessions(
     What the target holds on to is measured after each cycle (resources); after a moment of grace no token may open
     anything (lifecycle). Triggers fault A6.
     """
-    permit(probe, Mode.PROBE, "logging out")
     party = list(users) or probe.users
     walk = ApiCrawler(
         probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="outlive_sessions"

@@ -16,7 +16,6 @@ from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Reply
 from netra_probe.history import actions
 from netra_probe.history.canary import WHOLE
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi import Interface, Route
 from netra_probe.openapi.arguments import Filler
@@ -27,6 +26,7 @@ from netra_probe.plans.routes import backend_client
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.attempts import outcome_of
 from netra_probe.workloads.outcome import Outcome
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -51,12 +51,12 @@ class _Counter:
     amount: str
 
 
+@workload(Mode.PROBE, "spending credits of the probe's own accounts")
 async def spend_together(probe: Investigation, user: User) -> Outcome:
     """Spend from one balance several times at once, over every backend; then want what is there once, several times.
 
     Triggers fault D5: what is checked in one statement and taken in the next is taken twice.
     """
-    permit(probe, Mode.PROBE, "spending credits of the probe's own accounts")
     found = await survey(probe)
     clients = _clients(probe, user)
     await user.new_thread()  # a backend may know of an account, and credit it, from its first write on
@@ -88,9 +88,9 @@ async def spend_together(probe: Investigation, user: User) -> Outcome:
     return Outcome(act="spend_together", users=(user.name,), counts=counts)
 
 
+@workload(Mode.PROBE, "writing messages of the probe's own accounts")
 async def append_together(probe: Investigation, user: User, *, times: int = APPENDS) -> Outcome:
     """Append to one list of the user's several times at once, over every backend, and read it: nothing may be lost."""
-    permit(probe, Mode.PROBE, "writing messages of the probe's own accounts")
     clients = _clients(probe, user)
     thread = await user.new_thread()
     key = f"messages of {user.name}"

@@ -22,10 +22,10 @@ from netra_probe.checkers.hygiene.marks import (
 from netra_probe.clients.replies import Answered, Reply
 from netra_probe.history.secret import Secret
 from netra_probe.investigation.cleanup import remove_user
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.users import User
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -39,6 +39,7 @@ COMMON = "12345678"
 SHORT = "gK7-mXq"
 
 
+@workload(Mode.PROBE, "registering accounts")
 async def try_registrations(probe: Investigation, user: User) -> Outcome:
     """Register the user's address in capitals, and accounts with passwords that are too short, too common, and long.
 
@@ -47,7 +48,6 @@ async def try_registrations(probe: Investigation, user: User) -> Outcome:
 
     What is registered is removed at once.
     """
-    permit(probe, Mode.PROBE, "registering accounts")
     local, _, domain = user.email.partition("@")
     long = Secret((probe.ledger.password(f"long {user.email}").reveal() * 2)[:80])
     capitals = f"{local.upper()}@{domain}"
@@ -89,12 +89,12 @@ async def _register(probe: Investigation, email: str, password: Secret, trial: s
             probe.ledger.strike({email})
 
 
+@workload(Mode.PROBE, "failing to log in")
 async def compare_logins(probe: Investigation, user: User) -> Outcome:
     """Log in with a wrong password, and as somebody who has no account: both deserve the same words.
 
     One failure each; the user's own log-in follows.
     """
-    permit(probe, Mode.PROBE, "failing to log in")
     local, _, domain = user.email.partition("@")
     wrong = probe.ledger.password(f"wrong {user.email}")
     probe.history.redactor.know(wrong.reveal(), "password")
@@ -106,6 +106,7 @@ async def compare_logins(probe: Investigation, user: User) -> Outcome:
     return Outcome(act="compare_logins", users=(user.name,), counts=counts)
 
 
+@workload(Mode.ATTACK, "guessing passwords")
 async def guess_passwords(probe: Investigation, bystander: User) -> Outcome:
     """Send ``GUESSES`` wrong passwords in a row to an account made for it, then the right one.
 
@@ -115,7 +116,6 @@ async def guess_passwords(probe: Investigation, bystander: User) -> Outcome:
     Needs ``attack`` on a target that is not on this machine. The bystander logs in afterwards: nobody else is shut out.
     Not done where users are existing accounts: theirs are not for locking.
     """
-    permit(probe, Mode.ATTACK, "guessing passwords")
     if probe.target.accounts:
         missing = "registration of an account to guess at: those of target.accounts are left alone"
         return Outcome(act="guess_passwords", users=names((bystander,)), missing=missing)

@@ -9,10 +9,10 @@ from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Reply
 from netra_probe.history.operation import Operation
 from netra_probe.history.untrusted import number
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -25,6 +25,7 @@ LARGEST_QUOTA = 100
 _LIMITS = ("x-ratelimit-limit", "ratelimit-limit")
 
 
+@workload(Mode.OBSERVE, "asking for health")
 async def ask_health(probe: Investigation, user: User) -> Outcome:
     """Ask every service how it is, have it do something that takes its stores, and ask again.
 
@@ -33,7 +34,6 @@ async def ask_health(probe: Investigation, user: User) -> Outcome:
 
     Nothing is disturbed here; where a store is away, what is said of it can be held against what comes of the use.
     """
-    permit(probe, Mode.OBSERVE, "asking for health")
     found = await survey(probe)
     answers = uses = 0
     services: list[tuple[str, str, str | None]] = [(probe.target.auth_url, "auth", None)]
@@ -73,12 +73,12 @@ async def _use(http: Http, surface: str) -> int:
     return len(routes)
 
 
+@workload(Mode.ATTACK, "using up a quota")
 async def use_up_quota(probe: Investigation, user: User) -> Outcome:
     """Send one request more than a service announces as the limit; not offered where it announces none, or a large one.
 
     Only the user's own quota is used.
     """
-    permit(probe, Mode.ATTACK, "using up a quota")
     http = probe.wire.http(user.backend_url, surface="rest", user=user.name, backend=user.backend)
     http.token = user.auth.access
     http.keeper = user

@@ -28,7 +28,6 @@ from netra_probe.history import actions
 from netra_probe.history.principals import People
 from netra_probe.history.secret import Secret
 from netra_probe.history.untrusted import number
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.openapi import Route
 from netra_probe.openapi.arguments import missing
@@ -37,6 +36,7 @@ from netra_probe.workloads.auth.credential_end import GRACE
 from netra_probe.workloads.auth.oauth import LOGIN, Browser, _callback, _providers
 from netra_probe.workloads.auth.token_material import claims
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -60,13 +60,13 @@ _TAKE_BODIES = (
 )
 
 
+@workload(Mode.PROBE, "logging in")
 async def inspect_tokens(probe: Investigation, user: User) -> Outcome:
     """Log in twice, renew, and note what each token says of itself beside what is said of it.
 
     >>> await inspect_tokens(probe, alice)   # doctest: +SKIP
     <inspect_tokens of alice: tokens 6>
     """
-    permit(probe, Mode.PROBE, "logging in")
     tokens = 0
     for credential in (f"{user.name}-inspected", f"{user.name}-inspected-again"):
         http = probe.wire.http(probe.target.auth_url, surface="auth", user=user.name)
@@ -132,6 +132,7 @@ def _timestamp(value: Any) -> float | None:
         return None
 
 
+@workload(Mode.ATTACK, "using a refresh token again")
 async def bring_back_refresh_token(probe: Investigation, user: User) -> Outcome:
     """Renew, wait a moment, and show the used refresh token again, then the one that came of it.
 
@@ -140,7 +141,6 @@ async def bring_back_refresh_token(probe: Investigation, user: User) -> Outcome:
 
     A target may overlook a reuse within a moment, since a client may not have got the answer; so the act waits.
     """
-    permit(probe, Mode.ATTACK, "using a refresh token again")
     http = probe.wire.http(probe.target.auth_url, surface="auth", user=user.name)
     session = AuthClient(http, credential=f"{user.name}-renewed")
     try:
@@ -160,9 +160,9 @@ async def bring_back_refresh_token(probe: Investigation, user: User) -> Outcome:
     return Outcome(act="bring_back_refresh_token", users=(user.name,), counts={"shown": 2, "accepted": accepted})
 
 
+@workload(Mode.PROBE, "sending a token in a query")
 async def ask_with_query(probe: Investigation, user: User) -> Outcome:
     """Ask who one is with the token in the address instead of a header, at every service."""
-    permit(probe, Mode.PROBE, "sending a token in a query")
     found = await survey(probe)
     token = user.auth.access
     asked = taken = 0
@@ -180,13 +180,13 @@ async def ask_with_query(probe: Investigation, user: User) -> Outcome:
     return Outcome(act="ask_with_query", users=(user.name,), counts={"asked": asked, "answered": taken})
 
 
+@workload(Mode.PROBE, "sending malformed requests")
 async def provoke_refusals(probe: Investigation, user: User) -> Outcome:
     """Send what no service expects, and requests of another origin's page; each deserves a plain refusal.
 
     >>> await provoke_refusals(probe, bob)   # doctest: +SKIP
     <provoke_refusals of bob: malformed 30, bad tokens 6, from other origins 4>
     """
-    permit(probe, Mode.PROBE, "sending malformed requests")
     found = await survey(probe)
     clients = {
         "auth": probe.wire.http(probe.target.auth_url, surface="auth", user=user.name),
@@ -251,12 +251,12 @@ async def _other_origins(probe: Investigation, found: Survey, user: User) -> int
     return sent
 
 
+@workload(Mode.PROBE, "asking for other users' objects by id")
 async def compare_refusals(probe: Investigation, first: User, second: User) -> Outcome:
     """Ask for each other's things by id, and for things that nobody has: do the refusals differ?
 
     Both make a thread first; whoever owns a thing reads it, which shows that it is there.
     """
-    permit(probe, Mode.PROBE, "asking for other users' objects by id")
     found = await survey(probe)
     threads = {user.name: await user.new_thread() for user in (first, second)}
     compared = 0
@@ -276,9 +276,9 @@ async def compare_refusals(probe: Investigation, first: User, second: User) -> O
     return Outcome(act="compare_refusals", users=users, counts={"ids": compared})
 
 
+@workload(Mode.PROBE, "logging in through a provider")
 async def follow_login(probe: Investigation, user: User) -> Outcome:
     """Log in through a provider on this machine and look at what the way there and back sets and tells."""
-    permit(probe, Mode.PROBE, "logging in through a provider")
     found = await survey(probe)
     browser = Browser(probe, People(probe.history), user)
     try:

@@ -18,11 +18,11 @@ from netra_probe.checkers.hygiene.marks import (
 )
 from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
 from netra_probe.history.secret import Secret
-from netra_probe.investigation.permissions import permit
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.identity_endpoints import subprotocols
 from netra_probe.workloads.hygiene.sessions import ELSEWHERE
 from netra_probe.workloads.outcome import Outcome
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LARGEST_TRIED = 1_000_000
 
 
+@workload(Mode.PROBE, "trying handshakes")
 async def try_handshakes(probe: Investigation, user: User) -> Outcome:
     """Open sockets as other pages, nobody, and old clients do; the user's own handshake goes first and last.
 
@@ -40,7 +41,6 @@ async def try_handshakes(probe: Investigation, user: User) -> Outcome:
 
     Two bad handshakes between good ones are far from what trips a breaker (netra-wire §1).
     """
-    permit(probe, Mode.PROBE, "trying handshakes")
     token = user.auth.access
     if not await _own(probe, user):
         return Outcome(act="try_handshakes", users=(user.name,), missing="a socket of the user's own that answers")
@@ -60,13 +60,13 @@ async def try_handshakes(probe: Investigation, user: User) -> Outcome:
     return Outcome(act="try_handshakes", users=(user.name,), counts=counts)
 
 
+@workload(Mode.PROBE, "sending messages over the announced size")
 async def try_sizes(probe: Investigation, user: User) -> Outcome:
     """Send a message of almost the size that the welcome announces, then one beyond it, then a heartbeat.
 
     >>> await try_sizes(probe, alice)   # doctest: +SKIP
     <try_sizes of alice: announced bytes 8192>
     """
-    permit(probe, Mode.PROBE, "sending messages over the announced size")
     opened = await _open(probe, user, token=user.auth.access)
     if not isinstance(opened, Socket):
         return Outcome(act="try_sizes", users=(user.name,), missing="a handshake that lets the user in")

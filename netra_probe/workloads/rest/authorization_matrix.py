@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.replies import Answered
 from netra_probe.history.secret import Secret
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi import Route
 from netra_probe.openapi.arguments import Arguments, missing
@@ -24,6 +23,7 @@ from netra_probe.plans.crawler import ApiCrawler
 from netra_probe.plans.trials import CLAIMING_HEADERS, CLAIMS, claimed, readers, with_other_signature
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -36,6 +36,7 @@ WRITING = ("POST", "PUT", "PATCH", "DELETE")
 SPENT = "the budget of trespass was spent before every operation was tried; do it again to go on, or raise its budget"
 
 
+@workload(Mode.ATTACK, "reaching for other users' objects")
 async def trespass(probe: Investigation, *, owner: User, intruder: User, budget: Budget | None = None) -> Outcome:
     """Try every operation on what belongs to somebody else.
 
@@ -51,7 +52,6 @@ async def trespass(probe: Investigation, *, owner: User, intruder: User, budget:
     Arguments:
         budget: most requests, seconds, and requests a second.
     """
-    permit(probe, Mode.ATTACK, "reaching for other users' objects")
     walk = ApiCrawler(
         probe, await survey(probe), (owner, intruder), budget=budget or Budget(), backend=owner.backend_number
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from netra_probe.clients.replies import Answered
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi import Route
 from netra_probe.openapi.arguments import Arguments
@@ -14,6 +13,7 @@ from netra_probe.plans.budget import Budget
 from netra_probe.plans.crawler import ApiCrawler
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WILDCARDS = ("*", "%", "?")
 
 
+@workload(Mode.PROBE, "reading without credentials")
 async def read_in_turns(
     probe: Investigation, users: Sequence[User] = (), *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -32,7 +33,6 @@ async def read_in_turns(
     to one backend. Triggers faults K1 and K3; a pool that keeps its last borrower's setting (fault P1) shows here as
     well.
     """
-    permit(probe, Mode.PROBE, "reading without credentials")
     party = list(users) or probe.users
     walk = ApiCrawler(
         probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="read_in_turns"
@@ -71,6 +71,7 @@ async def _furnish(walk: ApiCrawler, user: str) -> None:
     await walk.read(user)
 
 
+@workload(Mode.ATTACK, "asking for patterns instead of ids")
 async def read_as_neighbour(
     probe: Investigation, like: User, *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -79,7 +80,6 @@ async def read_as_neighbour(
     A key that is looked up by its beginning, or by a pattern with something of the client's in it, finds the
     neighbour's entry. Triggers K2.
     """
-    permit(probe, Mode.ATTACK, "asking for patterns instead of ids")
     neighbour = next(iter(await probe.recruit(1, beside=like)), None)
     if neighbour is None:
         return Outcome(act="read_as_neighbour", users=(like.name,), missing="an account for the neighbour")

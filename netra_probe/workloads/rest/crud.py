@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netra_probe.clients.replies import Answered
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi.objects import Thing
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.crawler import ApiCrawler
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 READING = 0.5
 
 
+@workload(Mode.PROBE, "making things")
 async def create_and_read_all(
     probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -39,7 +40,6 @@ async def create_and_read_all(
         rounds: how often everybody reads everything; what was made has to be found again each time.
         backend: the one that all of them use.
     """
-    permit(probe, Mode.PROBE, "making things")
     party = list(users) or probe.users
     walk = ApiCrawler(
         probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="create_and_read_all"
@@ -61,6 +61,7 @@ async def create_and_read_all(
     return Outcome(act="kept", users=names(party), counts={"made": len(made), "found again": found})
 
 
+@workload(Mode.PROBE, "deleting what was made")
 async def delete_all(
     probe: Investigation, users: Sequence[User] = (), *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -72,7 +73,6 @@ async def delete_all(
     All do so in the same instant: one user's deletion neither spares nor takes what is another's. Each thing is asked
     for by its id before and after, and afterwards by nobody as well: ``checkers.authorisation`` judges.
     """
-    permit(probe, Mode.PROBE, "deleting what was made")
     party = list(users) or probe.users
     walk = ApiCrawler(
         probe, await survey(probe), tuple(party), budget=budget or Budget(), backend=backend, act="delete_all"

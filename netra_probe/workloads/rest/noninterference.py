@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from netra_probe.checkers.noninterference import ALONE, OTHERS, SECRETS, VARIANT
 from netra_probe.clients.replies import Answered
-from netra_probe.investigation.permissions import permit
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi import Route
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.crawler import ApiCrawler
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -26,6 +26,7 @@ _BACKGROUND = re.compile(r"export|report|job|task|backup|digest", re.IGNORECASE)
 PARTS = 2
 
 
+@workload(Mode.PROBE, "making things")
 async def compare_reads(
     probe: Investigation, watcher: User, others: Sequence[User] = (), *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -39,7 +40,6 @@ async def compare_reads(
     Triggers fault D3, and shows it also where not one foreign row is listed. Work that goes on in the background is
     left out, since it changes by itself.
     """
-    permit(probe, Mode.PROBE, "making things")
     others = list(others) or [user for user in probe.users if user is not watcher]
     party = (watcher, *others)
     walk = ApiCrawler(

@@ -20,7 +20,8 @@ from netra_probe.plans.tabs import (
     tabs,
     until_run_begins,
 )
-from netra_probe.workloads.outcome import Outcome, names, needs_answers
+from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
 from netra_probe.workloads.websocket.resume import come_back, resume_point
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ QUESTIONS = 10
 ROUNDS = 3
 
 
-@needs_answers("slow reader")
+@workload(answers="slow reader")
 async def slow_reader(
     probe: Investigation, slow: User, others: Sequence[User] = (), *, questions: int = QUESTIONS, backend: int = 0
 ) -> Outcome:
@@ -66,7 +67,7 @@ async def slow_reader(
     return Outcome(act="slow reader", users=(slow.name, *names(others)), counts=counts)
 
 
-@needs_answers("killed peer")
+@workload(answers="killed peer")
 async def killed_peer(
     probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = ROUNDS, backend: int = 0
 ) -> Outcome:
@@ -99,7 +100,7 @@ async def killed_peer(
     )
 
 
-@needs_answers("frozen peer")
+@workload(answers="frozen peer")
 async def frozen_peer(
     probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = ROUNDS, backend: int = 0
 ) -> Outcome:

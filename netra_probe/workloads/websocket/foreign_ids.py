@@ -10,7 +10,6 @@ from netra_probe.clients.agent import Run
 from netra_probe.clients.replies import Silent
 from netra_probe.clients.websocket import Received, Socket
 from netra_probe.history import actions
-from netra_probe.investigation.permissions import permit
 from netra_probe.plans.messages import NAMING, foreign, say
 from netra_probe.plans.routes import backend_client
 from netra_probe.plans.tabs import (
@@ -23,21 +22,21 @@ from netra_probe.plans.tabs import (
     until_run_begins,
 )
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names, needs_answers
+from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
 
-@needs_answers("claimed identity")
+@workload(Mode.ATTACK, "claiming another user's id", answers="claimed identity")
 async def claim_identity(probe: Investigation, claimant: User, victim: User, *, backend: int | None = None) -> Outcome:
     """Claim to be somebody else in the URL and in every message, and to ask in their thread; then let them ask.
 
     The user is who the token says; a target that goes by what the client claims sends the victim's stream to the
     claimant (fault W2).
     """
-    permit(probe, Mode.ATTACK, "claiming another user's id")
     query = {"user_id": victim.id, "client_id": victim.id}
     async with tab(victim) as own, tab(claimant, backend=backend, query=query) as posing:
         if own is None or posing is None:
@@ -85,14 +84,13 @@ async def claim_identity(probe: Investigation, claimant: User, victim: User, *, 
     )
 
 
-@needs_answers("foreign thread")
+@workload(Mode.ATTACK, "following another user's thread", answers="foreign thread")
 async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, backend: int | None = None) -> Outcome:
     """Subscribe to, switch to and read the history of another user's thread and run; then let them ask in it.
 
     The owner does the same first, as the positive control. Who is let in without a check gets the owner's live events
     (fault W4).
     """
-    permit(probe, Mode.ATTACK, "following another user's thread")
     async with tab(owner) as own, tab(intruder, backend=backend) as peeping:
         if own is None or peeping is None:
             return Outcome(act="foreign thread", users=names((intruder, owner)), missing="a connection")
@@ -120,7 +118,7 @@ async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, b
     )
 
 
-@needs_answers("stop of one's own run")
+@workload(answers="stop of one's own run")
 async def stop_own_run(
     probe: Investigation, stopper: User, bystanders: Sequence[User] = (), *, backend: int = 0
 ) -> Outcome:
@@ -150,10 +148,9 @@ async def stop_own_run(
     return Outcome(act="stop of one's own run", users=(stopper.name, *names(bystanders)), counts=counts)
 
 
-@needs_answers("stop of a foreign run")
+@workload(Mode.ATTACK, "stopping another user's run", answers="stop of a foreign run")
 async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *, backend: int = 0) -> Outcome:
     """Try to stop somebody else's run by its id: it must go on to its end (faults G4, W2)."""
-    permit(probe, Mode.ATTACK, "stopping another user's run")
     async with tabs((stopper, victim), backend=backend) as sockets:
         if len(sockets) < 2:
             return Outcome(act="stop of a foreign run", users=names((stopper, victim)), missing="a connection")
@@ -169,7 +166,7 @@ async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *,
     return Outcome(act="stop of a foreign run", users=names((stopper, victim)), counts=counts)
 
 
-@needs_answers("equal ids")
+@workload(answers="equal ids")
 async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 3, backend: int = 0) -> Outcome:
     """Ask at the same instant under one and the same message, turn and request id, on one backend.
 
@@ -211,7 +208,7 @@ async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds:
     return Outcome(act="equal ids", users=names(users), counts={"answered": answered(runs), "read": read})
 
 
-@needs_answers("burst")
+@workload(answers="burst")
 async def burst(probe: Investigation, users: Sequence[User] = (), *, size: int = 3, rounds: int = 2) -> Outcome:
     """Everybody starts several runs, each in a thread of its own, all in the same instant.
 

@@ -21,7 +21,8 @@ from netra_probe.plans.tabs import (
     tabs,
     until_run_begins,
 )
-from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names, needs_answers
+from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names
+from netra_probe.workloads.permissions import workload
 from netra_probe.workloads.websocket.rest_runs import RUN_ROUTES, ask_over_rest
 from netra_probe.workloads.websocket.resume import come_back, resume_point
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from netra_probe.investigation.users import User
 
 
-@needs_answers("reconnect storm")
+@workload(answers="reconnect storm")
 async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, backend: int | None = None) -> Outcome:
     """Connect and close quickly, many at once, and the new one before the old one goes; then ask, on what is left.
 
@@ -67,7 +68,7 @@ async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, 
     )
 
 
-@needs_answers("late close")
+@workload(answers="late close")
 async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backend: int | None = None) -> Outcome:
     """Lose a connection without the target's noticing, come back, and only then let it notice.
 
@@ -97,7 +98,7 @@ async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backe
     return Outcome(act="late close", users=(user.name,), counts={"answered": answered(runs)})
 
 
-@needs_answers("two tabs")
+@workload(answers="two tabs")
 async def two_tabs(
     probe: Investigation, user: User, *, backends: tuple[int | None, int | None] = (None, None)
 ) -> Outcome:
@@ -122,7 +123,7 @@ async def two_tabs(
     return Outcome(act="two tabs", users=(user.name,), counts={"answered": answered(runs), "copies": copies})
 
 
-@needs_answers("leave and join")
+@workload(answers="leave and join")
 async def leave_and_join(
     probe: Investigation, leaver: User, joiners: Sequence[User] = (), *, backend: int | None = None
 ) -> Outcome:
@@ -150,7 +151,7 @@ async def leave_and_join(
     return Outcome(act="leave and join", users=(leaver.name, *names(joiners)), counts=counts)
 
 
-@needs_answers("cut and resume")
+@workload(answers="cut and resume")
 async def cut_and_resume(
     probe: Investigation,
     user: User,
@@ -188,7 +189,7 @@ async def cut_and_resume(
     return Outcome(act="cut and resume", users=(user.name,), counts=counts)
 
 
-@needs_answers("across backends")
+@workload(answers="across backends")
 async def across_backends(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1) -> Outcome:
     """Everybody listens at one backend, and has runs worked on at each of them at once.
 

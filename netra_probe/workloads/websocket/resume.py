@@ -9,6 +9,7 @@ from netra_probe.clients.agent import Run
 from netra_probe.clients.websocket import Socket
 from netra_probe.history.untrusted import decoded
 from netra_probe.plans.tabs import mark_of, tab, until_run_ends
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -45,6 +46,7 @@ async def come_back(
         return await _rest_of(probe, run, socket)
 
 
+@workload()
 async def catch_up(probe: Investigation, user: User, run: Run) -> bool:
     """Connect again, for good, and wait for the end of a run that was cut off; whether it has ended, as far as is told.
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.clients.policy import NotPermitted
 from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
 from netra_probe.history import actions
 from netra_probe.history.principals import UNNAMED
 from netra_probe.history.secret import Secret
-from netra_probe.investigation.permissions import permit
 from netra_probe.target.deployment import Mode
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
 
-async def try_invalid_handshakes(probe: Investigation, *, like: User) -> list[Opened]:
+@workload(Mode.PROBE, "opening sockets without a valid token", withheld=())
+async def try_invalid_handshakes(probe: Investigation, *, like: User) -> Sequence[Opened]:
     """Try the door without a token, with nonsense and with a changed signature, each between two good connections.
 
     Each attempt is judged by *who am I*: the user id in the welcome. The user's own token goes first and last, as the
@@ -26,10 +27,6 @@ async def try_invalid_handshakes(probe: Investigation, *, like: User) -> list[Op
 
     Returns the strangers' results in the order: no token, nonsense, changed signature.
     """
-    try:
-        permit(probe, Mode.PROBE, "opening sockets without a valid token")
-    except NotPermitted:
-        return []
     await like.renew()
     assert like.auth.access is not None
     own = like.auth.access
