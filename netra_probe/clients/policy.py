@@ -8,7 +8,7 @@ reason; what a cap has cut short is ``inconclusive``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +98,10 @@ class Passage:
     step: Step | None
 
 
+async def _at_once() -> None:
+    """Nobody is waited for."""
+
+
 class Gate:
     """Lets through to a target what its parameters allow, at the pace that they allow, and notes what is made there.
 
@@ -114,6 +118,8 @@ class Gate:
         self.belongings = belongings or Belongings()
         #: Looks after the target's health, once there is somebody to ask as.
         self.watch: Watch | None = None
+        #: Waits while another investigation has the target to itself.
+        self.step_in: Callable[[], Awaitable[None]] = _at_once
         self._strains: dict[str, list[str]] = {}
         self._target = target
         self._notes = notes
@@ -233,6 +239,7 @@ class Gate:
         self._notes.withhold(reason)
 
     async def _turn(self) -> str:
+        await self.step_in()
         if await self._pace.turn(beyond=self.leaving):
             return ""
         reason = f"the cap of {self._pace.most} requests was reached; raise target.max_requests or narrow the run"

@@ -25,7 +25,7 @@ class TargetLock:
     """One investigation's place among those on the same target; the operating system frees it however it ends.
 
     The target is a lock that all share and one may have alone. Who wants it alone shuts a gate first, so that those who
-    step aside do not come in again before.
+    step aside do not come in again before. Nothing here blocks the event loop: locks are tried, and tried again.
 
     Arguments:
         patience: seconds to wait for the others; then it is measured beside them.
@@ -35,61 +35,81 @@ class TargetLock:
         self._folder = os.environ.get(TURNS_VARIABLE, "")
         self._patience = patience
         self._files: tuple[IO[bytes], IO[bytes]] | None = None
+        self._changing = asyncio.Lock()
+        self._is_in = False
         self.is_alone = False
 
-    def join(self) -> None:
-        """Begin to work on the target beside others; waits while somebody measures."""
-        if self._files is None and self._folder:
-            with contextlib.suppress(OSError):
-                self._files = self._open("gate"), self._open("target")
-        if self._files is not None:
-            gate, target = self._files
-            lock_file(gate, shared=True)
-            lock_file(target, shared=True)
-            unlock_file(gate)
-        self.is_alone = False
-
-    def _open(self, name: str) -> IO[bytes]:
-        return open(Path(self._folder) / f".{name}.turn", "ab")
+    async def join(self) -> None:
+        """Work on the target beside others, unless one does already; waits while somebody measures."""
+        if self._is_in or not self._folder:
+            return
+        async with self._changing:
+            await self._enter()
 
     async def alone(self) -> bool:
         """Have the target to oneself until ``measured`` or the next case; whether it came to that in time."""
-        if self._files is None or self.is_alone:
+        if not self._folder or self.is_alone:
             return self.is_alone
-        gate, target = self._files
-        unlock_file(target)
-        try:
-            async with asyncio.timeout(self._patience):
-                await _take(gate)
-                await _take(target)
-            self.is_alone = True
-            unlock_file(gate)
-        except TimeoutError:
-            unlock_file(gate)
-            await asyncio.to_thread(self.join)
+        async with self._changing:
+            self.release()
+            if (files := self._open()) is None:
+                return False
+            gate, target = files
+            try:
+                async with asyncio.timeout(self._patience):
+                    await _take(gate)
+                    await _take(target)
+                self._is_in = self.is_alone = True
+            except TimeoutError:
+                pass
+            finally:
+                unlock_file(gate)
+            await self._enter()
         return self.is_alone
 
     async def measured(self) -> None:
         """The last reading of an act is done: the others may go on; waits while another one measures."""
         if self.is_alone:
-            await asyncio.to_thread(self.release)
+            self.release()
+            await self.join()
 
     def release(self) -> None:
-        """Between two cases: let somebody measure who has been waiting for it."""
+        """Between two cases: let somebody measure who has been waiting for it; what is done next joins again."""
         if self._files is not None:
             unlock_file(self._files[1])
-            self.join()
+        self._is_in = self.is_alone = False
 
     def leave(self) -> None:
         """The work on the target is over."""
         for file in self._files or ():
             file.close()
-        self._files = None
+        self._files, self._folder = None, ""
+
+    async def _enter(self) -> None:
+        if self._is_in or (files := self._open()) is None:
+            return
+        gate, target = files
+        await _take(gate, shared=True)
+        try:
+            await _take(target, shared=True)
+            self._is_in = True
+        finally:
+            unlock_file(gate)
+
+    def _open(self) -> tuple[IO[bytes], IO[bytes]] | None:
+        if self._files is None and self._folder:
+            with contextlib.suppress(OSError):
+                self._files = _opened(self._folder, "gate"), _opened(self._folder, "target")
+        return self._files
 
 
-async def _take(file: IO[bytes]) -> None:
+def _opened(folder: str, name: str) -> IO[bytes]:
+    return open(Path(folder) / f".{name}.turn", "ab")
+
+
+async def _take(file: IO[bytes], *, shared: bool = False) -> None:
     while True:
         with contextlib.suppress(BlockingIOError):
-            lock_file(file, wait=False)
+            lock_file(file, shared=shared, wait=False)
             return
         await asyncio.sleep(LOOK_AGAIN)

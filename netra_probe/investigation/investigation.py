@@ -65,6 +65,8 @@ class Investigation(InvestigationContext):
         self._window = 0
         self._gauges = ResourceMetrics(self)
         self.turn = TargetLock(patience=timeouts.alone)
+        if self.wire.gate is not None:
+            self.wire.gate.step_in = self.turn.join
         self._cases: list[CaseResult] = []
         self._banner = Banner()
         self._cells = Cells(self._cell_raised)

@@ -97,7 +97,7 @@ async def open_investigation(
     )
     try:
         know_secrets(probe)
-        await asyncio.to_thread(probe.turn.join)
+        await probe.turn.join()
         await _open_surfaces(probe)
         if resolved.mode is Mode.OBSERVE:
             await _look_whether_it_is_there(probe)

@@ -281,6 +281,8 @@ class User:
             if self.opened is None and self._probe.target.mode is Mode.OBSERVE and self._probe.wire.live:
                 self._probe.notes.withhold("mode observe: asking an agent needs mode probe")
             return Run(user=self.name, outcome=Closed(code=1006, error="no socket"), run_id="", thread_id="", events=())
+        if (gate := self._probe.wire.gate) is not None:
+            await gate.step_in()
         canary = self.canary("question", "websocket")
         if thread is None:
             if new_thread or not self._thread:
