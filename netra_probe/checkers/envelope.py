@@ -242,7 +242,8 @@ class EnvelopePass(CheckerRun):
                 self._compared += 1
                 self._own.setdefault(user, spot.at)
             elif not self._named_by(user, id):
-                self._record(owned, user, surface, spot, question)
+                # Where its thread says whose it is, that is enough; an open question would leave it in doubt again.
+                self._record(owned, user, surface, spot, question if owned.thread is None else None)
 
     def frame(self, operation: Operation, frame: Frame) -> None:
         user = operation.user
