@@ -1,5 +1,8 @@
 """Library tests talk to real labs: one for the session, shared by all workers, and one for each worker to recompose."""
 
+import itertools
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -7,9 +10,28 @@ from composing import Composed
 
 from netra_probe import testing
 
+#: Folders whose tests compute more than they wait, a module in seconds: they fill up the workers at the end.
+QUICK = {"checkers", "display", "history"}
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # xdist would begin with the modules that have most tests; see below
+    # Tests start hundreds of processes. Each would compile all of us again: 0.9 of 2.9 CPU seconds of a lab's services.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     testing.start(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the notebooks among the tests: together they would only wait for each other's turn on their lab."""
+    modules = [list(group) for _, group in itertools.groupby(items, key=lambda item: item.path)]
+    notebooks = [module for module in modules if module[0].path.suffix == ".ipynb"]
+    quick = [module for module in modules if module[0].path.parent.name in QUICK]
+    others = [module for module in modules if module not in notebooks and module not in quick]
+    spread = [(number / len(some), module) for some in (others, notebooks) for number, module in enumerate(some)]
+    ordered = [module for _, module in sorted(spread, key=lambda placed: placed[0])] + quick
+    items[:] = itertools.chain.from_iterable(ordered)
 
 
 def pytest_unconfigure() -> None:
