@@ -90,8 +90,8 @@ class EnvelopePass(CheckerRun):
         #: known to own yet.
         self._waiting = Recent[dict[str, tuple[str, Spot, int | None]]](KEPT_RUN_IDS)
         self._quoted: set[tuple[str, str]] = set()
-        #: "user text" for what users have sent, known as an id or not: an echo of it says nothing.
-        self._sent = Recent[None](KEPT_IDS)
+        #: "user text" for what users have sent, known as an id or not, and where first: an echo of it says nothing.
+        self._sent = Recent[int](KEPT_IDS)
         #: User → how many of their questions are open; connections that were opened with a credential under trial.
         self._asking: dict[str, int] = {}
         #: User → their last question: what comes while it is open is shown with it.
@@ -166,7 +166,7 @@ class EnvelopePass(CheckerRun):
             return
         owned = self._owned
         for id in operation.ids.values():
-            self._say(user, id)
+            self._say(user, id, operation.index)
             if id in owned:
                 self._quote(user, id)
         if operation.action == actions.ASK:
@@ -176,30 +176,35 @@ class EnvelopePass(CheckerRun):
         detail = operation.detail
         if "path" in detail:
             for id in str(detail["path"]).split("/"):
-                self._say(user, id)
+                self._say(user, id, operation.index)
                 if id in owned:
                     self._quote(user, id)
         for mentioned in (detail.get("object"), detail.get("query")) if detail else ():
             for id in mentioned.values() if isinstance(mentioned, dict) else ():
-                self._say(user, str(id))
+                self._say(user, str(id), operation.index)
                 self._quote(user, str(id))
         text = operation.payload
         if text:
             for id in text.split('"'):
-                self._say(user, id)
+                self._say(user, id, operation.index)
                 if id in owned:
                     self._quote(user, id)
             if text.count("-") > _DASHES_OF_A_TIME:
                 for id in _accounts(text):
                     self._quote(user, id)
 
-    def _say(self, user: str, text: str) -> None:
-        if len(text) in _ID_LENGTHS:
-            self._sent.keep(f"{user} {text}", None)
+    def _say(self, user: str, text: str, index: int) -> None:
+        if len(text) in _ID_LENGTHS and f"{user} {text}" not in self._sent:
+            self._sent.keep(f"{user} {text}", index)
 
     def _named_by(self, user: str, id: str) -> bool:
         """Whether the user had named the id themselves, so that to be sent it is an echo."""
         return (user, id) in self._quoted or f"{user} {id}" in self._sent
+
+    def _named_before(self, user: str, id: str, index: int) -> bool:
+        """Whether the user had named the id before they were sent it; who stops a run that they were sent has not."""
+        said = self._sent.get(f"{user} {id}")
+        return (user, id) in self._quoted or (said is not None and said < index)
 
     def _quote(self, user: str, id: str) -> None:
         owned = self._owned.get(id)
@@ -241,7 +246,7 @@ class EnvelopePass(CheckerRun):
             if user == owned.user:
                 self._compared += 1
                 self._own.setdefault(user, spot.at)
-            elif not self._named_by(user, id):
+            elif not self._named_before(user, id, spot.at):
                 # Where its thread says whose it is, that is enough; an open question would leave it in doubt again.
                 self._record(owned, user, surface, spot, question if owned.thread is None else None)
 

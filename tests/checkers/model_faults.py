@@ -119,7 +119,7 @@ class CollidingRuns(Fault):
     id = "X6"
     caught_by = frozenset({"C2"})
     kinds = frozenset({"foreign run id"})
-    needs: ClassVar[dict[str, Any]] = {"deadlines": False, "reconnects": False, "cancels": False}
+    needs: ClassVar[dict[str, Any]] = {"deadlines": False, "reconnects": False}
 
     def new_run(self, thread: Thread, tab: Tab, prompt: str) -> Run:
         run = super().new_run(thread, tab, prompt)
