@@ -9,9 +9,9 @@ from netra_probe.detection.matrix import Report, rows
 from netra_probe.detection.trials import TrialOrder, orders, run_trials
 from netra_probe.target.parameters import environment_file, read_parameters
 
-#: A fault that ends the process of its trial: the one that looks it up, and is not the lab's supervisor or a service.
+#: A fault that ends the process of its trial, which is the parent of the lab's supervisor, the first to look it up.
 DEADLY = '''
-import multiprocessing, os, signal
+import os, pathlib, signal
 from netra_probe.lab.shared.faults import Fault, register
 
 @register
@@ -23,8 +23,8 @@ class Deadly(Fault):
     def install(self, parts):
         pass
 
-if multiprocessing.current_process().name != "MainProcess":
-    os.kill(os.getpid(), signal.SIGKILL)
+if b"multiprocessing.spawn" in pathlib.Path(f"/proc/{os.getppid()}/cmdline").read_bytes():
+    os.kill(os.getppid(), signal.SIGKILL)
 '''
 
 
