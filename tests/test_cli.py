@@ -323,6 +323,25 @@ def test_a_lab_by_hand_goes_up_is_described_and_goes_down() -> None:
     assert described["id"] not in {running.id for running in running_labs() if running.state["detached"]}
 
 
+def test_jupyterlab_opens_copies_with_a_lab_that_has_the_fault(tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in folder("notebooks").glob("*.ipynb")}
+    environment = {**os.environ, OUTPUT_VARIABLE: str(tmp_path)}
+    command = [sys.executable, "-m", "netra_probe.cli.main", "open", "--no-browser", "--fault", "W1"]
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as opened:
+        assert opened.stderr is not None
+        try:
+            assert any("/lab/tree/00-start-here.ipynb?token=" in line for line in opened.stderr)
+            assert ["W1"] in [list(lab.faults) for lab in running_labs()]
+            (copies,) = tmp_path.glob("open-*")
+            assert {path.name: path.read_bytes() for path in copies.iterdir()} == {
+                path.name: content for path, content in before.items()
+            }
+        finally:
+            os.killpg(opened.pid, signal.SIGTERM)
+
+
 def test_scenarios_lists_what_there_is() -> None:
     listed = {record["id"]: record for record in json.loads(netra_probe("scenarios", "--json").stdout)}
     assert listed["C4"]["notebook"] == "C4-multi-user-websocket-isolation.ipynb"

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -50,24 +51,36 @@ def scenarios(as_json: bool) -> None:
 @click.command(name="open")
 @click.option("--browser/--no-browser", default=True, help="open a browser window")
 @click.option("--port", default=8888, show_default=True, help="port of JupyterLab; another one if it is taken")
-def open_lab(browser: bool, port: int) -> int:
+@click.option("--fault", "faults", multiple=True, help="a fault of the lab, such as W1 or X1:0.5 (repeatable)")
+@click.option(
+    "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
+)
+def open_lab(browser: bool, port: int, faults: tuple[str, ...], modules: tuple[Path, ...]) -> int:
     """Open the start notebook in JupyterLab, with a lab.
 
-    The lab ends when JupyterLab does.
+    The notebooks are copies, in outputs/open-<time>/: the committed ones stay as they are. The lab ends when JupyterLab
+    does.
     """
     from netra_probe import lab as labs
+    from netra_probe.cli.plans import check_faults
     from netra_probe.errors import TargetError
     from netra_probe.target.lab import LAB_VARIABLE
 
-    root = own_folder("notebooks").parent
-    command = [sys.executable, "-m", "jupyterlab", "--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb"]
+    check_faults(faults, modules)
+    source = own_folder("notebooks")
+    root = folder("outputs") / f"open-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    root.mkdir(parents=True)
+    for notebook in source.glob("*.ipynb"):
+        shutil.copyfile(notebook, root / notebook.name)
+    click.echo(f"copies of the notebooks: {root}")
+    command = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url=/lab/tree/{START}"]
     command += [f"--ServerApp.root_dir={root}", f"--ServerApp.port={port}"]
     if not browser:
         command.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     try:
-        with labs.start_lab() as running:
+        with labs.start_lab(faults=faults, fault_modules=modules) as running:
             environment = {**os.environ, LAB_VARIABLE: str(running.state_file)}
             return subprocess.run(command, env=environment, check=False).returncode
     except labs.LabError as error:
