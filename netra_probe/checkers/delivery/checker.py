@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.delivery.streams import Run, Stream, delivered_before, is_late, mark, uneven
 from netra_probe.checkers.delivery.withheld import held_back
 from netra_probe.checkers.findings import FindingSet, Spot, place_of
 from netra_probe.checkers.principals import times, witness
-from netra_probe.checkers.runs.liveness import PING, Liveness
-from netra_probe.checkers.runs.questions import KEPT_RUNS, PATIENCE, Ask, Asks, Claims, too_soon
-from netra_probe.checkers.runs.unidentified_events import UnidentifiedEvents, name_of
+from netra_probe.checkers.runs.followed import RunFollower
+from netra_probe.checkers.runs.liveness import PING
+from netra_probe.checkers.runs.questions import PATIENCE, Ask, too_soon
+from netra_probe.checkers.runs.unidentified_events import name_of
 from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame, read_frame
@@ -68,26 +67,16 @@ _SUMMARIES = {
 }
 
 
-class DeliveryPass(CheckerRun):
+class DeliveryPass(RunFollower[Run]):
     """Keeps, for each run, which events each connection got."""
 
     def __init__(self, start: int) -> None:
-        self._start = start
-        self._life = Liveness(self, start)
-        self._asks = Asks(start)
-        self._runs: dict[tuple[str, str], Run] = {}
-        self._over: deque[tuple[str, str]] = deque()
-        self._claims = Claims()
-        self._nameless = UnidentifiedEvents(self._life, self._claims, start)
-        #: Users with events that are not to be told apart, and how many.
-        self._untied: dict[str, int] = {}
+        super().__init__(start)
         #: user → runs that may have been started without an ``ask``, or by one that never learned its run.
         self._starts: dict[str, int] = {}
         self._unclaimed: dict[str, list[Run]] = {}
         #: Connections, or users, whose sequence numbers count more than one run.
         self._shared: set[str] = set()
-        self._events = 0
-        self._ends = 0
         #: The first question of the window that was answered, and the longest such run, in nanoseconds.
         self._answered: Ask | None = None
         self._longest = 0
@@ -116,6 +105,9 @@ class DeliveryPass(CheckerRun):
         elif operation.call is None and operation.connection not in self._asks.on:
             self._may_start(operation.user if read_frame(operation.payload).name in _STARTERS else None)
 
+    def new_run(self, operation: Operation, frame: Frame, user: str, id: str) -> Run:
+        return Run(user, id, frame.ids.get("thread_id", ""), operation.index, produced=frame.timestamp)
+
     def frame(self, operation: Operation, frame: Frame) -> None:
         connection, name, user = operation.connection, frame.name, operation.user
         if user is None:
@@ -124,20 +116,10 @@ class DeliveryPass(CheckerRun):
             if frame.sequence is not None:
                 self._shared.add(user)
             return
-        index, ids = operation.index, frame.ids
-        self._events += index >= self._start
-        id = ids.get("run_id") or ids.get("turn_id")
-        run = self._runs.get((user, id)) if id else None
+        run = self.run_of(operation, frame, user)
         if run is None:
-            called = self._nameless.meet(operation, frame, id) if id else self._nameless.name(operation, frame)
-            if not called:
-                if index >= self._start:
-                    self._untied[user] = self._untied.get(user, 0) + 1
-                return
-            run = self._runs.get((user, called))
-            if run is None:
-                thread = ids.get("thread_id", "")
-                run = self._runs[user, called] = Run(user, called, thread, index, produced=frame.timestamp)
+            return
+        index = operation.index
         if name == REPORT or name in ENDS:
             self._nameless.passed(operation, frame, run.id)
         stream = run.streams.get(connection)
@@ -193,12 +175,8 @@ class DeliveryPass(CheckerRun):
 
     def _end(self, run: Run, index: int) -> None:
         run.ended = index
-        self._ends += index >= self._start
-        self._over.append((run.user, run.id))
-        if len(self._over) > KEPT_RUNS:
-            old = self._runs.pop(self._over.popleft(), None)
-            if old is not None:
-                self._complete(old)
+        if (old := self.over(run, index)) is not None:
+            self._complete(old)
 
     def _duplicate(self, run: Run, operation: Operation, before: int) -> None:
         explanation = (
@@ -273,11 +251,7 @@ class DeliveryPass(CheckerRun):
             self._complete(run)
         self._look_for_strays()
         self._look_for_losses()
-        if not self._events:
-            self._doubts.append("no event of a run was seen")
-        elif not self._ends:
-            self._doubts.append("no run ended")
-        self._doubts += self._nameless.doubts(sum(self._untied.values()), (run.user for run in self._runs.values()))
+        self._doubts += [*self.unseen(), *self.untold()]
         self._doubts += self._life.unanswered()
         if self._asks.open:
             self._doubts.append(f"{times(len(self._asks.open), 'question')} had not ended when the window closed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import msgspec
@@ -11,9 +10,9 @@ from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.findings import FindingSet
 from netra_probe.checkers.principals import times, witness
 from netra_probe.checkers.runs.cancellations import Cancellations, stops
-from netra_probe.checkers.runs.liveness import Liveness
-from netra_probe.checkers.runs.questions import KEPT_RUNS, Ask, Asks, Claims, too_soon
-from netra_probe.checkers.runs.unidentified_events import UnidentifiedEvents, name_of
+from netra_probe.checkers.runs.followed import RunFollower
+from netra_probe.checkers.runs.questions import KEPT_RUNS, Ask, too_soon
+from netra_probe.checkers.runs.unidentified_events import name_of
 from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame
@@ -97,21 +96,12 @@ _SUMMARIES = {
 }
 
 
-class AutomatonPass(CheckerRun):
+class AutomatonPass(RunFollower[Run]):
     """Runs one automaton per run and connection."""
 
     def __init__(self, start: int) -> None:
-        self._start = start
-        self._life = Liveness(self, start)
-        self._asks = Asks(start)
-        self._runs: dict[tuple[str, str], Run] = {}
-        self._over: deque[tuple[str, str]] = deque()
-        self._claims = Claims()
-        self._nameless = UnidentifiedEvents(self._life, self._claims, start)
+        super().__init__(start)
         self._stops = Cancellations()
-        self._events = 0
-        self._ends = 0
-        self._untied = 0
         #: (kind, user) → run → what it did.
         self._violations: dict[tuple[str, str], dict[str, Violation]] = {}
 
@@ -142,26 +132,22 @@ class AutomatonPass(CheckerRun):
         else:
             self._stops.feed(operation)
 
+    def new_run(self, operation: Operation, frame: Frame, user: str, id: str) -> Run:
+        return Run(user, id, frame.ids.get("thread_id", ""), operation.index)
+
     def frame(self, operation: Operation, frame: Frame) -> None:
         connection, name, user = operation.connection, frame.name, operation.user
         if name not in EVENTS or user is None:
             return
         index = operation.index
-        ids = frame.ids
-        id = ids.get("run_id") or ids.get("turn_id")
-        self._events += index >= self._start
-        run = self._runs.get((user, id)) if id else None
+        run = self.run_of(operation, frame, user)
         if run is None:
-            called = self._nameless.meet(operation, frame, id) if id else self._nameless.name(operation, frame)
-            if not called:
-                self._untied += index >= self._start
-                return
-            run = self._runs.get((user, called))
-            if run is None:
-                run = self._runs[user, called] = Run(user, called, ids.get("thread_id", ""), index)
+            return
         track = run.tracks.get(connection)
         if track is None:
-            joins = name != STARTED and (bool(run.tracks) or (not id and self._nameless.joined(operation, run.id)))
+            joins = name != STARTED and (
+                bool(run.tracks) or (not frame.run and self._nameless.joined(operation, run.id))
+            )
             track = run.tracks[connection] = Track()
             run.scattered = run.scattered or joins
             if name != STARTED and name not in FAILURES and not joins:
@@ -200,11 +186,7 @@ class AutomatonPass(CheckerRun):
         track.ended = index
         if not run.ended:
             run.ended = True
-            self._over.append((run.user, run.id))
-            self._ends += index >= self._start
-            if len(self._over) > KEPT_RUNS:
-                user, id = self._over.popleft()
-                self._runs.pop((user, id), None)
+            self.over(run, index)
         wanted = _says_cancelled(frame)
         if frame.name == COMPLETED and not wanted and track.tools and not run.scattered:
             _, executing = track.tools[0]
@@ -261,13 +243,10 @@ class AutomatonPass(CheckerRun):
 
     def finish(self) -> Judgement:
         still_open, doubts = self._unended()
-        if not self._events:
-            doubts.append("no event of a run was seen")
-        elif not self._ends:
-            doubts.append("no run ended")
+        doubts += self.unseen()
         if still_open:
             doubts.append(f"{times(still_open, 'run')} had not ended when the window closed")
-        doubts += self._nameless.doubts(self._untied, (run.user for run in self._runs.values()))
+        doubts += self.untold()
         found = FindingSet("C4", _SUMMARIES)
         for (kind, user), runs in self._violations.items():
             if self._nameless.confuses(user):

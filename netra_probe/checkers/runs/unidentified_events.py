@@ -12,7 +12,7 @@ from netra_probe.checkers.runs.liveness import Liveness
 from netra_probe.checkers.runs.questions import Claims
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation
-from netra_probe.history.runs import ENDS, REPORT, STARTED
+from netra_probe.history.runs import ENDS, REPORT, STARTED, belongs
 
 #: Questions of one user that an event may answer; older ones are forgotten.
 KEPT_QUESTIONS = 50
@@ -126,9 +126,9 @@ class UnidentifiedEvents:
             self._at_once.add(user)
         other = self._others.get((connection, thread))
         unknown = other is not None and other.open > 0
-        question = self._late(operation, frame, thread, alone=not unknown)
+        question = self._late(operation, frame, alone=not unknown)
         if question is None:
-            found = self._candidates(operation, thread)
+            found = self._candidates(operation, frame)
             if len(found) + unknown > 1:
                 self._mixed(operation, frame, thread, found, other)
                 return ""
@@ -212,16 +212,16 @@ class UnidentifiedEvents:
         for question in self._asked.get(operation.user or "", ()):
             if id in (question.nonce, question.run):
                 return question
-        found = self._candidates(operation, frame.ids.get("thread_id", ""))
+        found = self._candidates(operation, frame)
         return found[0] if len(found) == 1 else None
 
-    def _candidates(self, operation: Operation, thread: str) -> list[Question]:
+    def _candidates(self, operation: Operation, frame: Frame) -> list[Question]:
         """The user's questions that are under way, as far as this connection can know."""
         return [
             question
             for question in self._asked.get(operation.user or "", ())
             if operation.connection not in question.ended_on
-            and _fits(question, thread)
+            and _fits(question, frame)
             and self._may_go_on(question, operation)
         ]
 
@@ -236,17 +236,17 @@ class UnidentifiedEvents:
         here = self._life.get(operation.connection)
         return question.connection != operation.connection and here is not None and 0 <= here.opened < question.done
 
-    def _late(self, operation: Operation, frame: Frame, thread: str, *, alone: bool) -> Question | None:
+    def _late(self, operation: Operation, frame: Frame, *, alone: bool) -> Question | None:
         """The question of a report that follows its end, or of what comes when nothing is under way any more."""
         connection = operation.connection
-        questions = [one for one in self._asked.get(operation.user or "", ()) if one.run and _fits(one, thread)]
+        questions = [one for one in self._asked.get(operation.user or "", ()) if one.run and _fits(one, frame)]
         if frame.name == REPORT:
             ended = [one for one in questions if connection in one.ended_on and connection not in one.reported_on]
             return ended[-1] if ended else None
-        if frame.name == STARTED or not alone or not questions or self._candidates(operation, thread):
+        if frame.name == STARTED or not alone or not questions or self._candidates(operation, frame):
             return None
         return questions[-1]
 
 
-def _fits(question: Question, thread: str) -> bool:
-    return question.outcome != "fail" and thread in ("", question.thread or thread)
+def _fits(question: Question, frame: Frame) -> bool:
+    return question.outcome != "fail" and belongs(frame, thread=question.thread) is not False
