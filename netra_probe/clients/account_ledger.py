@@ -144,7 +144,7 @@ class Ledger:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[list[Entry]]:
         """The entries under an exclusive lock; what the block changes is written back in one step."""
-        with open(self._folder / "accounts.lock", "w") as lock:
+        with open(self._folder / "accounts.lock", "wb") as lock:
             lock_file(lock)
             lines = self._path.read_bytes().splitlines() if self._path.exists() else []
             entries = [msgspec.json.decode(line, type=Entry) for line in lines]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netra_probe.forgery.attempt import SELF, Attempt, Material, token_attempt
-from netra_probe.forgery.tokens import as_victim, b64, dumps, header_of, parts, unb64, unsigned
+from netra_probe.forgery.tokens import as_victim, b64, dumps, header_of, parts, unb64, unsigned, with_other_signature
 from netra_probe.history.secret import Secret
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -86,9 +86,7 @@ def _spliced(material: Material) -> Secret:
 def _same_prefix(material: Material) -> Secret:
     """All but the last characters of the victim's token: what a cache keyed by a prefix would take for it."""
     assert material.victim_token is not None
-    header, payload, signature = parts(material.victim_token)
-    tail = "".join("A" if character != "A" else "B" for character in signature[-12:])
-    return Secret(f"{header}.{payload}.{signature[:-12]}{tail}")
+    return with_other_signature(material.victim_token, slice(-12, None))
 
 
 def _respelled(material: Material) -> Secret:

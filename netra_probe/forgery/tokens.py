@@ -219,3 +219,19 @@ def self_signed_certificate(now: int) -> str:
         .sign(tester_rsa(), hashes.SHA256())
     )
     return base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()
+
+
+def with_other_signature(token: Secret, where: slice = slice(0, 1)) -> Secret:
+    """The same token with other characters in its signature.
+
+    Usually the first one, which carries six significant bits; the last one may carry padding only.
+
+    >>> with_other_signature(Secret("head.body.Axyz")).reveal()
+    'head.body.Bxyz'
+    >>> with_other_signature(Secret("opaque"), slice(-2, None)).reveal()
+    'opaqAA'
+    """
+    head, dot, signature = token.reveal().rpartition(".")
+    characters = list(signature)
+    characters[where] = ["A" if character != "A" else "B" for character in characters[where]]
+    return Secret(f"{head}{dot}{''.join(characters)}")

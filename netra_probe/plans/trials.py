@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from netra_probe.history.secret import Secret
 from netra_probe.openapi import Route
 from netra_probe.openapi.arguments import Arguments
 from netra_probe.openapi.objects import Thing
@@ -46,10 +45,3 @@ def claimed(body: dict[str, Any], claims: dict[str, str]) -> dict[str, Any]:
            for name, value in body.items()},
         **claims,
     }  # fmt: skip
-
-
-def with_other_signature(token: Secret | None) -> Secret | None:
-    if token is None:
-        return None
-    text = token.reveal()
-    return Secret(text[:-8] + "".join("A" if character != "A" else "B" for character in text[-8:]))

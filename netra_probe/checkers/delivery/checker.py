@@ -37,7 +37,7 @@ class DeliveryChecker(Checker):
     ...     for index in range(2)
     ... ]
     >>> [finding.summary for finding in DeliveryChecker()(history).findings if finding.kind == "duplicate"]
-    ['alice received an event of a run again (1 time)']
+    ['alice received an event of a run again through agent_started (1 time)']
     """
 
     id = "C3"

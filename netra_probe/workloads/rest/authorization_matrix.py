@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.replies import Answered
+from netra_probe.forgery.tokens import with_other_signature
 from netra_probe.history.secret import Secret
 from netra_probe.investigation.survey import survey
 from netra_probe.openapi import Route
@@ -20,7 +21,7 @@ from netra_probe.openapi.arguments import Arguments, missing
 from netra_probe.openapi.objects import Thing
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.crawler import ApiCrawler
-from netra_probe.plans.trials import CLAIMING_HEADERS, CLAIMS, claimed, readers, with_other_signature
+from netra_probe.plans.trials import CLAIMING_HEADERS, CLAIMS, claimed, readers
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome
 from netra_probe.workloads.permissions import workload
@@ -94,7 +95,8 @@ class _Matrix:
         self._walk = walk
         self._owner, self._intruder = owner.name, intruder.name
         self._owner_id = owner.id
-        self._forged = with_other_signature(owner.auth.access)
+        own = owner.auth.access
+        self._forged = with_other_signature(own, slice(-8, None)) if own is not None else None
 
     # Reading
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
+from netra_probe.forgery.tokens import with_other_signature
 from netra_probe.history import actions
 from netra_probe.history.principals import UNNAMED
 from netra_probe.history.secret import Secret
@@ -36,7 +37,7 @@ async def try_invalid_handshakes(probe: Investigation, *, like: User) -> Sequenc
         await _attempt(probe, like, "not a token", Secret("not-a-token")),
     ]
     await _attempt(probe, like, "own token", own, expect=like.name)
-    outcomes.append(await _attempt(probe, like, "changed signature", _with_changed_signature(own)))
+    outcomes.append(await _attempt(probe, like, "changed signature", with_other_signature(own)))
     await _attempt(probe, like, "own token", own, expect=like.name)
     return outcomes
 
@@ -65,11 +66,3 @@ async def _attempt(
     else:
         probe.history.complete(call, "fail", status=getattr(opened, "status", None) or getattr(opened, "code", None))
     return opened
-
-
-def _with_changed_signature(token: Secret) -> Secret:
-    """The same token with another signature of the same length."""
-    head, _, signature = token.reveal().rpartition(".")
-    # The first character carries six significant bits of the signature; the last one may carry padding only.
-    other = "A" if signature[:1] != "A" else "B"
-    return Secret(f"{head}.{other}{signature[1:]}")
