@@ -34,14 +34,17 @@ class Steps:
         self._steps: dict[str, Mapping[str, Any]] = {}
         self._why: dict[str, str] = {}
         self._outcomes: dict[str, set[str]] = defaultdict(set)
-        self._open: dict[int, str] = {}
+        #: Whether operations are marked as the step's act; without a mark those of its name are.
+        self._marked: set[str] = set()
+        self._open: dict[int, tuple[str, bool]] = {}
 
     def feed(self, operation: Operation) -> None:
         """The next operation of a history."""
         detail = operation.detail
         if operation.call is not None:
-            if (step := self._open.pop(operation.call, "")) and operation.type in _BY_TYPE:
-                self._outcomes[step].add(_BY_TYPE[operation.type])
+            belongs, marked = self._open.pop(operation.call, ("", False))
+            if belongs and operation.type in _BY_TYPE and (marked or belongs not in self._marked):
+                self._outcomes[belongs].add(_BY_TYPE[operation.type])
         elif operation.action == actions.PLAN:
             self._plans.append(detail)
         elif operation.action == actions.STEP:
@@ -49,8 +52,17 @@ class Steps:
                 self._steps[detail["id"]] = detail
                 if isinstance(detail.get("impossible"), str):
                     self._why[detail["id"]] = detail["impossible"]
-        elif "act" in detail and isinstance(detail.get("step"), str):
-            self._open[operation.index] = detail["step"]
+        elif operation.type == "invoke" and isinstance(step := detail.get("step"), str):
+            self._begun(operation, step)
+
+    def _begun(self, operation: Operation, step: str) -> None:
+        if "act" in operation.detail:
+            if step not in self._marked:
+                self._marked.add(step)
+                self._outcomes.pop(step, None)
+            self._open[operation.index] = step, True
+        elif step not in self._marked and operation.action == self._steps.get(step, {}).get("operation"):
+            self._open[operation.index] = step, False
 
     @property
     def outcomes(self) -> dict[str, str]:

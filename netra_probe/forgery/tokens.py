@@ -235,3 +235,8 @@ def with_other_signature(token: Secret, where: slice = slice(0, 1)) -> Secret:
     characters = list(signature)
     characters[where] = ["A" if character != "A" else "B" for character in characters[where]]
     return Secret(f"{head}{dot}{''.join(characters)}")
+
+
+def subprotocols(token: Secret) -> tuple[str, ...]:
+    """A token as the platform's clients put it into ``Sec-WebSocket-Protocol``."""
+    return ("jwt-auth", f"jwt.{b64(token.reveal())}")

@@ -82,6 +82,11 @@ class Filler:
         found = [(place, name, self._things.named(user, name)) for place, name in places]
         return [(place, name, thing) for place, name, thing in found if thing is not None and thing.kind != "user"]
 
+    def fields(self, route: Route) -> set[str]:
+        """The names of the fields of its body."""
+        body = self._make(route.body) if route.body is not None else None
+        return set(body) if isinstance(body, dict) else set()
+
     def naming(self, arguments: Arguments, place: str, name: str, thing: Thing) -> Arguments:
         """The same request with the id of a thing in one of these places."""
         aims = (*arguments.aims, thing)

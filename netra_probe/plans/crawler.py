@@ -76,6 +76,11 @@ class ApiCrawler:
         self._clients: dict[tuple[str | None, str], Http] = {}
         self._marks = itertools.count(1)
 
+    def join(self, user: User) -> None:
+        """One more user takes part."""
+        self.users[user.name] = user
+        self.things.user_ids[user.name] = user.id
+
     def _fill(self, interface: Interface) -> Filler:
         return Filler(self.things, Instances(interface.document, seed=self.probe.seed))
 
@@ -150,9 +155,18 @@ class ApiCrawler:
 
     # Walking
 
-    async def call(self, user: str, route: Route, arguments: Arguments, *, aim: Thing | None = None) -> Reply | None:
+    async def call(
+        self,
+        user: str,
+        route: Route,
+        arguments: Arguments,
+        *,
+        aim: Thing | None = None,
+        mark: Mapping[str, Any] | None = None,
+    ) -> Reply | None:
         """An ordinary request of a user on their own things. What is made by it becomes theirs."""
-        reply = await self.send(user, route, arguments, mark={"object": aim.aim} if aim is not None else None)
+        named = {"object": aim.aim} if aim is not None else {}
+        reply = await self.send(user, route, arguments, mark={**named, **(mark or {})} or None)
         reply = from_api(reply) if reply is not None else None
         if not isinstance(reply, Answered):
             return reply

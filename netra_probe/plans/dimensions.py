@@ -84,6 +84,11 @@ def _http_or_handshake(offer: Offer, target: Offers) -> bool:
 
 #: Values that are impossible for an operation by itself.
 MISSING: tuple[Missing, ...] = (
+    *(
+        Missing(value=principal, unless=_has("attack"), because="reaching for another's things needs mode attack")
+        for principal in Principal
+        if not principal.is_owner
+    ),
     Missing(value=Principal.SESSION, unless=_has("login"), because="nobody can log in twice"),
     Missing(value=Principal.NAMESAKE, unless=_has("registration"), because="no further account can be had"),
     Missing(
@@ -214,7 +219,13 @@ def excluded(values: Mapping[str, Any]) -> str:
     return ""
 
 
-def harm(step: Step) -> tuple[int, int, int]:
-    """Where a step stands in the order of what is done: by its role, by whose things it touches, by how odd it is."""
+def harm(step: Step) -> tuple[bool, bool, int, int, int]:
+    """Where a step stands in the order of what is done.
+
+    Owners make what all others need; what needs no listeners is done before they come; then by its role, by whose
+    things it touches, and by how odd it is.
+    """
+    makes = step.principal.is_owner and bool(step.makes)
     oddness = sum(list(kind).index(getattr(step, name)) for name, kind in DIMENSIONS.items())
-    return ORDER.index(step.role), list(Principal).index(step.principal), oddness
+    unheard = step.listeners is Listeners.ABSENT
+    return not makes, not unheard, ORDER.index(step.role), list(Principal).index(step.principal), oddness

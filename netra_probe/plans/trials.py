@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from netra_probe.openapi import Route
-from netra_probe.openapi.arguments import Arguments
+from netra_probe.openapi.arguments import Arguments, missing
 from netra_probe.openapi.objects import Thing
 from netra_probe.plans.crawler import ApiCrawler
+from netra_probe.plans.steps import Spelling
 
 #: Names by which a client may claim to be somebody: in a query or body, and in headers.
 CLAIMS = ("user_id", "userId", "owner_id", "owner", "uid")
@@ -45,3 +46,21 @@ def claimed(body: dict[str, Any], claims: dict[str, str]) -> dict[str, Any]:
            for name, value in body.items()},
         **claims,
     }  # fmt: skip
+
+
+def spelling(how: Spelling, id: str) -> str:
+    """An id written in another way.
+
+    >>> spelling(Spelling.UPPER, "thread_0a"), spelling(Spelling.PREFIX, "thread_0a1b2c3d")
+    ('THREAD_0A', 'thread_')
+    """
+    match how:
+        case Spelling.UPPER:
+            return id.swapcase()
+        case Spelling.PREFIX:
+            return id[: max(4, len(id) // 2)]
+        case Spelling.PATTERN:
+            return f"{id[: max(4, len(id) // 2)]}%"
+        case Spelling.MISSING:
+            return missing(id)
+    return id

@@ -38,6 +38,7 @@ from netra_probe.workloads.database.pinned_connections import share_a_line
 from netra_probe.workloads.database.pools import borrow_in_turn, cancel_then_read, churn, cut_replies, saturate
 from netra_probe.workloads.database.stores import forge_at_stores, open_stores, outlive_sessions
 from netra_probe.workloads.database.transactions import append_together, spend_together
+from netra_probe.workloads.explore import explore
 from netra_probe.workloads.hygiene.accounts import compare_logins, guess_passwords, try_registrations
 from netra_probe.workloads.hygiene.health import ask_health, use_up_quota
 from netra_probe.workloads.hygiene.sessions import (
@@ -100,6 +101,7 @@ __all__ = [
     "delete_all",
     "disable",
     "equal_ids",
+    "explore",
     "follow_foreign",
     "follow_login",
     "forge",

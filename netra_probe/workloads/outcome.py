@@ -32,6 +32,7 @@ ACTS = {
     "deleted": "Create and delete everything",
     "sequential_jobs": "Sequential background jobs",
     "foreign thread": "Subscriptions to another user's thread",
+    "explore": "Systematic combinations",
     "forge": "Forged tokens",
     "forged at stores": "Forged tokens at data stores",
     "gave up": "Abandoned tool calls",

@@ -13,7 +13,7 @@ from netra_probe.plans.explorer import explore, pairs
 from netra_probe.plans.offers import Offer, Offers, offers_of, socket_offers
 from netra_probe.plans.steps import Listeners, Place, Principal, Role, Timing
 
-ALL = frozenset({"login", "logout", "registration", "websocket", "sse"})
+ALL = frozenset({"attack", "login", "logout", "registration", "websocket", "sse"})
 
 
 def offers(*names: str) -> tuple[Offer, ...]:
@@ -132,7 +132,8 @@ def test_what_has_an_effect_is_never_done_unheard() -> None:
 
 
 def test_what_is_impossible_is_said_with_its_reason() -> None:
-    bare = explore(Offers(offers=offers("GET /things", "GET /things/{thing_id}")), seed=7, budget=ENDLESS)
+    few = Offers(offers=offers("GET /things", "GET /things/{thing_id}"), has=frozenset({"attack"}))
+    bare = explore(few, seed=7, budget=ENDLESS)
     why = {(entry["value"], entry["why"]) for entry in bare.as_record()["impossible"]}
     assert ("other backend", "there is one backend") in why
     assert ("ended session", "a session cannot be logged out") in why
@@ -140,6 +141,11 @@ def test_what_is_impossible_is_said_with_its_reason() -> None:
     assert {step.listeners for step in bare.plan} == {Listeners.ABSENT}
     assert {step.timing for step in bare.plan} == {Timing.IN_TURN, Timing.SAME_INSTANT}
     assert bare.as_record()["not_searched"]
+
+
+def test_where_attack_is_not_allowed_owners_keep_to_themselves() -> None:
+    plan = explore(Offers(offers=SMALL.offers, backends=2, has=ALL - {"attack"}), seed=7, budget=ENDLESS).plan
+    assert len(plan) and {step.principal for step in plan} == {Principal.OWNER, Principal.SESSION}
 
 
 def test_what_may_not_be_sent_is_named_and_planned_nowhere() -> None:

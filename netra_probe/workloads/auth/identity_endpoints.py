@@ -15,10 +15,9 @@ from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Closed, Refused
 from netra_probe.clients.websocket import Handshake, Opened, Socket
 from netra_probe.forgery import Forgery
-from netra_probe.forgery.tokens import b64
+from netra_probe.forgery.tokens import subprotocols
 from netra_probe.history.operation import Outcome
 from netra_probe.history.principals import UNNAMED, People
-from netra_probe.history.secret import Secret
 from netra_probe.investigation.survey import Survey
 
 if TYPE_CHECKING:
@@ -195,11 +194,6 @@ class SocketEndpoint(IdentityEndpoint):
         if isinstance(opened, Closed) and opened.code not in _FAILURES:
             return Seen(outcome="fail", status=opened.code)
         return Seen(outcome="info", status=getattr(opened, "status", None) or getattr(opened, "code", None))
-
-
-def subprotocols(token: Secret) -> tuple[str, ...]:
-    """A token as the platform's clients put it into ``Sec-WebSocket-Protocol``."""
-    return ("jwt-auth", f"jwt.{b64(token.reveal())}")
 
 
 def service_headers(probe: Investigation) -> dict[str, str]:

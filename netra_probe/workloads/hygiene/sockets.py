@@ -17,9 +17,9 @@ from netra_probe.checkers.hygiene.marks import (
     QUERY_TOKEN,
 )
 from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
+from netra_probe.forgery.tokens import subprotocols
 from netra_probe.history.secret import Secret
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.auth.identity_endpoints import subprotocols
 from netra_probe.workloads.hygiene.sessions import ELSEWHERE
 from netra_probe.workloads.outcome import Outcome
 from netra_probe.workloads.permissions import workload
