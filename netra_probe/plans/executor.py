@@ -94,9 +94,10 @@ class Executor:
         """A plan that covers what the target offers, without what this investigation has done before."""
         done = self.probe.finished.setdefault(("explore", self.world.owner.name, self.world.other.name), set())
         target = await self.offers()
-        return await asyncio.to_thread(
-            explore, target, seed=self.probe.seed, budget=self._budget.requests, done=frozenset(done)
-        )
+        # Both users have one of everything before anybody reaches for it.
+        furnishing = min(self._budget.requests // 3, 2 * len(self.world.walk.routes))
+        budget = self._budget.requests - furnishing
+        return await asyncio.to_thread(explore, target, seed=self.probe.seed, budget=budget, done=frozenset(done))
 
     # Carrying out
 

@@ -17,14 +17,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from itertools import product, zip_longest
+from itertools import chain, product, zip_longest
 from typing import Any
 
 from covertable.main import Controller
 
 from netra_probe.checkers.coverage import NOT_SEARCHED
 from netra_probe.checkers.coverage import pairs as counted
-from netra_probe.plans.dimensions import DIMENSIONS, EXCLUDED, harm, possible
+from netra_probe.plans.dimensions import DIMENSIONS, EXCLUDED, excluded, harm, possible
 from netra_probe.plans.offers import Offer, Offers
 from netra_probe.plans.steps import Plan, Step
 
@@ -130,7 +130,7 @@ def explore(target: Offers, *, seed: int, budget: int, done: Collection[str] = (
 
 @lru_cache(maxsize=256)
 def covering(values: tuple[tuple[str, tuple[StrEnum, ...]], ...], seed: int) -> Rows:
-    """Rows in which every pair of values occurs that can occur at all: the ordinary first, then as they cover most.
+    """Rows in which every pair of values occurs that can occur at all: the ordinary first, then plain and odd in turns.
 
     The rows of one set of values are the same for all operations that have it, and are found once.
     """
@@ -138,8 +138,25 @@ def covering(values: tuple[tuple[str, tuple[StrEnum, ...]], ...], seed: int) -> 
         return ()
     factors = {name: list(among) for name, among in values}
     controller = Controller(factors, strength=2, salt=str(seed), constraints=list(_constraints(factors)))
-    ordinary = {name: among[0] for name, among in values}
-    return (ordinary, *(dict(row) for row in controller.make()))
+    rows: dict[tuple[StrEnum, ...], None] = {}
+    covered: set[tuple[str, ...]] = set()
+    # In turns, so that a small budget pays for both.
+    plain, odd = _plain(factors), iter(controller.make())
+    for row in filter(None, chain([next(plain)], *zip_longest(plain, odd))):
+        new = counted([{name: str(row[name]) for name in factors}])
+        if not new <= covered:
+            rows[tuple(row[name] for name in factors)] = None
+            covered |= new
+    return tuple(dict(zip(factors, row, strict=True)) for row in rows)
+
+
+def _plain(factors: Mapping[str, list[StrEnum]]) -> Iterator[dict[str, StrEnum]]:
+    """The ordinary use, then everybody at every place where it is possible, with nothing else out of the ordinary."""
+    ordinary = {name: among[0] for name, among in factors.items()}
+    for place, principal in product(factors["place"], factors["principal"]):
+        row = {**ordinary, "place": place, "principal": principal}
+        if not excluded(row):
+            yield row
 
 
 def _constraints(factors: Mapping[str, list[StrEnum]]) -> Iterator[dict[str, Any]]:

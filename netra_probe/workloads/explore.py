@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Requests of the default budget.
 REQUESTS = 500
 #: Seconds after which no step is begun, for each thousand requests of the budget.
-SECONDS_EACH_THOUSAND = 120.0
+SECONDS_EACH_THOUSAND = 300.0
 
 
 async def explore(probe: Investigation, *, owner: User, other: User, budget: int = REQUESTS) -> Outcome:
@@ -49,4 +49,4 @@ async def explore(probe: Investigation, *, owner: User, other: User, budget: int
 
 def budget_of(requests: int) -> Budget:
     """A budget of so many requests, and of the seconds that go with it."""
-    return Budget(requests=requests, seconds=max(30.0, requests / 1000 * SECONDS_EACH_THOUSAND))
+    return Budget(requests=requests, seconds=max(120.0, requests / 1000 * SECONDS_EACH_THOUSAND))

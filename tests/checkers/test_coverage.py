@@ -33,8 +33,9 @@ class Story:
         self.add(action="step", detail=step)
         for outcome in outcomes:
             mark = {"step": step["id"], **({"act": True} if act else {})}
-            call = self.add(action=step["operation"], type="invoke", surface="rest", detail=mark)
-            self.add(action=step["operation"], type=outcome, surface="rest", call=call)
+            action = step["operation"] if act else "GET /beside"
+            call = self.add(action=action, type="invoke", surface="rest", detail=mark)
+            self.add(action=action, type=outcome, surface="rest", call=call)
 
 
 def told() -> list[Operation]:
@@ -70,6 +71,17 @@ def test_each_step_is_told_by_what_became_of_its_own_act() -> None:
     assert record["pairs"]["possible"] == 90 and 0 < record["pairs"]["covered"] < 90
     assert record["operations"]["not tried"] == ["GET /y/{id}", "GET /z", "PUT /x/{id}"]
     assert [entry["why"] for entry in record["impossible"]] == ["a message carries no cookie", "no id is known"]
+
+
+def test_without_a_mark_the_operation_of_the_steps_name_is_its_act() -> None:
+    story = Story()
+    story.add(action="plan", detail={})
+    story.add(action="step", detail=READ)
+    for detail, outcome in (({}, "ok"), ({"act": True}, "fail"), ({}, "ok")):
+        call = story.add(action=READ["operation"], type="invoke", detail={"step": READ["id"], **detail})
+        story.add(action=READ["operation"], type=outcome, call=call)
+        expected = "refused" if any("act" in one.detail for one in story.operations) else "reached"
+        assert coverage(story.operations)["steps"][expected] == 1
 
 
 def test_what_was_not_tried_is_said_in_words() -> None:
