@@ -89,7 +89,7 @@ class Steps:
                 **{outcome: counts[outcome] for outcome in OUTCOMES},
                 "left out by budget": _number(left_out.get("steps")),
             },
-            "budget": sum(_number(plan.get("budget")) for plan in self._plans),
+            "budget": max(_number(plan.get("budget")) for plan in self._plans),
             "pairs": {
                 "covered": len(pairs(reached)),
                 "possible": max(_number(plan.get("pairs")) for plan in self._plans),

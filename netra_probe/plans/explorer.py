@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from itertools import chain, product, zip_longest
@@ -52,6 +52,10 @@ class Exploration:
     withheld: Mapping[str, str]
     unlisted: tuple[str, ...]
     pairs: int
+
+    def only(self, plan: Plan) -> Exploration:
+        """The same with a part of its plan: what is left out and impossible is said of the whole."""
+        return replace(self, plan=plan)
 
     def as_record(self) -> dict[str, Any]:
         """What the history keeps of it; the steps themselves stand there one by one."""

@@ -38,7 +38,7 @@ from netra_probe.workloads.database.pinned_connections import share_a_line
 from netra_probe.workloads.database.pools import borrow_in_turn, cancel_then_read, churn, cut_replies, saturate
 from netra_probe.workloads.database.stores import forge_at_stores, open_stores, outlive_sessions
 from netra_probe.workloads.database.transactions import append_together, spend_together
-from netra_probe.workloads.explore import explore
+from netra_probe.workloads.explore import explore, explorer, take
 from netra_probe.workloads.hygiene.accounts import compare_logins, guess_passwords, try_registrations
 from netra_probe.workloads.hygiene.health import ask_health, use_up_quota
 from netra_probe.workloads.hygiene.sessions import (
@@ -102,6 +102,7 @@ __all__ = [
     "disable",
     "equal_ids",
     "explore",
+    "explorer",
     "follow_foreign",
     "follow_login",
     "forge",
@@ -143,6 +144,7 @@ __all__ = [
     "stop_own_run",
     "tab",
     "tabs",
+    "take",
     "tools_after_logout",
     "trespass",
     "try_bypasses",

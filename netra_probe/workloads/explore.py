@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from netra_probe.checkers.coverage import coverage
-from netra_probe.investigation.permissions import permit
+from netra_probe.display.tables import Table
+from netra_probe.display.views import View
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.executor import Executor
+from netra_probe.plans.explorer import Exploration
+from netra_probe.plans.steps import Plan, Step
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome
+from netra_probe.workloads.permissions import workload
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -19,31 +23,121 @@ if TYPE_CHECKING:
 REQUESTS = 500
 #: Seconds after which no step is begun, for each thousand requests of the budget.
 SECONDS_EACH_THOUSAND = 300.0
+#: Parts of an exploration that are shown, done and judged by themselves.
+FAMILIES: dict[str, Callable[[Step], bool]] = {
+    "reads": lambda step: step.surface != "websocket" and not step.role.has_effect,
+    "writes": lambda step: step.surface != "websocket" and step.role.has_effect,
+    "sockets": lambda step: step.surface == "websocket",
+}
 
 
-async def explore(probe: Investigation, *, owner: User, other: User, budget: int = REQUESTS) -> Outcome:
-    """Plan what the budget pays for, and do it: operations × principals × credentials × places × timing × listeners.
+class Explorer(View):
+    """A plan of everything that the budget pays for, family by family, and what carries it out.
 
-    >>> await explore(probe, owner=alice, other=bob)   # doctest: +SKIP
-    <explore of alice, bob: steps 210, reached 60, refused 150>
+    >>> explorer = await workloads.explorer(probe, owner=alice, other=bob, budget=500)    # doctest: +SKIP
+    >>> explorer.plan("reads")[:5]                                                        # doctest: +SKIP
+    >>> await workloads.take(probe, explorer, "reads")                                    # doctest: +SKIP
+    """
 
-    Every combination that was left out, and why, is in the coverage of the run. Done again it goes on where it stopped.
+    def __init__(self, executor: Executor, exploration: Exploration) -> None:
+        self.executor = executor
+        self.exploration = exploration
+        self.taken: set[str] = set()
+
+    def plan(self, family: str = "") -> Plan:
+        """The steps of a family, or all of them."""
+        return self.exploration.plan.where(FAMILIES[family]) if family else self.exploration.plan
+
+    def table(self) -> Table:
+        """One row a family: how many steps of whom, and what they cost."""
+        rows = []
+        for name in FAMILIES:
+            plan = self.plan(name)
+            left = sum(map(FAMILIES[name], self.exploration.left_out))
+            operations = len({step.operation for step in plan})
+            foreign = sum(not step.principal.is_owner for step in plan)
+            rows.append((name, *map(str, (operations, len(plan), foreign, plan.cost, left))))
+        return Table(
+            caption=f"Seed {self.exploration.plan.seed}, mode {self.exploration.plan.mode}: "
+            f"{len(self.plan())} steps for about {self.plan().cost} requests",
+            headings=(
+                "family",
+                "operations",
+                "steps",
+                "by others",
+                "requests",
+                "left out by budget",
+            ),
+            rows=rows,
+            numeric=frozenset(range(1, 6)),
+        )
+
+    def text(self) -> str:
+        return self.table().text()
+
+    def html(self) -> str:
+        return self.table().html()
+
+
+@workload(Mode.PROBE, "exploring combinations")
+async def explorer(probe: Investigation, *, owner: User, other: User, budget: int = REQUESTS) -> Explorer | Outcome:
+    """Plan operations × principals × credentials × places × timing × listeners, as far as the budget pays.
+
+    Planned again it goes on where it stopped.
 
     Arguments:
+        owner: whose things are reached for; ``other`` reaches for them, and so does nobody, and who else can be had.
         budget: requests, messages and handshakes in all.
     """
-    permit(probe, Mode.PROBE, "acting as users")
     executor = await Executor.on(probe, owner=owner, other=other, budget=budget_of(budget))
-    start = len(probe.history)
+    return Explorer(executor, await executor.explore())
+
+
+@workload(Mode.PROBE, "exploring combinations")
+async def take(probe: Investigation, planned: Explorer | Outcome, family: str) -> Outcome:
+    """Carry out one family of a plan; what became of each step is in the coverage of the run.
+
+    >>> await take(probe, explorer, "reads")   # doctest: +SKIP
+    <explored reads of alice, bob: operations 24, steps 130, left out for want of budget 900>
+    """
+    if isinstance(planned, Outcome):
+        return planned
+    world, plan = planned.executor.world, planned.plan(family)
+    people = (world.owner.name, world.other.name)
     try:
-        exploration = await executor.explore()
-        await executor.carry_out(exploration)
+        await planned.executor.carry_out(planned.exploration.only(plan))
     finally:
-        await executor.close()
-    done = coverage(operation for operation in probe.recorded() if operation.index >= start)
-    if not len(exploration.plan) or not done:
+        planned.taken.add(family)
+        if planned.taken >= FAMILIES.keys():
+            await planned.executor.close()
+    if not len(plan):
+        return Outcome(act=f"explored {family}", users=people, missing="combinations that the budget pays for")
+    counts = {"operations": len({step.operation for step in plan}), "steps": len(plan)}
+    if left := sum(map(FAMILIES[family], planned.exploration.left_out)):
+        counts["left out for want of budget"] = left
+    return Outcome(act=f"explored {family}", users=people, counts=counts)
+
+
+@workload(Mode.PROBE, "exploring combinations")
+async def explore(probe: Investigation, *, owner: User, other: User, budget: int = REQUESTS) -> Outcome:
+    """Plan what the budget pays for, and do all of it.
+
+    >>> await explore(probe, owner=alice, other=bob)   # doctest: +SKIP
+    <explore of alice, bob: operations 46, steps 210, left out for want of budget 2000>
+    """
+    planned = await explorer(probe, owner=owner, other=other, budget=budget)
+    if isinstance(planned, Outcome):
+        return planned
+    plan = planned.plan()
+    try:
+        await planned.executor.carry_out(planned.exploration)
+    finally:
+        await planned.executor.close()
+    if not len(plan):
         return Outcome(act="explore", users=(owner.name, other.name), missing="combinations that are not tried already")
-    counts = {"steps": len(exploration.plan), **{name: count for name, count in done["steps"].items() if count}}
+    counts = {"operations": len({step.operation for step in plan}), "steps": len(plan)}
+    if planned.exploration.left_out:
+        counts["left out for want of budget"] = len(planned.exploration.left_out)
     return Outcome(act="explore", users=(owner.name, other.name), counts=counts)
 
 
