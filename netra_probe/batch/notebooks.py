@@ -26,7 +26,7 @@ class Notebook:
 
     def read(self) -> nbformat.NotebookNode:
         """The notebook, validated. Raises ParameterError when it is not one."""
-        return _read(self.path)
+        return read_notebook(self.path)
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -40,7 +40,8 @@ class Notebook:
         )
 
 
-def _read(path: Path) -> nbformat.NotebookNode:
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """A notebook as nbformat reads it. Raises ParameterError when it is not one."""
     skip_rfc3987()
     import nbformat
 
@@ -53,7 +54,7 @@ def _read(path: Path) -> nbformat.NotebookNode:
 
 def markdown_of(path: Path) -> str:
     """The prose of a notebook. Raises ParameterError when it is not one."""
-    return "\n\n".join(cell.source for cell in _read(path).cells if cell.cell_type == "markdown")
+    return "\n\n".join(cell.source for cell in read_notebook(path).cells if cell.cell_type == "markdown")
 
 
 def all_notebooks() -> list[Notebook]:

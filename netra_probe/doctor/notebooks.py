@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
+from netra_probe.batch.notebooks import read_notebook
 from netra_probe.doctor.acts import amounts_of
 from netra_probe.doctor.amounts import Amounts
 
@@ -191,7 +190,7 @@ def read_cases(notebook: Path, values: Mapping[str, Any]) -> list[Case]:
 
     What follows the last check belongs to no case and is counted with it.
     """
-    document = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    document = read_notebook(notebook)
     numbers = {name: int(value) for name, value in values.items() if isinstance(value, int | float)}
     reader = _Reader(values=dict(numbers), users=numbers.get("users", 3))
     for cell in document.cells:

@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nbformat
 import nh3
 from markupsafe import Markup
 
+from netra_probe.batch.notebooks import read_notebook
 from netra_probe.report.pages import render, write_page
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def notebook_page(path: Path) -> str:
     """One notebook as a page that fetches nothing and runs nothing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-        body, _ = _exporter().from_notebook_node(notebook)
+        body, _ = _exporter().from_notebook_node(read_notebook(path))
     # Sanitised by the exporter: no scripts, no handlers, no frames; the page's own policy forbids what might be left.
     return render("notebook.html.j2", title=path.stem, body=Markup(body), colours=Markup(_colours()))
 
