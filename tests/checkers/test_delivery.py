@@ -289,6 +289,20 @@ def test_a_new_connection_must_not_get_what_a_closed_one_had() -> None:
     assert "duplicate" in kinds(told)
 
 
+@pytest.mark.parametrize(("again", "found"), [((2,), False), ((1, 2), True), ((1,), True)])
+def test_only_the_event_that_a_target_was_sending_as_it_gave_up_may_come_again(
+    again: tuple[int, ...], found: bool
+) -> None:
+    told = chat()
+    for number in (1, 2):
+        told.event("alice", "run_a", NAMES[number - 1], seq=number)
+    told.closed("alice", 1013)
+    told.connect("alice", "ws-2")
+    for number in again:
+        told.event("alice", "run_a", NAMES[number - 1], "ws-2", seq=number)
+    assert ("duplicate" in kinds(told)) == found
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

@@ -134,7 +134,8 @@ class DeliveryPass(RunFollower[Run]):
             if known_by is not None:
                 before = delivered_before(run, stream, connection, known_by, self._life)
                 if before >= 0:
-                    self._duplicate(run, operation, before)
+                    if not self._in_flight(before):
+                        self._duplicate(run, operation, before)
                     return
                 stream.seen[known_by] = index
             if stream.last >= 0 and is_late(frame, stream):
@@ -191,6 +192,18 @@ class DeliveryPass(RunFollower[Run]):
             explanation,
             place_of(operation),
         )
+
+    def _in_flight(self, index: int) -> bool:
+        """Whether this event was the last before the target gave the connection up while sending.
+
+        The target cannot know whether that one arrived; sending it again is better than losing it.
+        """
+        last: dict[str | None, int] = {}
+        for run in self._runs.values():
+            for name, stream in run.streams.items():
+                last[name] = max(stream.last, last.get(name, -1))
+        ended = (self._life.get(name) for name, latest in last.items() if latest == index)
+        return any(connection is not None and connection.status in GIVEN_UP for connection in ended)
 
     def _closing(self, run: Run, before: int) -> int | None:
         """Where the connection of the earlier delivery was closed, if it was."""

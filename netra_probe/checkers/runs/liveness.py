@@ -18,6 +18,8 @@ class Connection:
     user: str
     opened: int = -1
     closed: int = -1
+    #: The close code, where the probe did not close it itself.
+    status: int | None = None
     #: Index and time of the last frame.
     last: int = -1
     seen: int = 0
@@ -25,6 +27,8 @@ class Connection:
     pinged: int = -1
 
 
+#: Close codes of a target that gives a connection up: it failed, restarts, or the reader was too slow.
+GIVEN_UP = frozenset({1011, 1012, 1013})
 #: How the probe asks a socket for a sign of life.
 PING = '{"type":"ping"}'
 
@@ -55,6 +59,7 @@ class Liveness:
         else:
             connection = self._connections.setdefault(name, Connection(name, user))
             connection.closed = operation.index
+            connection.status = None if operation.detail.get("by") == "probe" else operation.status
 
     def get(self, name: str | None) -> Connection | None:
         """What is known of a connection; nothing of one that was closed before the window."""
@@ -110,9 +115,9 @@ class Liveness:
         return sorted({*doubts, *self.unanswered()})
 
     def unanswered(self) -> list[str]:
-        """Doubts about sockets that were pinged in vain."""
+        """Doubts about sockets that were pinged in vain; one that the target gave up, with a code, was no silent one."""
         return sorted(
             f"{connection.name} did not answer a ping: its silence proves nothing"
             for connection in self.all()
-            if connection.last < connection.pinged
+            if connection.last < connection.pinged and connection.status not in GIVEN_UP
         )
