@@ -8,7 +8,7 @@ from netra_probe.checkers.delivery.withheld import held_back
 from netra_probe.checkers.findings import FindingSet, Spot, place_of
 from netra_probe.checkers.principals import times, witness
 from netra_probe.checkers.runs.followed import RunFollower
-from netra_probe.checkers.runs.liveness import PING
+from netra_probe.checkers.runs.liveness import GIVEN_UP, PING
 from netra_probe.checkers.runs.questions import PATIENCE, Ask, too_soon
 from netra_probe.checkers.runs.unidentified_events import name_of
 from netra_probe.checkers.verdict import Judgement

@@ -115,7 +115,7 @@ class Liveness:
         return sorted({*doubts, *self.unanswered()})
 
     def unanswered(self) -> list[str]:
-        """Doubts about sockets that were pinged in vain; one that the target gave up, with a code, was no silent one."""
+        """Doubts about sockets that were pinged in vain; one that the target gave up with a code was not silent."""
         return sorted(
             f"{connection.name} did not answer a ping: its silence proves nothing"
             for connection in self.all()
