@@ -40,6 +40,17 @@ def netra_probe(*arguments: str, stdin: str | None = None, **variables: str) -> 
     )
 
 
+def called(*arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """As ``netra_probe``, in this process: where nothing depends on it, a process of its own is only an import."""
+    ended = CliRunner().invoke(app, arguments, input=stdin, env=variables, standalone_mode=False)
+    if isinstance(ended.exception, ProbeError):
+        complaint = f"{ended.stderr}{ended.exception}"
+        return subprocess.CompletedProcess(arguments, ended.exception.exit_status, ended.stdout, complaint)
+    if ended.exception is not None:
+        raise ended.exception
+    return subprocess.CompletedProcess(arguments, ended.return_value or 0, ended.stdout, ended.stderr)
+
+
 def in_process(*arguments: str) -> tuple[int, str]:
     """Exit status and complaint of a command that is to fail, without a process of its own: that would be an import."""
     ended = CliRunner().invoke(app, arguments)

@@ -156,7 +156,7 @@ def test_nothing_secret_is_in_what_a_run_leaves(healthy: tuple[Path, subprocess.
     assert (ended.returncode, ended.stdout) == (0, "0 secret(s) found\n")
 
 
-@pytest.mark.parametrize("fault", ["W1", "X1"])
+@pytest.mark.parametrize("fault", ["W1", pytest.param("X1", marks=pytest.mark.nightly)])
 def test_a_fault_is_found_with_its_victims_recipients_and_witness(fault: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     alert = ("--alert-command", f"tee {tmp_path / 'alert.json'}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from composing import Composed
-from deployments import in_process, lab_with, netra_probe, write_parameters
+from deployments import called, in_process, lab_with, netra_probe, write_parameters
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -94,7 +94,13 @@ def _speaks(report: Report, shape: str) -> None:
     assert report.identities == "token"
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+#: By day; the others differ from these in their dialect or in how they half-live.
+BY_DAY = ("silent zombie", "shared identity", "only agent_request", "bridge factory")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in BY_DAY else pytest.mark.nightly) for name in VARIANTS]
+)
 async def test_other_deployments_are_told_for_what_they_are(compose: Composed, name: str) -> None:
     variant, expect = VARIANTS[name]
     lab = compose(variant=variant)
@@ -274,7 +280,7 @@ def test_the_command_says_before_what_it_does_and_gives_scripts_their_json(tmp_p
     )
     assert ended.stdout.splitlines()[0] == "READY"
     assert max(map(len, ended.stdout.splitlines())) <= 110
-    record = json.loads(netra_probe("doctor", "--parameters", str(path), "--json").stdout)
+    record = json.loads(called("doctor", "--parameters", str(path), "--json").stdout)
     assert (record["schema"], record["ready"], record["identities"], record["left"]) == (1, True, "token", [])
     assert record["missing"] == ["database", "cache", "operator"]
     assert record["run"]["accounts"] > 0

@@ -91,7 +91,15 @@ def _has(path: Path, part: bytes) -> bool:
     return path.exists() and part in path.read_bytes()
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("the lab is being started", marks=pytest.mark.nightly),
+        "services are being started",
+        pytest.param("workers are being started", marks=pytest.mark.nightly),
+        "users ask",
+    ],
+)
 def test_nothing_of_a_killed_run_stays(world: World, moment: str) -> None:
     with world.start("run", "C4", "--output", str(world.run)) as process:
         wait_until(MOMENTS[moment](world), what=moment, seconds=150)
@@ -105,7 +113,15 @@ def test_nothing_of_a_killed_run_stays(world: World, moment: str) -> None:
     assert world.files() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+# By day, test_cli has a run that gets a SIGTERM, and test_safety those that get a SIGINT.
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.nightly),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.nightly),
+        signal.SIGHUP,
+    ],
+)
 def test_an_interrupted_run_is_valid_and_inconclusive_and_nothing_of_it_stays(world: World, number: int) -> None:
     with world.start("run", "C4", "--output", str(world.run)) as process:
         wait_until(MOMENTS["users ask"](world), what="users ask", seconds=150)

@@ -1,6 +1,5 @@
 """``lab down`` ends what it names, and another process's lab only if somebody confirms it."""
 
-import json
 import os
 import pty
 import subprocess
@@ -9,10 +8,13 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
-from deployments import netra_probe
+from deployments import called, netra_probe
 
 from netra_probe.lab import Lab, running_labs, start_lab
 from netra_probe.target.environment import in_environment
+
+#: What a lab can do without for these tests: nearly all.
+LITTLE = ("postgres", "redis", "auth", "backend-1", "backend-2", "oidc")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,14 +33,15 @@ def apart() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def own(apart: None) -> Iterator[Lab]:
     """A lab that this process has started for itself, as a notebook does."""
-    with start_lab(without=("postgres", "redis", "auth", "backend-1", "backend-2", "oidc")) as lab:
+    with start_lab(without=LITTLE) as lab:
         yield lab
 
 
 def up() -> str:
-    ended = netra_probe("lab", "up", "--ports", "ephemeral", "--json")
-    assert ended.returncode == 0, ended.stderr
-    return str(json.loads(ended.stdout)["id"])
+    """A lab of little that stays up, as ``lab up`` leaves one; started by a process that does not."""
+    program = f"from netra_probe.lab import start_lab; print(start_lab(detached=True, without={LITTLE!r}).id)"
+    started = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=150)
+    return started.stdout.strip()
 
 
 def alive() -> set[str]:
@@ -73,25 +76,25 @@ def test_lab_down_ends_the_one_that_is_up_and_no_other(own: Lab) -> None:
     try:
         second = up()
         try:
-            ended = netra_probe("lab", "down")
+            ended = called("lab", "down")
             assert ended.returncode == 2
             assert "2 labs are up; name one of " in ended.stderr
-            wrong = netra_probe("lab", "down", "00000000")
+            wrong = called("lab", "down", "00000000")
             assert (wrong.returncode, 'no lab "00000000" is running' in wrong.stderr) == (2, True)
         finally:
-            named = netra_probe("lab", "down", second)
+            named = called("lab", "down", second)
         assert (named.returncode, named.stdout) == (0, f"lab {second} is down\n")
         assert first in alive()
     finally:
-        last = netra_probe("lab", "down")
+        last = called("lab", "down")
     assert (last.returncode, last.stdout) == (0, f"lab {first} is down\n")
-    nothing = netra_probe("lab", "down")
+    nothing = called("lab", "down")
     assert (nothing.returncode, nothing.stdout.startswith("no lab is up; labs of other processes: ")) == (0, True)
     assert own.id in alive()
 
 
 def test_another_processs_lab_is_ended_once_somebody_confirms_it() -> None:
-    with start_lab(without=("postgres", "redis", "auth", "backend-1", "backend-2", "oidc")) as lab:
+    with start_lab(without=LITTLE) as lab:
         status, said = answer("y\n", "lab", "down", lab.id)
         assert status == 0, said
         assert f"lab {lab.id} is down" in said

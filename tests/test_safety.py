@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from deployments import lab_with, netra_probe, write_parameters
+from deployments import called, lab_with, netra_probe, write_parameters
 
 from netra_probe import Investigation, ParameterError, TargetError, Verdict, investigate, workloads
 from netra_probe.checkers import automaton, canary, delivery, envelope, tokens
@@ -171,7 +171,7 @@ def test_another_machine_is_asked_for_and_without_anybody_there_nothing_is_sent(
     command: list[str], tmp_path: Path
 ) -> None:
     path = write_parameters(tmp_path, target=ELSEWHERE)
-    ended = netra_probe(*command, "--parameters", str(path), NETRA_PROBE_OUTPUTS=str(tmp_path / "outputs"))
+    ended = called(*command, "--parameters", str(path), NETRA_PROBE_OUTPUTS=str(tmp_path / "outputs"))
     assert ended.returncode == 2, ended.stdout + ended.stderr
     assert "blind is not on this machine: api.netra.invalid, auth.netra.invalid. Mode probe." in ended.stderr
     assert "akes and tries: " in ended.stderr
@@ -181,7 +181,7 @@ def test_another_machine_is_asked_for_and_without_anybody_there_nothing_is_sent(
 
 def test_another_answer_than_the_name_is_a_no(tmp_path: Path) -> None:
     path = write_parameters(tmp_path, target=ELSEWHERE)
-    ended = netra_probe("doctor", "--parameters", str(path), stdin="yes\n")
+    ended = called("doctor", "--parameters", str(path), stdin="yes\n")
     assert ended.returncode == 2
     assert "not confirmed, nothing was sent" in ended.stderr
 
@@ -191,14 +191,15 @@ def test_whoever_says_so_in_so_many_words_goes_on(way: str, tmp_path: Path) -> N
     consent = {"consent": "probe api.netra.invalid"} if way == "consent" else {}
     path = write_parameters(tmp_path, target={**ELSEWHERE, **consent})
     more = ["--yes"] if way == "--yes" else []
-    ended = netra_probe("doctor", "--parameters", str(path), *more, stdin="blind\n" if way == "answer" else None)
+    ask = netra_probe if way == "answer" else called
+    ended = ask("doctor", "--parameters", str(path), *more, stdin="blind\n" if way == "answer" else None)
     assert ended.returncode == 3, ended.stderr
     assert "NOT READY: auth service: http://auth.netra.invalid cannot be reached" in ended.stdout
 
 
 def test_consent_to_something_else_is_none(tmp_path: Path) -> None:
     path = write_parameters(tmp_path, target={**ELSEWHERE, "consent": "observe api.netra.invalid"})
-    ended = netra_probe("run", "C4", "--parameters", str(path))
+    ended = called("run", "C4", "--parameters", str(path))
     assert ended.returncode == 2
     assert 'consents to something else; to go ahead write consent: "probe api.netra.invalid"' in ended.stderr
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -62,8 +63,19 @@ def histories(draw: st.DrawFn) -> list[Operation]:
 
 
 @given(history=histories(), start=st.integers(0, 5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_checker_breaks_over_a_strange_history(history: list[Operation], start: int) -> None:
+    assert_none_breaks(history, start)
+
+
+@pytest.mark.nightly
+@given(history=histories(), start=st.integers(0, 5))
+@settings(max_examples=2000, deadline=None)
+def test_no_checker_breaks_over_many_strange_histories(history: list[Operation], start: int) -> None:
+    assert_none_breaks(history, start)
+
+
+def assert_none_breaks(history: list[Operation], start: int) -> None:
     window = Window(start=start)
     judgements = judge([REGISTRY[id]() for id in ("C5", "C6", "C7", "C9", "C10", "C12")], history, window)
     assert [doubt for judgement in judgements for doubt in judgement.doubts if " broke: " in doubt] == []
