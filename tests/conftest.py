@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -19,6 +20,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # Tests start hundreds of processes. Each would compile all of us again: 0.9 of 2.9 CPU seconds of a lab's services.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # Under nohup, or as a job in the background, everything inherits that hang-ups and interrupts are ignored.
+    for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     testing.start(config)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from waiting import hear_hang_ups, wait_until
+from waiting import wait_until
 
 #: Seconds after which nothing of a killed run is left (what is here waits longer: machines are busy).
 GONE_SECONDS = 10.0
@@ -45,7 +45,6 @@ class World:
             stderr=subprocess.PIPE,
             text=True,
             env=self.environment,
-            preexec_fn=hear_hang_ups,
         )
 
     def processes(self) -> dict[int, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
-from waiting import hear_hang_ups, wait_until
+from waiting import wait_until
 
 from netra_probe.cli.group import COMMANDS, app
 
@@ -143,9 +143,7 @@ def test_an_interrupt_while_the_program_loads_is_quiet(number: int, module: str,
     before = ENDLESS.format(module=module, begun=str(begun))
     program = f"from netra_probe.cli.main import main\n{before}\nmain()"
     arguments = [sys.executable, "-c", program, "scenarios"]
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_hang_ups
-    ) as process:
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             wait_until(begun.exists, what=f"{module} is being imported")
             process.send_signal(number)

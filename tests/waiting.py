@@ -1,6 +1,5 @@
-"""Waiting for something to become true, with a time-out that has a name; processes that hear a hang-up."""
+"""Waiting for something to become true, with a time-out that has a name."""
 
-import signal
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,8 +17,3 @@ def wait_until(look: Callable[[], T], *, what: str, seconds: float = DUE_SECONDS
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.01)
     return seen
-
-
-def hear_hang_ups() -> None:
-    """For a child before its program: under ``nohup`` everything inherits that a hang-up is ignored."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
