@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from composing import Composed
 from deployments import called, in_process, lab_with, netra_probe, write_parameters
+from performing import perform
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -216,17 +217,17 @@ def test_what_a_run_would_do_is_read_off_the_notebooks() -> None:
     assert more["C4.5"].amounts == Amounts(accounts=5, sockets=10, messages=100)
 
 
-def test_a_run_does_what_it_was_said_to_do(tmp_path: Path) -> None:
+async def test_a_run_does_what_it_was_said_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The prediction for C4, held against its recording."""
     from netra_probe.history import actions
     from netra_probe.history.store import History
 
-    path, run = write_parameters(tmp_path, users=2), tmp_path / "run"
-    assert netra_probe("run", "C4", "--parameters", str(path), "--output", str(run)).returncode == 0
+    monkeypatch.setenv("NETRA_PROBE_RUN", str(tmp_path))
+    await perform("C4", target=lab_with(generator=None), users=2, rounds=1)
     (notebook,) = (notebook for notebook in all_notebooks() if notebook.id == "C4")
     target = find_or_start().model_copy(update={"generator": None})
     said = planned(Parameters(environment="blind", users=2, rounds=1), target, [notebook])
-    done = [operation for operation in History.open(run / "history" / "C4.jsonl.gz") if operation.type == "invoke"]
+    done = [operation for operation in History.open(tmp_path / "history" / "C4.jsonl.gz") if operation.type == "invoke"]
     assert said.accounts == sum(operation.action == "POST /auth/register" for operation in done)
     assert said.messages == sum(operation.action == actions.ASK for operation in done)
     assert said.sockets == sum(operation.action == actions.CONNECT for operation in done)

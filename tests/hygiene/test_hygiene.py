@@ -60,10 +60,16 @@ ELSEWHERE = {
 OF_SEVERAL_KINDS = {"error shows the inside"}
 
 
-def test_nothing_is_objected_to_on_the_healthy_lab() -> None:
-    judgement = judged(None, everything, *TOPICS)
+async def test_nothing_is_objected_to_on_the_healthy_lab_and_acts_say_the_same_over_its_recording() -> None:
+    probe = await investigate("S2", users=2)
+    said = [repr(outcome) for outcome in await everything(probe)]
+    judgement = hygiene(*TOPICS)(list(probe.history))
+    await probe.close()
     assert found(judgement) == {}
     assert judgement.doubts == ()
+    again = await investigate("S2", users=2, target={"replay": str(probe.history.path)})
+    assert [repr(outcome) for outcome in await everything(again)] == said
+    await again.close()
 
 
 @pytest.mark.parametrize("kind", SHOWN)
@@ -142,15 +148,6 @@ async def test_objections_leave_the_verdict_as_it_is_and_stand_by_themselves(oth
         assert probe.check("S2.1", hygiene()).result.findings == ()
     finally:
         await probe.close()
-
-
-async def test_acts_say_the_same_over_a_recording() -> None:
-    probe = await investigate("S2", users=2)
-    said = [repr(outcome) for outcome in await everything(probe)]
-    await probe.close()
-    again = await investigate("S2", users=2, target={"replay": str(probe.history.path)})
-    assert [repr(outcome) for outcome in await everything(again)] == said
-    await again.close()
 
 
 def test_a_case_that_saw_nothing_of_its_topic_is_in_doubt() -> None:
