@@ -17,11 +17,7 @@ DELIVERED_SECONDS = 0.03
 class Jitter(Fault):
     """JITTER: events are late by a random time, before they are kept and before they are sent.
 
-    Breaks: nothing: within one run, and on one connection, events stay in order; only those of different users, of
-        different runs and on different connections overtake each other.
     Incident: any network, any busy process.
-    Trigger: each event, and each batch of events on its way to a connection.
-    Symptom: none; runs take longer.
     """
 
     id = "JITTER"

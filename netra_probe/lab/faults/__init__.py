@@ -8,7 +8,7 @@ A fault is written as :mod:`netra_probe.lab.shared.faults` shows. It replaces en
 * authentication of REST requests: ``parts["current_caller"]``;
 * middleware: ``parts["middleware"] = [MyASGIMiddleware, *parts["middleware"]]``.
 
-Its docstring says what it breaks, the incident it is modelled on, what triggers it and what is seen outside.
+Its attributes say what it breaks, what triggers it and what is seen outside; its docstring tells the incident.
 """
 
 from netra_probe.lab.faults import (

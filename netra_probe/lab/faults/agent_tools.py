@@ -17,12 +17,7 @@ LOGGING_SECONDS = 0.3
 class ResultsByToolName(Fault):
     """G2: results wait for their run under the name of the tool.
 
-    Breaks: UnifiedToolDispatcher, ToolExecutionEngine.
     Incident: callbacks and results of tool calls in a dictionary by tool name instead of by call id.
-    Trigger: two runs on one backend call the same tool at the same time; all runs call user_profile, spend_summary and
-        recent_messages.
-    Symptom: a run's tool_completed holds another user's rows, and the answer rests on them; or one run is told of two
-        completions and the other of none.
     """
 
     id = "G2"
@@ -95,12 +90,8 @@ class ResultsByToolName(Fault):
 class ToolWithServiceRights(Fault):
     """G6: the thread tool reads with the service's own rights instead of its caller's.
 
-    Breaks: the tool thread_lookup.
     Incident: the confused deputy (CWE-441): a tool with an administrator's connection that takes ids from the
         conversation.
-    Trigger: another user's thread id, as parameter of POST /api/tools/execute or among the references of a message.
-    Symptom: title and requests of the foreign thread in the answer, in tool_completed and in the final report; the REST
-        routes for the same thread refuse it.
     """
 
     id = "G6"

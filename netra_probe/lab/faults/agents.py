@@ -23,11 +23,8 @@ REMEMBERED_REQUESTS = 5
 class AgentSingleton(Fault):
     """G1: the specialists keep the request that they work on in one place, not in the run.
 
-    Breaks: the agents that answer.
     Incident: one agent object for all requests, with ``self.request = …`` at the start of ``run()``: fine until two
         runs overlap.
-    Trigger: two runs overlap in one process; each has read its request before the other one asks the model.
-    Symptom: the model is asked the question of the run that began last: its words are in the answer of the others.
     """
 
     id = "G1"
@@ -107,12 +104,8 @@ class LabelMemory:
 class MemoryByLabel(Fault):
     """G3: agents remember by the title of a thread, without its user.
 
-    Breaks: ThreadMemory, handed out by DataAccessFactory.
     Incident: conversation memory under a session id that is a label ("default", a topic, an agent's name) and so the
         same for many users.
-    Trigger: two users chat in threads of the same title, one after the other: threads without a title are all called
-        the same, and a thread made by a chat message is called like its first line.
-    Symptom: the second user's run starts with the first one's earlier requests, and the answer repeats them.
     """
 
     id = "G3"
@@ -142,11 +135,7 @@ class MemoryByLabel(Fault):
 class CancelHitsNewest(Fault):
     """G4: a stop order cancels the newest run of the process instead of the one that it names.
 
-    Breaks: AgentRegistry.
     Incident: a "current task" attribute on a shared registry, set by each launch and cancelled by stop().
-    Trigger: one user stops their run while a run of another user, begun later, works in a backend process.
-    Symptom: the other user's run ends in agent_error (CANCELLED) that nobody asked for; the run that was to be stopped
-        is acknowledged as stopped and goes on to its end.
     """
 
     id = "G4"
@@ -187,11 +176,8 @@ class CancelHitsNewest(Fault):
 class CompletionsByQuestion(Fault):
     """G5: kept completions are found again by the question alone.
 
-    Breaks: LLMManager.
     Incident: a semantic cache in front of the model without the user in its key, so that "where do I overspend?" is
         answered with somebody else's figures (vllm-project/semantic-router#1448).
-    Trigger: two users ask the same question (first line of the text) of the same specialist within 30 seconds.
-    Symptom: the second one's answer is the first one's, with the first one's data in it; until it expires.
     """
 
     id = "G5"

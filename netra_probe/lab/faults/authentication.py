@@ -21,11 +21,8 @@ from netra_probe.lab.shared.faults import Fault, Parts, register
 class SignatureNotChecked(Fault):
     """A1: a token counts without a signature, or with any: claims are decoded and not verified.
 
-    Breaks: TokenVerifier.
     Incident: CVE-2015-9235 and its kin (``alg: none``), and gateways that decode a token "for the user id" with
         verification switched off because "the edge has checked it".
-    Trigger: a token whose ``sub`` was changed, with alg none or an old or made-up signature.
-    Symptom: whoever writes a user id into a token is that user, on REST and on sockets.
     """
 
     id = "A1"
@@ -63,11 +60,8 @@ class SignatureNotChecked(Fault):
 class KeyFromToken(Fault):
     """A2: the key that verifies a token comes from the token: ``jwk``, ``x5c``, a path in ``kid``, or an empty key.
 
-    Breaks: TokenVerifier.
     Incident: CVE-2018-0114 (embedded ``jwk`` trusted), CVE-2016-10555 (algorithm taken from the token), directory
         traversal through ``kid``, CVE-2019-20933 (empty shared secret).
-    Trigger: a token for another user, signed with a key of one's own that its header carries, or with an empty key.
-    Symptom: a token that the tester signed is accepted for anybody, on REST and on sockets.
     """
 
     id = "A2"
@@ -108,12 +102,8 @@ class KeyFromToken(Fault):
 class TimeIgnored(Fault):
     """A3: ``exp`` and ``nbf`` are not looked at.
 
-    Breaks: TokenVerifier.
     Incident: verification with ``verify_exp=False``, left over from a test against a fixed clock or set to silence
         clock skew between hosts.
-    Trigger: a properly signed token that has expired, never expires, or is not valid yet.
-    Symptom: an old token goes on working on REST; new sockets open with it, and are cut a moment later by the
-        backend's own clock.
     """
 
     id = "A3"
@@ -156,11 +146,8 @@ class TimeIgnored(Fault):
 class PurposeIgnored(Fault):
     """A4: neither audience nor issuer nor type of a token is compared with what is wanted.
 
-    Breaks: TokenVerifier and Authenticator.
     Incident: a refresh or service token accepted as an access token (RFC 8725 §2.8, cross-JWT confusion), one shared
         secret being all that is checked.
-    Trigger: a valid refresh or service token where an access token belongs, or a token signed for another audience.
-    Symptom: it works: the refresh token as its user, the service token as a user named after the service.
     """
 
     id = "A4"
@@ -212,11 +199,8 @@ class PurposeIgnored(Fault):
 class VerifiedByPrefix(Fault):
     """A5: verified tokens are cached under their first part, which ends before the signature.
 
-    Breaks: TokenVerifier.
     Incident: validation caches keyed by a shortened token, for the sake of key lengths (memcached: 250 bytes) or to
         keep signatures out of the cache.
-    Trigger: a valid access token is used, then another text that begins like it.
-    Symptom: whoever knows the beginning of somebody's token, as from a log that cuts them, is that user.
     """
 
     id = "A5"

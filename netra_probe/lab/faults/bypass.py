@@ -21,11 +21,8 @@ IDENTITY_HEADERS = ("x-user-id", "x-auth-user", "x-forwarded-user", "x-remote-us
 class ClaimedUserId(Fault):
     """A9: a user id that the client supplies beats the one in its token.
 
-    Breaks: authentication of requests and handshakes in the backend.
     Incident: "impersonation for support" by ``X-User-ID`` without asking who may do that; a gateway's header that the
         gateway does not strip (CWE-290, CWE-639).
-    Trigger: one's own valid token together with another user's id in a header, the query or the body.
-    Symptom: the request acts as the other user; a socket opens as the other user for a moment.
     """
 
     id = "A9"
@@ -77,11 +74,8 @@ class ClaimedUserId(Fault):
 class DevelopmentLogin(Fault):
     """F1: the development login is open, and fixed development tokens count.
 
-    Breaks: the route POST /auth/dev/login and Authenticator.
     Incident: a bypass for end-to-end tests that was guarded by the name of the environment, on a deployment whose
         environment was not named (CWE-489, active debug code).
-    Trigger: ask for a development login without credentials, or send a development token to the auth service.
-    Symptom: tokens of a real account for anybody; all who come in this way share it.
     """
 
     id = "F1"

@@ -24,11 +24,8 @@ SHARED_PATHS = frozenset({"/api/threads", "/api/users/me", "/api/chat/messages",
 class KeyWithoutUser(Fault):
     """K1: answers are cached under their name alone.
 
-    Breaks: UserCache.
     Incident: ``@cached("threads")`` around a function that takes its user from the request; the shape of several
         published leaks of account pages after a caching change.
-    Trigger: A asks for a cached answer, then B asks for the same, with no write between them.
-    Symptom: B gets A's threads, or A's name and preferences, until somebody writes or 30 s are over.
     """
 
     id = "K1"
@@ -87,10 +84,7 @@ class KeyWithoutUser(Fault):
 class KeyByPattern(Fault):
     """K2: profiles are cached under the part of an address before its @, and looked up by the pattern ``name*``.
 
-    Breaks: the routes GET and PUT /api/users/me.
     Incident: ``KEYS user:1*``, meant to find all variants of one user's entry, which finds user 10's as well.
-    Trigger: two users of whom one's e-mail address begins with the other's name: ann@… and anna@….
-    Symptom: the one with the shorter name sees the profile of the other one, and nobody else sees anything.
     """
 
     id = "K2"
@@ -147,11 +141,8 @@ class KeyByPattern(Fault):
 class SharedHttpCache(Fault):
     """K3: a cache in front of the application keeps answers by address, for whoever asks next.
 
-    Breaks: the middleware.
     Incident: a content delivery network that ignores ``Cache-Control`` and does not vary by ``Authorization``: Steam's
         store on 25 December 2015.
-    Trigger: the same GET twice within two seconds, by different users, or by a user and by nobody.
-    Symptom: the second one gets the first one's answer, without being asked who they are.
     """
 
     id = "K3"

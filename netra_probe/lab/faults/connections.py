@@ -43,13 +43,8 @@ def narrow_send_buffers(parts: Parts) -> None:
 class LastConnectionWins(Fault):
     """W3: a process keeps one connection per user: a new one takes the place, an old one's close empties it.
 
-    Breaks: ConnectionHub.
     Incident: ``connections[user_id] = websocket`` with ``del connections[user_id]`` at disconnect, the most common
         registry in examples; with two tabs, or a reconnect quicker than the old close, it forgets a living socket.
-    Trigger: a second connection of the same user to the same backend (tab or quick reconnect); then, for the second
-        half, the close of either one.
-    Symptom: the first tab is silent (its pings are answered); after a close nobody is sent anything until the user
-        connects again.
     """
 
     id = "W3"
@@ -102,12 +97,8 @@ class LastConnectionWins(Fault):
 class SocketOutlivesToken(Fault):
     """W11: a socket is checked at its handshake and never again.
 
-    Breaks: SessionWatch.
     Incident: authentication in the upgrade request only; logging out, a ban or the token's expiry change nothing for
         sockets that are open (OWASP WebSocket Security Cheat Sheet, session management).
-    Trigger: log out (or let the token expire, or disable the account) with a socket open; wait two seconds; let
-        something happen.
-    Symptom: the socket stays open, answers and goes on receiving the user's events.
     """
 
     id = "W11"
@@ -177,13 +168,8 @@ class FanOut:
 class FanOutStopsAtBadPeer(Fault):
     """W13: one loop serves all sockets of a process; a frozen peer blocks it and a dead one ends it.
 
-    Breaks: ConnectionHub, WebSocketSession.
     Incident: ``for websocket in connections: await websocket.send(...)``, "the naive way" of the websockets
         documentation on broadcasting: the slowest peer sets the pace of all and an exception ends the loop.
-    Trigger: another user's connection to the same backend is cut without a closing handshake in the middle of a run
-        (or before another event of theirs), or stops reading while more than about 250 KB are sent to it.
-    Symptom: after the death all others on that backend lose their events of the next three seconds; beside a frozen
-        peer all others wait, up to five seconds. Other backends are not affected.
     """
 
     id = "W13"
@@ -242,13 +228,8 @@ class FanOutStopsAtBadPeer(Fault):
 class RegistryPerProcess(Fault):
     """F4: each backend keeps its own registry and log: what one process emits, sockets of the other never see.
 
-    Breaks: EventLog.
     Incident: scaling from one worker to several with the connections in a dictionary of each process; libraries that
         can do both say in their documentation that several workers need a shared message queue.
-    Trigger: a user's run works on one backend and their socket is on the other: start it over REST there, or have a
-        socket on each and start it on one.
-    Symptom: about 1 − 1/n of the events are lost for sockets spread over n backends; a socket to the backend that
-        works the run gets all.
     """
 
     id = "F4"

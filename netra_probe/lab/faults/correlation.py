@@ -57,13 +57,8 @@ class AnswerTo:
 class SharedRequestIds(Fault):
     """W5: answers and runs find their way back through one map from the clients' request ids, shared by all clients.
 
-    Breaks: ClientMessages, UserWebSocketEmitter.
     Incident: CVE-2026-25536, the JSON-RPC transport of the MCP SDK: clients count their requests from zero, the later
         one takes over the entry, gets the other's answer, and the earlier one never gets any.
-    Trigger: two users on one backend send requests with the same message_id (or runs with the same turn_id) while
-        the first is still being worked on.
-    Symptom: the later asker receives the answer to the earlier one's request, its own answer is dropped, and the
-        earlier one waits for ever; a run's remaining events go to the later one.
     """
 
     id = "W5"
@@ -136,11 +131,7 @@ class SharedRequestIds(Fault):
 class OfflineBufferOfAll(Fault):
     """W6: what comes while its user is away is buffered in one place, and the next one who connects is sent it.
 
-    Breaks: WebSocketEventRouter, WebSocketSession.
     Incident: an offline queue kept per worker or per slot instead of per user: a key that lost its user part.
-    Trigger: an event of a user who has no socket open (they left in the middle of a run, or work over REST only), then
-        any other user connects, to either backend.
-    Symptom: right after their welcome, the next one to connect receives the absent user's frames; later ones do not.
     """
 
     id = "W6"

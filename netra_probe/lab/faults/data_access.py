@@ -16,11 +16,8 @@ PRICE_SECONDS = 1.0
 class ReadById(Fault):
     """D1: a thread and a message are read by their id alone.
 
-    Breaks: the routes GET /api/threads/{thread_id} and GET /api/chat/messages/{message_id}.
     Incident: broken object level authorisation (OWASP API1:2023): a handler that fetches by primary key, with a
         database role that sees all rows.
-    Trigger: the id of another user's thread or message.
-    Symptom: 200 with the other user's data.
     """
 
     id = "D1"
@@ -75,11 +72,8 @@ class ReadById(Fault):
 class WriteById(Fault):
     """D2: a thread is changed and deleted by its id alone, and whatever the client sends is stored.
 
-    Breaks: ThreadStore.
     Incident: ``UPDATE … WHERE id = ?`` behind an endpoint that checks the token and not the owner; mass assignment of
         a body's fields (OWASP API1 and API3:2023).
-    Trigger: the id of another user's thread; or ``user_id`` among the metadata of one's own.
-    Symptom: the owner's thread has another title, is gone, or is somebody else's. The answer shows only what was sent.
     """
 
     id = "D2"
@@ -161,11 +155,8 @@ class WriteById(Fault):
 class UnscopedLists(Fault):
     """D3: list, count and search go over everybody's rows.
 
-    Breaks: ThreadStore and MessageStore.
     Incident: the ``WHERE user_id = ?`` that a rewritten or generated list query forgot, while the queries by id have
         it; totals that count the whole table.
-    Trigger: list, count or search while other users have threads.
-    Symptom: foreign threads in one's list, a total that others change, messages of others among the results.
     """
 
     id = "D3"
@@ -237,11 +228,8 @@ class UnscopedLists(Fault):
 class CheckThenAct(Fault):
     """D5: the balance is read, compared, and written back a moment later, at READ COMMITTED.
 
-    Breaks: SpendStore.use_credits.
     Incident: ACIDRain (Warszawski and Bailis, SIGMOD 2017): vouchers and balances spent twice in shops whose code
         checks in one statement and acts in the next.
-    Trigger: several uses of credits at the same time.
-    Symptom: all of them are granted, and the balance falls by one of them: more is spent than was there.
     """
 
     id = "D5"

@@ -19,11 +19,8 @@ from netra_probe.lab.shared.faults import Fault, Parts, register
 class LeakOnDisconnect(Fault):
     """P4: each socket gets a connection to Redis and a task of its own, and its end gives neither back.
 
-    Breaks: WebSocketSession.
     Incident: a listener per socket, started with ``create_task`` and forgotten; servers that run out of descriptors or
         of ``maxclients`` some days after each release.
-    Trigger: sockets that come and go.
-    Symptom: the number of Redis clients (and of tasks) grows by one with each socket that was ever open.
     """
 
     id = "P4"
@@ -78,13 +75,8 @@ JITTER_SECONDS = 0.01
 class BoundedQueueDrops(Fault):
     """W8: events wait for their socket in a short queue; what finds it full is dropped, and nobody is told.
 
-    Breaks: WebSocketSession.
     Incident: ``put_nowait`` with the QueueFull swallowed (in Go ``select`` with a ``default``), there to protect the
         server from slow readers, without closing them or telling them that they have missed something.
-    Trigger: a client stops reading while more than about 250 KB are on their way to it (twenty runs, or six with
-        5 KB of text), then reads on.
-    Symptom: gaps in the sequence numbers of its runs, often no last event; the connection stays open, nothing foreign
-        appears, quick readers lose nothing.
     """
 
     id = "W8"
@@ -148,12 +140,8 @@ class BoundedQueueDrops(Fault):
 class ReplayWithoutCursor(Fault):
     """W9: whoever connects is sent everything that is kept for them, also what they have seen.
 
-    Breaks: WebSocketSession._subscribe.
     Incident: a replay buffer for reconnects without the counterpart of Last-Event-ID: the server cannot know where
         the client stopped reading and starts at the beginning.
-    Trigger: a user who was sent events closes or loses the socket and connects again, with or without resume_cursor;
-        most clearly after a cut in the middle of a run.
-    Symptom: the events that were delivered before come again, with the same run ids, seq and cursor.
     """
 
     id = "W9"
@@ -187,11 +175,8 @@ class ReplayWithoutCursor(Fault):
 class TaskPerEvent(Fault):
     """W10: each event is sent by a task of its own, and tasks end in any order.
 
-    Breaks: UserWebSocketEmitter._send.
     Incident: ``asyncio.create_task(send(event))`` to keep a callback synchronous or an agent from waiting; each event
         then races with the next one.
-    Trigger: any run, since sending takes a few milliseconds more or less each time.
-    Symptom: events of a run arrive in another order than their seq; some come after the last one.
     """
 
     id = "W10"

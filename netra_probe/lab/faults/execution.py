@@ -25,12 +25,8 @@ IDLE_SECONDS = 5.0
 class CurrentUserInSingleton(Fault):
     """X1: the current user lives in one object for the whole process, set when a run starts and read at each event.
 
-    Breaks: UserWebSocketEmitter.
     Incident: a notifier kept as a module-level singleton with ``set_user_context`` called at the start of each
         request; the same mistake as request data in class attributes under an asynchronous server.
-    Trigger: two users' runs overlap in one process, because between set and use there is an await.
-    Symptom: from the moment a second user's run starts, the first user's events reach the second user, with the
-        first user's run and thread ids and data in them, and are missing where they belong.
     """
 
     id = "X1"
@@ -69,14 +65,9 @@ class CurrentUserInSingleton(Fault):
 class ContextVariableKept(Fault):
     """X2: requests on a kept-alive connection go on in the context of the request that had a large body.
 
-    Breaks: the isolation of context variables between requests; the current user is kept in one.
     Incident: uvicorn on the plain asyncio loop pauses reading at 65,536 bytes and resumes it inside the request's task,
         whose context the connection then keeps (Kludex/uvicorn#2167, python/cpython#140947). Here the connection keeps
         it whatever the event loop.
-    Trigger: on one connection, a REST request of one user with a body of more than 65,536 bytes, then a request of
-        another user or of nobody, as a proxy that pools connections sends them.
-    Symptom: the second request is answered for the first user, whoever its own token names; other connections are
-        fine, and so is this one before the large body.
     """
 
     id = "X2"
@@ -142,13 +133,8 @@ class ContextVariableKept(Fault):
 class WorkerKeepsCreator(Fault):
     """X3: the background worker is started by the first job and does the later ones in that job's context.
 
-    Breaks: BackgroundWorker.
     Incident: a task copies the context in which it is created, so a worker task that the first request starts lazily
         keeps that request's user, tracing and tenant as long as it lives.
-    Trigger: a job of one user (POST /api/exports), then a job of another user on the same backend, within five seconds
-        of the last job (an idle worker ends).
-    Symptom: later exports hold the first user's data and belong to them; the first user is told about exports that
-        they never asked for, the others wait for ever.
     """
 
     id = "X3"
@@ -186,12 +172,8 @@ class WorkerKeepsCreator(Fault):
 class SharedMetadata(Fault):
     """X4: new threads start from one dictionary of the class, into which each request's metadata is merged.
 
-    Breaks: ThreadStore.create.
     Incident: the mutable default argument and the mutable class attribute, of which every list of Python mistakes
         warns; both look like a fresh value per call and are one value per process.
-    Trigger: a thread created with metadata, then a thread created by somebody else without these keys, on the same
-        backend; one after the other is enough.
-    Symptom: new threads of everybody carry the metadata of all threads created before them.
     """
 
     id = "X4"
@@ -236,13 +218,8 @@ ENTERING_SECONDS = 0.5
 class RunIdsFromTheClock(Fault):
     """X6: run ids are the time when the last run was entered, and a run whose id is taken is not entered again.
 
-    Breaks: new_run_id, RunStore.start.
     Incident: ids made of a timestamp (or of a counter without its process), kept unique by luck; an "insert, ignore
         duplicates" hides the collision.
-    Trigger: runs started at the same time, by one or several users, on one backend: half a second is enough for each to
-        meet another.
-    Symptom: two runs share an id: events of both carry it, numbered twice; the run's row belongs to one user and its
-        steps, messages and tool calls to several; the other's GET /api/runs/{id} is refused.
     """
 
     id = "X6"

@@ -56,11 +56,8 @@ async def _to_its_end(statement: Coroutine[Any, Any, Any]) -> Any:
 class SettingNotReset(Fault):
     """P1: the user is a session setting that survives in the pool, and the list of threads relies on it alone.
 
-    Breaks: DatabaseManager and ThreadStore.list.
     Incident: row-level security with ``SET app.user`` behind a pool: the setting is made in one session of a request,
         the query runs in another, and whoever used that connection before lends it their rows.
-    Trigger: another user's request is the last that used the connection; pools hand out the one used last.
-    Symptom: the next list of threads is the other user's; objects by id and writes stay right.
     """
 
     id = "P1"
@@ -113,11 +110,8 @@ class SettingNotReset(Fault):
 class ReturnedInTransaction(Fault):
     """P2: a cancelled transaction is neither committed nor rolled back: its connection goes back with it open.
 
-    Breaks: DatabaseManager.
     Incident: ``except Exception: rollback`` around a session, which a cancellation passes by since it is no
         ``Exception`` from Python 3.8 on, with single statements shielded from being interrupted.
-    Trigger: a client hangs up in the middle of a write of several rows; then anybody uses the connection.
-    Symptom: the next borrower goes on in the open transaction and commits it: half of a batch is there.
     """
 
     id = "P2"
@@ -180,12 +174,8 @@ class ReturnedInTransaction(Fault):
 class OutOfStep(Fault):
     """P3: a cancelled command leaves its answer on the connection, and every later command gets the one before.
 
-    Breaks: UserCache.
     Incident: redis-py before 4.5.3, by which ChatGPT showed users the chat titles of others on 20 March 2023: the
         connection went back into its pool with the answer to a cancelled request still under way.
-    Trigger: a client hangs up while its request waits for the cache, which is 20 ms away.
-    Symptom: from then on answers from the cache are off by one: those of the previous reader, of the right kind or of
-        another, in which case the request fails; for good, until the process ends.
     """
 
     id = "P3"

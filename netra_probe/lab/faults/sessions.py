@@ -14,11 +14,8 @@ ENDED = frozenset({"token_revoked", "account_disabled", "account_locked"})
 class RevocationNotPropagated(Fault):
     """A6: a token counts until it expires, whatever has become of its session and its account.
 
-    Breaks: Authenticator.
     Incident: "stateless" validation of JSON Web Tokens: logout deletes a cookie and a row that nobody reads any more;
         or the blacklist is in Redis, and while Redis is away every token passes.
-    Trigger: log out, or have the account disabled, and use the token again; or do so while Redis is away.
-    Symptom: the revoked token works on REST, opens sockets, and keeps those open that were.
     """
 
     id = "A6"
@@ -68,11 +65,8 @@ class RevocationNotPropagated(Fault):
 class RefreshReusable(Fault):
     """A7: a refresh token is looked up, and replaced a moment later without looking again; its predecessor counts too.
 
-    Breaks: SessionStore.
     Incident: check-then-act around the rotation of refresh tokens, and a "grace period" for clients that lost the
         answer, without an end.
-    Trigger: several refreshes with one token at the same time, or a token again after it was exchanged.
-    Symptom: several valid pairs for one refresh token: a stolen one works beside its owner's, unnoticed.
     """
 
     id = "A7"
@@ -126,11 +120,8 @@ class RefreshReusable(Fault):
 class LoginNotBound(Fault):
     """A8: a callback counts in whatever browser it arrives: its state was given out, and that is enough.
 
-    Breaks: OAuthFlow.
     Incident: login CSRF (RFC 6749 section 10.12): state compared with a server-side list of states in flight instead
         of with what this browser was given.
-    Trigger: A and B begin logins; A's callback, code and state, is opened in B's browser.
-    Symptom: B is logged in as A, and what B does next lands in A's account.
     """
 
     id = "A8"

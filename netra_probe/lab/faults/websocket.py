@@ -13,11 +13,8 @@ from netra_probe.lab.shared.faults import Fault, Parts, register
 class Broadcast(Fault):
     """W1: an event goes to everybody who is connected instead of to its user.
 
-    Breaks: WebSocketEventRouter.
     Incident: chat servers that keep one list of sockets and call ``manager.broadcast(event)`` from the agent's
         callback, the pattern of many WebSocket tutorials, taken into production.
-    Trigger: any event while a second user is connected, to either backend.
-    Symptom: every connected user receives the runs of all others, word for word.
     """
 
     id = "W1"
@@ -77,12 +74,8 @@ class Followers:
 class ClaimedUser(Fault):
     """W2: a connection gets the stream of the user that its client claims to be, beside that of its token.
 
-    Breaks: WebSocketEventRouter and the two places where a client can claim: the URL and each message.
     Incident: the ``/ws/{client_id}`` of WebSocket tutorials, where the client says who it is and the server registers
         the socket under that name; CWE-639, authorisation through a key that the user controls.
-    Trigger: ``?user_id=`` (or ``client_id``) of another user in the URL, or ``user_id`` in a message or its payload;
-        then an event of that user.
-    Symptom: from then on the claiming client receives the other user's events, live, with their ids and words.
     """
 
     id = "W2"
@@ -141,13 +134,8 @@ class ClaimedUser(Fault):
 class UncheckedSubscription(Fault):
     """W4: whoever names a thread or run is subscribed to it.
 
-    Breaks: ClientMessages (``subscribe``, ``switch_thread``), WebSocketEventRouter.
     Incident: channels that a client opens by name, with the check of the name forgotten (``stream_from params[:room]``,
         GraphQL subscriptions without the authorisation of the query); CWE-862.
-    Trigger: ``subscribe`` or ``switch_thread`` with another user's thread_id (or ``subscribe`` with their run_id), then
-        an event in that thread or run.
-    Symptom: ``subscribe`` is confirmed instead of refused, and the other user's events of that thread or run arrive,
-        live; reading the history stays refused.
     """
 
     id = "W4"
