@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from netra_probe import lab
-from netra_probe.batch.fast_imports import skip_rfc3987
+from netra_probe.batch.notebooks import skip_rfc3987
 from netra_probe.catalogue.folders import OUTPUT_VARIABLE
 from netra_probe.investigation.exclusive_access import TURNS_VARIABLE
 from netra_probe.target.environment import in_environment

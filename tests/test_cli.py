@@ -25,7 +25,7 @@ from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import VERDICT_MIME
 from netra_probe.history.store import History
 from netra_probe.lab import running_labs
-from netra_probe.results.bundle import unpacked, write_bundle
+from netra_probe.results.prune import unpacked, write_bundle
 from netra_probe.results.results import compute
 
 

@@ -258,8 +258,7 @@ def test_every_act_is_measured_and_every_measured_act_exists() -> None:
     ],
 )
 def test_costs_follow_from_what_the_parameters_allow(more: dict[str, Any], reason: str) -> None:
-    from netra_probe.doctor.cost import State, costs
-    from netra_probe.doctor.examination import cases_of
+    from netra_probe.doctor.examination import State, cases_of, costs
 
     elsewhere = {"auth_url": "https://a.example", "backend_urls": ["https://b.example"], **more}
     state = State(lab=False, reached=True, people=True, sockets=True, runs=True)

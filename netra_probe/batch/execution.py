@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from netra_probe.batch.fast_imports import skip_rfc3987
+from netra_probe.batch.notebooks import skip_rfc3987
 from netra_probe.results.secret_scan import redactor_of
 
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from netra_probe.batch.exclusive_access import lock_variables
 from netra_probe.batch.execution import Execution, Order, execute, explained
 from netra_probe.catalogue.scenarios import NOTEBOOKS_VARIABLE
 from netra_probe.clients.rate_limit import RUN_VARIABLE, SHARE_VARIABLE, Share
-from netra_probe.investigation.exclusive_access import TURNS_VARIABLE
+from netra_probe.investigation.exclusive_access import TURNS_VARIABLE, lock_variables
 from netra_probe.results.results import FOLDERS
 from netra_probe.target.environment import scratch
 

@@ -11,20 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe import lab
-from netra_probe.batch.estimate import Estimate
-from netra_probe.batch.exclusive_access import lock_variables
 from netra_probe.batch.execution import Order, keep_partial
 from netra_probe.batch.executors import OwnProcesses, RemoteExecutor, Workers, execute_all
-from netra_probe.batch.manifest import Record
+from netra_probe.batch.manifest import Record, completed, set_aside
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.plan import Plan, parameters_of_each
 from netra_probe.batch.processes import remove_leftovers, uninterrupted
-from netra_probe.batch.progress import Patient, Watcher
-from netra_probe.batch.resume import completed, set_aside
+from netra_probe.batch.progress import Estimate, Patient, Watcher
 from netra_probe.catalogue.folders import folder
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.clients.rate_limit import RUN_VARIABLE
 from netra_probe.errors import OutputError, ParameterError, TargetError
+from netra_probe.investigation.exclusive_access import lock_variables
 from netra_probe.results.results import FOLDERS, PLAN, RESULTS, Judged, compute, judge_scenario, read_plan, write_json
 from netra_probe.results.runs import held
 from netra_probe.target.environment import scratch

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from netra_probe.checkers.base import Checker, CheckerRun, Window, judge
 from netra_probe.checkers.findings import CROSSED, FindingSet, Spot, natural, place_of
 from netra_probe.checkers.principals import witness
-from netra_probe.checkers.recipients import ANONYMOUS, Recipients
+from netra_probe.checkers.recipients import ANONYMOUS, Recipients, Shares
 from netra_probe.checkers.runs.liveness import Liveness
-from netra_probe.checkers.shares import Shares
 from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX, Canary, CanarySearch, Sighting

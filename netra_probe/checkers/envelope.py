@@ -10,10 +10,9 @@ import msgspec
 from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.findings import FindingSet, Spot, place_of
 from netra_probe.checkers.principals import witness
-from netra_probe.checkers.recipients import Recipients
+from netra_probe.checkers.recipients import Recipients, Shares
 from netra_probe.checkers.runs.liveness import Liveness
 from netra_probe.checkers.runs.questions import KEPT_IDS, KEPT_RUN_IDS, Recent
-from netra_probe.checkers.shares import Shares
 from netra_probe.checkers.verdict import Judgement
 from netra_probe.history import actions
 from netra_probe.history.canary import PREFIX

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from netra_probe.cli.consent import ask_before, yes_option
+from netra_probe.cli.summary import ask_before, yes_option
 from netra_probe.errors import ParameterError
 from netra_probe.target import lab as embedded_lab
 from netra_probe.target.deployment import Target

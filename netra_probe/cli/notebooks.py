@@ -24,7 +24,7 @@ from netra_probe.errors import ParameterError
 @click.option("--json", "as_json", is_flag=True, help="machine-readable")
 def scenarios(as_json: bool) -> None:
     """List the scenarios: title, cases and last verdict."""
-    from netra_probe.results.trend import last_verdicts
+    from netra_probe.results.compare import last_verdicts
 
     verdicts = last_verdicts(folder("outputs"))
     notebooks = {notebook.id: notebook for notebook in all_notebooks()}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from netra_probe import lab
-from netra_probe.batch.locations import is_url
-from netra_probe.cli.consent import ask_before
+from netra_probe.batch.progress import is_url
+from netra_probe.cli.summary import ask_before
 from netra_probe.errors import ParameterError
 from netra_probe.report.alerts import Alerts
 from netra_probe.target.deployment import Target

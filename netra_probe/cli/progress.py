@@ -12,9 +12,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from netra_probe.batch.estimate import Estimate
 from netra_probe.batch.execution import Execution
-from netra_probe.batch.progress import Follower, Watcher
+from netra_probe.batch.progress import Estimate, Follower, Watcher
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.cli.terminal import drawing
 from netra_probe.display.controls import visible

@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from netra_probe.batch.locations import Place
+from netra_probe.batch.progress import Place
 from netra_probe.checkers.verdict import Verdict
-from netra_probe.cli.run_argument import is_bundle, opened
-from netra_probe.cli.summary import summary
+from netra_probe.cli.summary import is_bundle, opened, summary
 from netra_probe.errors import ParameterError
 from netra_probe.results.results import RESULTS, as_bytes, compute, write_json
 from netra_probe.results.runs import cases_of, read_results

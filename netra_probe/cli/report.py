@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 
-from netra_probe.batch.locations import is_url
+from netra_probe.batch.progress import is_url
 from netra_probe.catalogue.folders import folder
-from netra_probe.cli.alerting import alert_options
-from netra_probe.cli.run_argument import is_bundle, opened
+from netra_probe.cli.summary import alert_options, is_bundle, opened
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
 from netra_probe.report.alerts import Alerts

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from netra_probe.batch.locations import Place
+from netra_probe.batch.progress import Place
 from netra_probe.catalogue.folders import folder
-from netra_probe.cli.run_argument import is_bundle, opened
+from netra_probe.cli.summary import is_bundle, opened
 from netra_probe.errors import ParameterError, did_you_mean
 
 
@@ -55,8 +55,8 @@ def prune(keep: int | None, older_than: float | None, env: str, failures: bool, 
     else 0.
     """
     from netra_probe.report.dashboard import write_dashboard
+    from netra_probe.results.compare import all_runs
     from netra_probe.results.prune import fates, remove
-    from netra_probe.results.trend import all_runs
 
     if keep is None and older_than is None:
         raise ParameterError("prune: say what may go, with --keep N, --older-than DAYS, or both.")
@@ -101,7 +101,7 @@ def bundle(run: str, output: Path | None) -> int:
     it again; unpacked, it is a run directory like any other.
     """
     from netra_probe.report.publish import publish
-    from netra_probe.results.bundle import write_bundle
+    from netra_probe.results.prune import write_bundle
     from netra_probe.results.runs import REPORT, read_run
     from netra_probe.results.secret_scan import all_parameters, known_secrets, scan_path
 

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netra_probe.batch.locations import Place, is_url
+from netra_probe.batch.progress import Place, is_url
 from netra_probe.checkers.verdict import Verdict
-from netra_probe.cli.alerting import alert_options
-from netra_probe.cli.consent import yes_option
 from netra_probe.cli.plans import Options, ask_before_running, plans_of, resumed
-from netra_probe.cli.summary import summary
+from netra_probe.cli.summary import alert_options, summary, yes_option
 from netra_probe.errors import OutputError, ProbeError
 from netra_probe.results.results import RESULTS
 
@@ -137,7 +135,7 @@ def _kept(url: str, *, existing: bool = False) -> Iterator[tuple[Place, list[int
 
 def _run_in(place: Place, plan: Plan, workers: Cluster | None, asked: Options) -> int:
     """Run and publish, from the announcement to the paths of what is left; returns the exit status."""
-    from netra_probe.batch.remote_baseline import fetch_past
+    from netra_probe.batch.remote_store import fetch_past
     from netra_probe.batch.run import run as run_plan
     from netra_probe.cli.progress import watcher_for_terminal
     from netra_probe.report.publish import publish

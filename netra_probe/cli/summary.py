@@ -2,13 +2,105 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
+import click
+
+from netra_probe.batch.progress import Place, is_url
 from netra_probe.checkers.verdict import Confidence, Verdict, checker_name, issues
 from netra_probe.display.tables import Table
+from netra_probe.errors import ParameterError
+from netra_probe.report.alerts import Alerts
 from netra_probe.results.results import NOTHING_DECIDED, RESULTS, case_heading
 from netra_probe.results.schema import basis, operations_of
+from netra_probe.target.deployment import Mode, Target
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--alert-webhook", metavar="REF", default="", help="post new failures and recoveries to env:NAME"),
+    click.option("--alert-command", metavar="CMD", default="", help="start this, with the alert as JSON on its input"),
+    click.option("--alert-always", is_flag=True, help="also tell of failures that were told of before"),
+)
+
+
+def alert_options(command: Command) -> Command:
+    """Give a command the options of alerts; it is called with all of them as one ``alerts``."""
+
+    @functools.wraps(command)
+    def with_alerts(alert_webhook: str, alert_command: str, alert_always: bool, **values: Any) -> Any:
+        return command(alerts=Alerts(webhook=alert_webhook, command=alert_command, always=alert_always), **values)
+
+    decorated: Any = with_alerts
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+yes_option = click.option("--yes", is_flag=True, help="do not ask before a run on another machine")
+
+
+def ask_before(target: Target, *, environment: str, what: str, yes: bool) -> None:
+    """Say what will be done to a target, and go on only if somebody says so in so many words.
+
+    Nothing is asked where everything is on this machine, where ``--yes`` was given, and where the target's parameters
+    hold ``consent``, whose words the validation has compared.
+
+    Arguments:
+        what: what would be done, as the rest of a sentence.
+
+    Raises ParameterError where the answer is another one, or nobody is there to give it.
+    """
+    if target.is_local:
+        return
+    hosts = sorted({urlsplit(url).hostname or "" for url in (target.auth_url, *target.backend_urls)})
+    allowed = f", authorised by {target.authorised_by}" if target.mode is Mode.ATTACK else ""
+    click.echo(f"{environment} is not on this machine: {', '.join(hosts)}. Mode {target.mode}{allowed}.", err=True)
+    click.echo(what, err=True)
+    if yes or target.consent:
+        return
+    instead = f'give --yes, or write `consent: "{target.words}"` in the target\'s parameters'
+    try:
+        answer = click.prompt(f'Type "{environment}" to go ahead', default="", show_default=False, err=True)
+    except click.Abort:
+        raise ParameterError(f"{environment}: nobody is there to be asked; {instead}.") from None
+    if answer.strip() != environment:
+        raise ParameterError(f"{environment}: not confirmed, nothing was sent; {instead}.")
+
+
+@contextmanager
+def opened(run: str, *, past: bool = False) -> Iterator[Place]:
+    """A run directory for the block; what the block changes at a URL is there afterwards.
+
+    A bundle is only for reading: what the block changes in it is lost. ``past`` also has the runs at hand that lie
+    beside it.
+    """
+    if is_url(run):
+        from netra_probe.batch.remote_store import fetch_past, staged
+
+        with staged(run, existing=True) as staging:
+            if past:
+                fetch_past(run, staging.directory.parent)
+            yield staging
+    elif is_bundle(run):
+        from netra_probe.results.prune import unpacked
+
+        with unpacked(Path(run)) as directory:
+            yield Place(directory)
+    else:
+        yield Place(Path(run))
+
+
+def is_bundle(run: str) -> bool:
+    """Whether it is the name of an evidence bundle."""
+    return run.endswith(".zip") and not is_url(run)
+
 
 #: Hygiene issues of one case that the terminal shows; results.json holds all. What turned it red is always shown.
 MOST_FINDINGS = 3

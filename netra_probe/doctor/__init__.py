@@ -6,7 +6,7 @@ print(report.text())
 
 from __future__ import annotations
 
-from netra_probe.doctor.amounts import Amounts
+from netra_probe.doctor.acts import Amounts
 from netra_probe.doctor.examination import examine, own_amounts, planned
 from netra_probe.doctor.plan import OperationPlan, plan_operations
 from netra_probe.doctor.report import Report, Status

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.batch.notebooks import read_notebook
-from netra_probe.doctor.acts import amounts_of
-from netra_probe.doctor.amounts import Amounts
+from netra_probe.doctor.acts import Amounts, amounts_of
 
 #: What verbs of users and investigations ask for, each time.
 VERBS: Mapping[str, Amounts] = {

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from netra_probe.doctor.amounts import Amounts
+from netra_probe.doctor.acts import Amounts
 
 WIDTH = 110
 

@@ -14,7 +14,7 @@ from netra_probe.checkers.hygiene.honesty import HonestHealth
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Broken, Reply, Unreachable
 from netra_probe.doctor.report import Line, Status
-from netra_probe.workloads.hygiene.health import ask_health
+from netra_probe.workloads.hygiene.sockets import ask_health
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation

@@ -12,12 +12,12 @@ from netra_probe.clients.belongings import Belongings
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
 from netra_probe.clients.effects import Rules
-from netra_probe.clients.policy import Gate, Notes
+from netra_probe.clients.policy import Gate, Notes, NotPermitted, allows, needed_at
 from netra_probe.clients.rate_limit import RateLimiter, shared_file
 from netra_probe.clients.replies import Timeouts
 from netra_probe.clients.transport import LiveTransport, Transport
 from netra_probe.history.store import Recorder
-from netra_probe.target.deployment import Target
+from netra_probe.target.deployment import Mode, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,3 +85,26 @@ class InvestigationContext:
     def rules(self) -> Rules:
         """What may be sent; a recording takes no harm from anything."""
         return self.wire.gate.rules if self.wire.gate is not None else Rules(self.target, lab=True)
+
+
+def permit(probe: InvestigationContext, needed: Mode, what: str) -> None:
+    """Raise NotPermitted, naming what to set, unless the target's mode allows this.
+
+    A recording takes no harm from anything.
+
+    Arguments:
+        what: the act, as the subject of a sentence: ``disturbing connections``.
+    """
+    target = probe.target
+    if not probe.wire.live:
+        return
+    needed = needed_at(target, needed, lab=probe.rules.lab)
+    if allows(target.mode, needed):
+        return
+    authorised = " and `authorised_by`" if needed is Mode.ATTACK else ""
+    reason = f"mode {target.mode}: {what} needs mode {needed}"
+    probe.notes.withhold(reason)
+    raise NotPermitted(
+        f"{what} is not allowed in mode {target.mode}; set `mode: {needed}`{authorised} in the target's parameters.",
+        reason=reason,
+    )

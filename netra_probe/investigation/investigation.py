@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
+from IPython.core.getipython import get_ipython
 
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers.base import Checker
@@ -19,8 +20,8 @@ from netra_probe.clients.health_watch import Watch
 from netra_probe.clients.replies import Refused, Timeouts, why_not
 from netra_probe.clients.transport import Transport
 from netra_probe.clients.websocket import Socket
-from netra_probe.display.banner import Banner
 from netra_probe.display.evidence import EventTable, LeakMatrix
+from netra_probe.display.standing import Banner
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import CaseView, ScenarioView, Summary
 from netra_probe.errors import AlreadyCheckedError, ParameterError, TargetError
@@ -28,7 +29,6 @@ from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import Recorder
 from netra_probe.investigation import cleanup
-from netra_probe.investigation.cells import Cells
 from netra_probe.investigation.context import InvestigationContext
 from netra_probe.investigation.exclusive_access import TargetLock
 from netra_probe.investigation.resource_metrics import ResourceMetrics
@@ -36,6 +36,46 @@ from netra_probe.investigation.run_trigger import RUN_TRIGGERS
 from netra_probe.investigation.users import User, alias, log_in_accounts
 from netra_probe.target import lab as embedded_lab
 from netra_probe.target.deployment import Mode, Target
+
+#: Characters of an exception's message that are kept.
+LONGEST = 200
+
+
+class Cells:
+    """Tells of each cell that ends in an exception; outside of a notebook there are none.
+
+    Arguments:
+        raised: gets the exception's name, and its message.
+    """
+
+    def __init__(self, raised: Callable[[str, str], None]) -> None:
+        self._raised = raised
+        self._events: Any = None
+
+    def watch(self) -> None:
+        """From now on, until ``leave``."""
+        shell = get_ipython()
+        if shell is not None and self._events is None:
+            self._events = shell.events
+            self._events.register("post_run_cell", self._ended)
+
+    def leave(self) -> None:
+        """The investigation is over."""
+        if self._events is not None:
+            self._events.unregister("post_run_cell", self._ended)
+            self._events = None
+
+    def _ended(self, result: Any) -> None:
+        if result is None:  # the kernel gave the cell up
+            self._raised("KeyboardInterrupt", "")
+            return
+        error = result.error_before_exec or result.error_in_exec
+        if error is None or isinstance(error, AlreadyCheckedError):
+            return
+        # A kernel that is interrupted cancels what the cell awaits.
+        name = "KeyboardInterrupt" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+        self._raised(name, str(error)[:LONGEST])
+
 
 Value = TypeVar("Value")
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from netra_probe.clients.http import Http
 from netra_probe.clients.websocket import Socket
 from netra_probe.history import actions
-from netra_probe.investigation.permissions import permit
+from netra_probe.investigation.context import permit
 from netra_probe.nemesis.flow import Direction, Flow, News
 from netra_probe.nemesis.proxy import Channel, Proxy
 from netra_probe.target.deployment import Mode

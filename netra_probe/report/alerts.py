@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netra_probe.batch.locations import is_url
+from netra_probe.batch.progress import is_url
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.errors import ParameterError
 from netra_probe.history.redaction import Redactor

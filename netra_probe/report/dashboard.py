@@ -10,9 +10,9 @@ from urllib.parse import quote
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.errors import ParameterError
 from netra_probe.report.pages import render, write_page
+from netra_probe.results.compare import all_runs
 from netra_probe.results.results import RESULTS
 from netra_probe.results.runs import REPORT, Run, cases_of
-from netra_probe.results.trend import all_runs
 
 INDEX = "index.html"
 #: Runs of one environment that the dashboard shows; older ones have their reports, and `compare`.

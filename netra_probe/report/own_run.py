@@ -15,10 +15,10 @@ from pathlib import Path
 from IPython.core.getipython import get_ipython
 
 from netra_probe.batch.execution import Execution
-from netra_probe.batch.locations import Place
 from netra_probe.batch.manifest import Record
 from netra_probe.batch.notebooks import Notebook, all_notebooks
 from netra_probe.batch.plan import Plan
+from netra_probe.batch.progress import Place
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.errors import OutputError
 from netra_probe.results.results import FOLDERS, RESULTS, compute, write_json

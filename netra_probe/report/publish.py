@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from netra_probe.batch.locations import Place
+from netra_probe.batch.progress import Place
 from netra_probe.catalogue.folders import folder
+from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.report.alerts import Alerts, send_alerts
-from netra_probe.results.runs import Run, earlier, read_run
+from netra_probe.report.contents import Contents
+from netra_probe.report.pages import render, write_page
+from netra_probe.results.compare import Kind
+from netra_probe.results.runs import REPORT, Run, earlier, read_run
 from netra_probe.results.secret_scan import Hit, all_parameters, known_secrets, scan_path
 
-if TYPE_CHECKING:
-    from netra_probe.checkers.judging import ScenarioResult
+#: The headings under which what is new is told, most urgent first.
+NEWS = (
+    ("New failures", (Kind.NEW_FAILURE,)),
+    ("More is found than before", (Kind.MORE, Kind.OTHER)),
+    ("No longer decided", (Kind.UNDECIDED,)),
+    ("Recovered", (Kind.RECOVERED,)),
+    ("Less is found than before", (Kind.FEWER,)),
+    ("Otherwise changed", (Kind.DECIDED,)),
+)
+
+
+def report_page(contents: Contents) -> str:
+    """The report as text."""
+    coverage = [row for _, _, rows in contents.coverage for row in rows]
+    return render(
+        "report.html.j2",
+        contents=contents,
+        news=NEWS,
+        objections=[shown for shown in contents.cases if shown.objections],
+        claims=len(coverage),
+        covered=sum(shown is not None for _, _, shown in coverage),
+    )
+
+
+def write_report(run: Run, *, earlier: Sequence[Run] = (), judged: Mapping[str, ScenarioResult] | None = None) -> Path:
+    """Write ``report.html`` into the run directory; returns its path."""
+    path = run.path / REPORT
+    write_page(path, report_page(Contents.of(run, earlier=earlier, judged=judged)))
+    return path
+
 
 #: Places with secrets that the terminal names; `netra-probe scan` names all.
 MOST_HITS = 20
@@ -93,7 +124,6 @@ def _pages(run: Run) -> list[str]:
 
 
 def _report(run: Run, before: list[Run], judged: Mapping[str, ScenarioResult] | None, shown: Shown) -> list[str]:
-    from netra_probe.report.html import write_report
 
     return [f"report    {shown(write_report(run, earlier=before, judged=judged))}"]
 

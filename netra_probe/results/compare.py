@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from netra_probe.checkers.verdict import Verdict, checker_name
 from netra_probe.results.results import case_heading
-from netra_probe.results.runs import Case, Run, cases_of
+from netra_probe.results.runs import Case, Run, cases_of, runs_in
 
 DECIDED = (Verdict.PASS, Verdict.FAIL)
 
@@ -174,3 +175,23 @@ def finding_name(finding: Mapping[str, Any]) -> str:
 def serious(told: Iterable[str]) -> list[str]:
     """Those that are no mere objections."""
     return [one for one in told if not one.startswith(HYGIENE)]
+
+
+def all_runs(outputs: Path, unreadable: list[str] | None = None) -> dict[str, list[Run]]:
+    """Environment → its runs, oldest first; ``unreadable`` gets a sentence on each that cannot be read."""
+    found: dict[str, list[Run]] = {}
+    folders = sorted(path for path in outputs.iterdir() if path.is_dir()) if outputs.is_dir() else []
+    for folder in folders:
+        for run in runs_in(folder, unreadable):
+            found.setdefault(run.environment, []).append(run)
+    return {name: sorted(found[name], key=lambda run: run.order) for name in sorted(found)}
+
+
+def last_verdicts(outputs: Path) -> dict[str, dict[str, str]]:
+    """Scenario id → environment → verdict of the latest run that holds results; damaged ones are passed over."""
+    latest: dict[str, dict[str, str]] = {}
+    for environment, runs in all_runs(outputs).items():
+        for run in runs:
+            for scenario in run.results["scenarios"] if run.has_results else ():
+                latest.setdefault(scenario["id"], {})[environment] = scenario["verdict"]
+    return latest

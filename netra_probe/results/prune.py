@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from netra_probe.checkers.verdict import Verdict
-from netra_probe.errors import ParameterError
+from netra_probe.errors import OutputError, ParameterError
 from netra_probe.results.results import PLAN
 from netra_probe.results.runs import Run, held
+from netra_probe.target.environment import scratch
 
 #: A run without results that was touched within this time may be going on, perhaps on another machine.
 MAY_GO_ON = timedelta(days=1)
@@ -85,3 +89,88 @@ def remove(run: Run) -> str:
 
 def _touched(run: Run) -> datetime:
     return datetime.fromtimestamp((run.path / PLAN).stat().st_mtime, UTC)
+
+
+#: The time that all entries bear, so that the same run gives the same bytes; a zip cannot hold an earlier one.
+_TIME = (1980, 1, 1, 0, 0, 0)
+#: What is unpacked for somebody who may not know what they were sent.
+MOST_FILES, MOST_BYTES = 10_000, 4_000_000_000
+_PLAIN_FILE = 0o100644 << 16
+
+
+def write_bundle(run: Path, output: Path) -> Path:
+    """Pack a run directory, in an order that is always the same; returns the path of the bundle.
+
+    Hidden files, files that are just being written and links are left out.
+
+    Raises OutputError when it cannot be written.
+    """
+    name = run.resolve().name
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            for path in contents(run):
+                entry = zipfile.ZipInfo(f"{name}/{path.relative_to(run).as_posix()}", _TIME)
+                entry.external_attr = _PLAIN_FILE
+                # What is compressed already only takes longer.
+                entry.compress_type = zipfile.ZIP_STORED if path.suffix == ".gz" else zipfile.ZIP_DEFLATED
+                archive.writestr(entry, path.read_bytes())
+        partial.replace(output)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error.strerror}); give another one with -o.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return output
+
+
+def contents(run: Path) -> list[Path]:
+    """The files of a run directory that belong to it."""
+    return sorted(
+        path
+        for path in run.rglob("*")
+        if path.is_file()
+        and not path.is_symlink()
+        and ".partial" not in path.name
+        and not any(part.startswith(".") for part in path.relative_to(run).parts)
+    )
+
+
+def _check_size(bundle: Path, archive: zipfile.ZipFile) -> None:
+    """What an archive says of its sizes is kept to when it is unpacked: entries are read no further."""
+    entries = archive.infolist()
+    size = sum(entry.file_size for entry in entries)
+    if size > MOST_BYTES or len(entries) > MOST_FILES:
+        raise ParameterError(
+            f"{bundle}: {len(entries)} files of {size / 1e9:.1f} GB, more than a bundle may have "
+            f"({MOST_FILES}, {MOST_BYTES / 1e9:.0f} GB); if it is one, unpack it, and give the directory."
+        )
+
+
+@contextmanager
+def unpacked(bundle: Path) -> Iterator[Path]:
+    """The run directory of a bundle, in a temporary folder for the block.
+
+    Raises ParameterError when the file holds none, or cannot be unpacked.
+    """
+    with scratch("netra-probe-bundle-") as folder:
+        try:
+            with zipfile.ZipFile(bundle) as archive:
+                _check_size(bundle, archive)
+                archive.extractall(folder)  # never outside of the folder, whatever the names in it say
+        except ParameterError:
+            raise
+        except (NotImplementedError, RuntimeError):
+            # Compressed by a method that Python does not know, or encrypted.
+            raise ParameterError(
+                f"{bundle}: encrypted, or compressed in an unknown way; unpack it, and give the directory."
+            ) from None
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise ParameterError(f"{bundle}: cannot be unpacked ({why}); copy it once more.") from None
+        except Exception as error:
+            # Whatever a module for a compression makes of bytes that are none.
+            raise ParameterError(f"{bundle}: cannot be unpacked ({type(error).__name__}); copy it once more.") from None
+        plans = sorted(folder.glob(f"*/{PLAN}"))
+        if len(plans) != 1:
+            raise ParameterError(f"{bundle}: no run in it; give a file that `netra-probe bundle` has made.")
+        yield plans[0].parent

@@ -13,9 +13,8 @@ import yaml
 from netra_probe.catalogue.folders import folder
 from netra_probe.errors import ParameterError, did_you_mean
 from netra_probe.history.redaction import SHORTEST
-from netra_probe.target.deployment import Target, with_default_mode
+from netra_probe.target.deployment import Target, first_problem, with_default_mode
 from netra_probe.target.secret_references import look_up, problem_of_url
-from netra_probe.target.validation_errors import first_problem
 
 ENVIRONMENTS = ("lab", "test", "development", "staging", "production")
 

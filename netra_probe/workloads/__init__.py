@@ -27,20 +27,16 @@ from netra_probe.workloads.auth.credential_end import disable, let_expire, log_o
 from netra_probe.workloads.auth.forged_tokens import forge, same_prefix_tokens, try_bypasses
 from netra_probe.workloads.auth.identities import introduce, make_contexts
 from netra_probe.workloads.auth.oauth import log_in_through
-from netra_probe.workloads.auth.refresh_races import refresh_together
-from netra_probe.workloads.auth.sessions import come_and_go
+from netra_probe.workloads.auth.sessions import come_and_go, refresh_together
 from netra_probe.workloads.components.agent_factory import make_agents
 from netra_probe.workloads.components.emitter import make_emitters
-from netra_probe.workloads.components.tool_dispatcher import make_dispatchers
-from netra_probe.workloads.components.tool_engine import share_an_engine
-from netra_probe.workloads.database.cancelled_writes import half_done
-from netra_probe.workloads.database.pinned_connections import share_a_line
+from netra_probe.workloads.components.tool_engine import make_dispatchers, share_an_engine
+from netra_probe.workloads.database.cancelled_writes import half_done, share_a_line
 from netra_probe.workloads.database.pools import borrow_in_turn, cancel_then_read, churn, cut_replies, saturate
 from netra_probe.workloads.database.stores import forge_at_stores, open_stores, outlive_sessions
 from netra_probe.workloads.database.transactions import append_together, spend_together
 from netra_probe.workloads.explore import explore, explorer, take
 from netra_probe.workloads.hygiene.accounts import compare_logins, guess_passwords, try_registrations
-from netra_probe.workloads.hygiene.health import ask_health, use_up_quota
 from netra_probe.workloads.hygiene.sessions import (
     ask_with_query,
     bring_back_refresh_token,
@@ -49,13 +45,13 @@ from netra_probe.workloads.hygiene.sessions import (
     inspect_tokens,
     provoke_refusals,
 )
-from netra_probe.workloads.hygiene.sockets import try_handshakes, try_sizes
-from netra_probe.workloads.observable import applicable_checkers
+from netra_probe.workloads.hygiene.sockets import ask_health, try_handshakes, try_sizes, use_up_quota
+from netra_probe.workloads.outcome import applicable_checkers
 from netra_probe.workloads.rest.authorization_matrix import trespass
 from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
 from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
 from netra_probe.workloads.rest.noninterference import compare_reads
-from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader
+from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader, try_invalid_handshakes
 from netra_probe.workloads.websocket.foreign_ids import (
     burst,
     claim_identity,
@@ -73,7 +69,6 @@ from netra_probe.workloads.websocket.reconnects import (
     two_tabs,
 )
 from netra_probe.workloads.websocket.resume import catch_up
-from netra_probe.workloads.websocket.unauthenticated_handshakes import try_invalid_handshakes
 
 __all__ = [
     "Budget",

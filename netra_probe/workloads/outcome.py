@@ -6,9 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from netra_probe.checkers import Checker
+from netra_probe.checkers.resources import ResourceChecker
+from netra_probe.checkers.store import StoreChecker
+
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
+
 
 More = ParamSpec("More")
 #: Why an act stops before its time: later connections would get what belongs to the run that has not ended.
@@ -154,3 +159,22 @@ def cut_short(probe: Investigation, act: str, *, done: int, planned: int, why: s
     """Note that an act did less than planned, if it did: what was not done bounds what its case can say."""
     if done < planned:
         probe.notes.limit(f"{act}: {done} of {planned} {unit} were done: {why}")
+
+
+_SURFACES: dict[str, frozenset[str]] = {
+    StoreChecker.id: frozenset({"database", "cache"}),
+    ResourceChecker.id: frozenset({"database", "cache", "operator"}),
+}
+
+
+def applicable_checkers(probe: Investigation, *checkers: Checker) -> list[Checker]:
+    """Those of the checkers whose evidence this target lends, or all of them where it lends none of it.
+
+    >>> probe.check("A1.1", *applicable_checkers(probe, tokens(), store()))   # doctest: +SKIP
+
+    A case that is judged by what users see, and by the stores as well where one may look, is then judged everywhere;
+    one that only the stores could answer stays inconclusive without them.
+    """
+    surfaces = probe.target.surfaces
+    seen = [checker for checker in checkers if not (needed := _SURFACES.get(checker.id)) or needed & surfaces]
+    return seen or list(checkers)

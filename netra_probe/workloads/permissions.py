@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from netra_probe.clients.policy import NotPermitted
 from netra_probe.errors import ParameterError
-from netra_probe.investigation.permissions import permit
+from netra_probe.investigation.context import permit
 from netra_probe.investigation.users import User
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 from recordings import record_run
 
 from netra_probe.cli.main import app
+from netra_probe.cli.retention import bundle as bundles
 from netra_probe.errors import ProbeError
-from netra_probe.results import bundle as bundles
 
 NAME = "20261101T010000Z-aaaaaa"
 #: What is found where something else should be.

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recordings import record_run
 
-from netra_probe.batch.locations import Place
+from netra_probe.batch.progress import Place
 from netra_probe.catalogue.folders import PROJECT
 from netra_probe.cli.main import app
 from netra_probe.history.redaction import Redactor

@@ -10,10 +10,10 @@ import pytest
 from bs4 import BeautifulSoup
 from recordings import record_run
 
-from netra_probe.batch.locations import Place
+from netra_probe.batch.progress import Place
 from netra_probe.report.dashboard import MOST_RUNS, dashboard_page, write_dashboard
 from netra_probe.report.publish import publish
-from netra_probe.results.trend import last_verdicts
+from netra_probe.results.compare import last_verdicts
 
 SHORT = {"pass": "pass", "FAIL": "fail", "?": "inconclusive", "n/a": "not applicable", "·": None}
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml
 from recordings import record_run
 
-from netra_probe.batch.locations import Place
+from netra_probe.batch.progress import Place
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers.judging import judge_history
 from netra_probe.cli.main import app

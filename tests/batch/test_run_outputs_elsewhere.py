@@ -10,9 +10,8 @@ from click.testing import CliRunner, Result
 from fsspec.implementations.memory import MemoryFileSystem
 from projects import Ended
 
-from netra_probe.batch.locations import is_url
-from netra_probe.batch.remote_baseline import fetch_past
-from netra_probe.batch.remote_store import Store, staged
+from netra_probe.batch.progress import is_url
+from netra_probe.batch.remote_store import Store, fetch_past, staged
 from netra_probe.cli.main import app
 from netra_probe.errors import OutputError, ParameterError
 from netra_probe.results.runs import runs_in

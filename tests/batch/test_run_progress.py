@@ -12,9 +12,8 @@ from hypothesis import strategies as some
 from projects import Ended, plan_in
 from rich.console import Console
 
-from netra_probe.batch.estimate import Estimate, packed
 from netra_probe.batch.execution import Execution
-from netra_probe.batch.progress import Follower, Patient
+from netra_probe.batch.progress import Estimate, Follower, Patient, packed
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.cli.progress import Bars, Lines, expectation, spoken, verdict_line
 

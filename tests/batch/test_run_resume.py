@@ -12,9 +12,8 @@ import pytest
 from click.testing import CliRunner
 from projects import PASSES, SEED, Ended, Notes, notebook
 
-from netra_probe.batch.manifest import Record
+from netra_probe.batch.manifest import Record, completed
 from netra_probe.batch.plan import Plan, planned
-from netra_probe.batch.resume import completed
 from netra_probe.batch.run import run
 from netra_probe.batch.selection import select
 from netra_probe.cli.main import app

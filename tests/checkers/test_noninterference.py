@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from netra_probe.checkers import noninterference
+from netra_probe.checkers.noninterference import compare
 from netra_probe.checkers.observations import normalised
-from netra_probe.checkers.samples import compare
 from netra_probe.checkers.verdict import Judgement
 from netra_probe.history.canary import mint
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netra_probe.checkers.attribution.attribution import weigh
 from netra_probe.checkers.attribution.features import Features
-from netra_probe.checkers.sightings import Sighting
+from netra_probe.checkers.attribution.leak_tracker import Sighting
 
 
 def handed_on(

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from netra_probe.checkers.delivery.checker import seconds
 from netra_probe.checkers.delivery.streams import Stream, is_late
-from netra_probe.checkers.delivery.withheld import seconds
 from netra_probe.checkers.hygiene.base import Exchange
 from netra_probe.checkers.hygiene.headers import CredentialsInRedirect
 from netra_probe.checkers.json_bodies import values
 from netra_probe.checkers.judging import versions_said
 from netra_probe.checkers.observations import normalised
-from netra_probe.checkers.shares import Shares
+from netra_probe.checkers.recipients import Shares
 from netra_probe.clients.auth import _lifetime
 from netra_probe.clients.exchange import LiveExchange
 from netra_probe.clients.http import Http, Service

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from netra_probe.cli.lab_variants import variant_options
+from netra_probe.cli.lab import variant_options
 from netra_probe.cli.main import app
 from netra_probe.lab import Variant
 

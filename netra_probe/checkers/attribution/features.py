@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from netra_probe.checkers.attribution.leak_tracker import LeakTracker
+from netra_probe.checkers.attribution.leak_tracker import LeakTracker, Sighting
 from netra_probe.checkers.attribution.losses import Losses
 from netra_probe.checkers.base import Window
-from netra_probe.checkers.sightings import Sighting
 from netra_probe.checkers.verdict import Finding
 from netra_probe.history.operation import Operation
 

@@ -12,8 +12,8 @@ from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.findings import plain, told
 from netra_probe.checkers.json_bodies import values
 from netra_probe.checkers.principals import PrincipalIndex, times, witness
+from netra_probe.checkers.recipients import Shares
 from netra_probe.checkers.severity import HYGIENE, severity_of
-from netra_probe.checkers.shares import Shares
 from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
 from netra_probe.history.canary import Canary, CanarySearch

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import ClassVar
 
-from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
-from netra_probe.checkers.hygiene.marks import (
+from netra_probe.checkers.hygiene.base import (
     BEGINNING,
     COMMON_PASSWORD,
     LONG_PASSWORD,
@@ -18,6 +17,9 @@ from netra_probe.checkers.hygiene.marks import (
     SHORT_PASSWORD,
     UNKNOWN_ACCOUNT,
     WRONG_PASSWORD,
+    Exchange,
+    Objection,
+    Rule,
 )
 
 #: Wrong passwords in a row after which something must have become harder.

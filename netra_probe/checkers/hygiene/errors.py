@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
-from netra_probe.checkers.hygiene.marks import BAD_TOKEN, MALFORMED, PLAIN
+from netra_probe.checkers.hygiene.base import BAD_TOKEN, MALFORMED, PLAIN, Exchange, Objection, Rule
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation
 

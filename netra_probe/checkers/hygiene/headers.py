@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
-from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
-from netra_probe.checkers.hygiene.marks import CROSS_ORIGIN, QUERY_TOKEN
+from netra_probe.checkers.hygiene.base import CROSS_ORIGIN, QUERY_TOKEN, Exchange, Objection, Rule
 from netra_probe.history.untrusted import address
 
 #: Ends of routes that tell everybody the same.

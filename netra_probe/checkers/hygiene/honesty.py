@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
-from netra_probe.checkers.hygiene.marks import HEALTH, OVER_QUOTA, QUOTA, USE
+from netra_probe.checkers.hygiene.base import HEALTH, OVER_QUOTA, QUOTA, USE, Exchange, Objection, Rule
 
 _WELL = frozenset(("healthy", "ok", "up", "ready", "pass", "alive", "connected", "available"))
 _ILL = frozenset(("unhealthy", "down", "error", "fail", "failed", "unreachable", "disconnected", "unavailable"))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
-from netra_probe.checkers.hygiene.marks import (
+from netra_probe.checkers.hygiene.base import (
     AFTER_SIZES,
     FOREIGN_ORIGIN,
     FULL_SIZE,
@@ -14,6 +13,9 @@ from netra_probe.checkers.hygiene.marks import (
     NO_TOKEN,
     OVERSIZED,
     OWN_HANDSHAKE,
+    Exchange,
+    Objection,
+    Rule,
 )
 from netra_probe.history import actions
 from netra_probe.history.frames import Frame

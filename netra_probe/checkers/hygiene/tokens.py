@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
-from netra_probe.checkers.hygiene.marks import AFTER_REUSE, REUSED
+from netra_probe.checkers.hygiene.base import AFTER_REUSE, REUSED, Exchange, Objection, Rule
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 

@@ -20,13 +20,13 @@ from netra_probe.forgery.tokens import signed
 from netra_probe.history.secret import Secret
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.target.deployment import Mode
+from netra_probe.workloads.auth.attempts import claims, short_token
 from netra_probe.workloads.auth.identity_endpoints import (
     IdentityEndpoint,
     all_endpoints,
     open_endpoints,
     service_headers,
 )
-from netra_probe.workloads.auth.token_material import claims, short_token
 from netra_probe.workloads.outcome import Outcome
 from netra_probe.workloads.permissions import workload
 

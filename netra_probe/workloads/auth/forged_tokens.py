@@ -20,14 +20,22 @@ from netra_probe.history.principals import People
 from netra_probe.history.secret import Secret
 from netra_probe.investigation.survey import survey
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.auth.attempts import attempt, control, outcome_of, restore
+from netra_probe.workloads.auth.attempts import (
+    SHORT_LIFE,
+    SURELY_OVER,
+    attempt,
+    claims,
+    control,
+    gather,
+    outcome_of,
+    restore,
+)
 from netra_probe.workloads.auth.identity_endpoints import (
     IdentityEndpoint,
     SocketEndpoint,
     all_endpoints,
     open_endpoints,
 )
-from netra_probe.workloads.auth.token_material import SHORT_LIFE, SURELY_OVER, claims, gather
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
 

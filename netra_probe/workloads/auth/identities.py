@@ -19,7 +19,7 @@ from netra_probe.workloads.auth.identity_endpoints import (
     all_endpoints,
     open_endpoints,
 )
-from netra_probe.workloads.components.in_process import begin, end, user_id_of
+from netra_probe.workloads.components.fakes import begin, end, user_id_of
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
 

@@ -17,8 +17,7 @@ from netra_probe.history.secret import Secret
 from netra_probe.history.untrusted import address
 from netra_probe.investigation.survey import survey
 from netra_probe.target.deployment import LOOPBACK, Mode
-from netra_probe.workloads.auth.attempts import outcome_of
-from netra_probe.workloads.auth.token_material import claims
+from netra_probe.workloads.auth.attempts import claims, outcome_of
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
 

@@ -18,8 +18,6 @@ from netra_probe.workloads.components.fakes import (
     FakeDataAccess,
     InMemoryCache,
     accepted_kwargs,
-)
-from netra_probe.workloads.components.in_process import (
     begin,
     end,
     first_foreign,

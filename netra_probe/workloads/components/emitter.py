@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 from netra_probe.clients.component import Component, Returned
 from netra_probe.forgery import REFUSED
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.components.fakes import EventSink, InMemoryCache, accepted_kwargs
-from netra_probe.workloads.components.in_process import begin, first_foreign, missing_of, own_context, run_of, settle
+from netra_probe.workloads.components.fakes import (
+    EventSink,
+    InMemoryCache,
+    accepted_kwargs,
+    begin,
+    first_foreign,
+    missing_of,
+    own_context,
+    run_of,
+    settle,
+)
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
 

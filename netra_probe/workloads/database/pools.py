@@ -14,7 +14,6 @@ from netra_probe.history import actions
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import QUESTION, answered, open_tab, tabs, until_run_begins
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.database.cancelled_writes import half_done
 from netra_probe.workloads.outcome import Outcome, cut_short, names
 from netra_probe.workloads.permissions import workload
 from netra_probe.workloads.websocket.resume import come_back, resume_point
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
-__all__ = ["borrow_in_turn", "cancel_then_read", "churn", "cut_replies", "half_done", "refresh_pool", "saturate"]
 
 #: Seconds after the last byte of a request at which it is hung up on: while it is read, authenticated, at the cache, at
 #: the database, and about to be answered.

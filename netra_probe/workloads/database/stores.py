@@ -20,9 +20,9 @@ from netra_probe.openapi.arguments import Arguments
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.crawler import ApiCrawler
 from netra_probe.target.deployment import Mode
+from netra_probe.workloads.auth.attempts import SHORT_LIFE, SURELY_OVER, gather
 from netra_probe.workloads.auth.credential_end import GRACE
 from netra_probe.workloads.auth.forged_tokens import forgery_of, with_another_end
-from netra_probe.workloads.auth.token_material import SHORT_LIFE, SURELY_OVER, gather
 from netra_probe.workloads.database.pools import saturate_pool
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload

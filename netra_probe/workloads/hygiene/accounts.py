@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netra_probe.checkers.hygiene.marks import (
+from netra_probe.checkers.hygiene.base import (
     BEGINNING,
     COMMON_PASSWORD,
     LONG_PASSWORD,

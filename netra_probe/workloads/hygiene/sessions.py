@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.checkers.hygiene.marks import (
+from netra_probe.checkers.hygiene.base import (
     AFTER_REUSE,
     BAD_TOKEN,
     CROSS_ORIGIN,
@@ -32,9 +32,9 @@ from netra_probe.investigation.survey import Survey, survey
 from netra_probe.openapi import Route
 from netra_probe.openapi.arguments import missing
 from netra_probe.target.deployment import Mode
+from netra_probe.workloads.auth.attempts import claims
 from netra_probe.workloads.auth.credential_end import GRACE
 from netra_probe.workloads.auth.oauth import LOGIN, Browser, _callback, _providers
-from netra_probe.workloads.auth.token_material import claims
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
 

@@ -23,8 +23,7 @@ from netra_probe.plans.tabs import (
 )
 from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names
 from netra_probe.workloads.permissions import workload
-from netra_probe.workloads.websocket.rest_runs import RUN_ROUTES, ask_over_rest
-from netra_probe.workloads.websocket.resume import come_back, resume_point
+from netra_probe.workloads.websocket.resume import RUN_ROUTES, ask_over_rest, come_back, resume_point
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
