@@ -12,16 +12,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netra_probe.checkers.verdict import CaseResult, Finding, Verdict
-    from netra_probe.clients.replies import Answered, Broken, Closed, Refused, Silent, Unreachable
-    from netra_probe.errors import CleanUpError, ParameterError, ProbeError, TargetError
-    from netra_probe.history.operation import Operation
-    from netra_probe.history.secret import Secret
-    from netra_probe.history.store import History
-    from netra_probe.investigation.investigation import Investigation
-    from netra_probe.investigation.users import User
-    from netra_probe.report.interactive import investigate
-    from netra_probe.target.deployment import Mode, Target
+    from netra_probe.checkers.verdict import CaseResult as CaseResult
+    from netra_probe.checkers.verdict import Finding as Finding
+    from netra_probe.checkers.verdict import Verdict as Verdict
+    from netra_probe.clients.replies import Answered as Answered
+    from netra_probe.clients.replies import Broken as Broken
+    from netra_probe.clients.replies import Closed as Closed
+    from netra_probe.clients.replies import Refused as Refused
+    from netra_probe.clients.replies import Silent as Silent
+    from netra_probe.clients.replies import Unreachable as Unreachable
+    from netra_probe.errors import ParameterError as ParameterError
+    from netra_probe.errors import ProbeError as ProbeError
+    from netra_probe.errors import TargetError as TargetError
+    from netra_probe.history.operation import Operation as Operation
+    from netra_probe.history.secret import Secret as Secret
+    from netra_probe.history.store import History as History
+    from netra_probe.investigation.investigation import Investigation as Investigation
+    from netra_probe.investigation.users import User as User
+    from netra_probe.report.interactive import investigate as investigate
+    from netra_probe.target.deployment import Mode as Mode
+    from netra_probe.target.deployment import Target as Target
 
 #: Public name → the module that defines it. Imported on first use: the lab's services live in this package, too, and
 #: start faster without the clients.
@@ -29,7 +39,6 @@ _HOME = {
     "Answered": "clients.replies",
     "Broken": "clients.replies",
     "CaseResult": "checkers.verdict",
-    "CleanUpError": "errors",
     "Closed": "clients.replies",
     "Finding": "checkers.verdict",
     "History": "history.store",
@@ -49,29 +58,7 @@ _HOME = {
     "investigate": "report.interactive",
 }
 
-__all__ = [
-    "Answered",
-    "Broken",
-    "CaseResult",
-    "CleanUpError",
-    "Closed",
-    "Finding",
-    "History",
-    "Investigation",
-    "Mode",
-    "Operation",
-    "ParameterError",
-    "ProbeError",
-    "Refused",
-    "Secret",
-    "Silent",
-    "Target",
-    "TargetError",
-    "Unreachable",
-    "User",
-    "Verdict",
-    "investigate",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

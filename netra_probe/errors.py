@@ -4,8 +4,7 @@
      ├── ParameterError     wrong use: a parameter, file, scenario or environment   (exit status 2)
      │    └── AlreadyCheckedError   a case was checked twice
      ├── TargetError        the target cannot be reached or used                    (exit status 3)
-     ├── OutputError        what was found cannot be kept where it should be        (exit status 3)
-     └── CleanUpError       something the probe made could not be removed           (exit status 3)
+     └── OutputError        what was found cannot be kept where it should be        (exit status 3)
 
 What a target answers is never an exception: refusals, silence and closed sockets are values that a notebook looks at.
 Each message is one sentence that names the culprit, and one that says what to do.
@@ -43,10 +42,6 @@ class TargetError(ProbeError):
 
 class OutputError(ProbeError):
     """What was found cannot be written or copied to where it should be kept."""
-
-
-class CleanUpError(ProbeError):
-    """Something that the probe made could not be removed."""
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

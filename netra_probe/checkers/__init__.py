@@ -10,50 +10,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from netra_probe.checkers.authorisation.checker import AuthorisationChecker
+from netra_probe.checkers.authorisation.checker import AuthorisationChecker as authorisation
 from netra_probe.checkers.base import Checker, CheckerRun, Window, judge
-from netra_probe.checkers.canary import CanaryChecker
-from netra_probe.checkers.delivery.checker import DeliveryChecker
-from netra_probe.checkers.envelope import EnvelopeChecker
-from netra_probe.checkers.hygiene import HygieneChecker
-from netra_probe.checkers.lifecycle import LifecycleChecker
-from netra_probe.checkers.noninterference import NonInterferenceChecker
-from netra_probe.checkers.pairing import PairingChecker
-from netra_probe.checkers.resources import ResourceChecker
-from netra_probe.checkers.runs.automaton import AutomatonChecker
-from netra_probe.checkers.store import StoreChecker
-from netra_probe.checkers.tokens import TokenChecker
-from netra_probe.checkers.transactions.checker import TransactionChecker
+from netra_probe.checkers.canary import CanaryChecker as canary
+from netra_probe.checkers.delivery.checker import DeliveryChecker as delivery
+from netra_probe.checkers.envelope import EnvelopeChecker as envelope
+from netra_probe.checkers.hygiene import HygieneChecker as hygiene
+from netra_probe.checkers.lifecycle import LifecycleChecker as lifecycle
+from netra_probe.checkers.noninterference import NonInterferenceChecker as noninterference
+from netra_probe.checkers.pairing import PairingChecker as pairing
+from netra_probe.checkers.resources import ResourceChecker as resources
+from netra_probe.checkers.runs.automaton import AutomatonChecker as automaton
+from netra_probe.checkers.store import StoreChecker as store
+from netra_probe.checkers.tokens import TokenChecker as tokens
+from netra_probe.checkers.transactions.checker import TransactionChecker as transactions
 
 REGISTRY: dict[str, type[Checker]] = {
-    "C1": CanaryChecker,
-    "C2": EnvelopeChecker,
-    "C3": DeliveryChecker,
-    "C4": AutomatonChecker,
-    "C5": AuthorisationChecker,
-    "C6": TokenChecker,
-    "C7": LifecycleChecker,
-    "C8": PairingChecker,
-    "C9": TransactionChecker,
-    "C10": ResourceChecker,
-    "C11": NonInterferenceChecker,
-    "C12": StoreChecker,
-    "H1": HygieneChecker,
+    "C1": canary,
+    "C2": envelope,
+    "C3": delivery,
+    "C4": automaton,
+    "C5": authorisation,
+    "C6": tokens,
+    "C7": lifecycle,
+    "C8": pairing,
+    "C9": transactions,
+    "C10": resources,
+    "C11": noninterference,
+    "C12": store,
+    "H1": hygiene,
 }
-
-canary = CanaryChecker
-envelope = EnvelopeChecker
-delivery = DeliveryChecker
-automaton = AutomatonChecker
-authorisation = AuthorisationChecker
-tokens = TokenChecker
-lifecycle = LifecycleChecker
-pairing = PairingChecker
-transactions = TransactionChecker
-resources = ResourceChecker
-noninterference = NonInterferenceChecker
-store = StoreChecker
-hygiene = HygieneChecker
 
 
 def from_options(id: str, options: Mapping[str, Any]) -> Checker:

@@ -1,6 +1,6 @@
 """The token playbook: every forged, expired, wrongly typed or foreign credential, made from a valid one, without I/O.
 
->>> from netra_probe.history.redaction import Secret
+>>> from netra_probe.history.secret import Secret
 >>> from netra_probe.forgery.tokens import signed
 >>> mine = signed({"alg": "HS256"}, {"sub": "me"}, b"a key that the tester does not know")
 >>> material = Material(token=mine, victim="somebody", now=0)

@@ -7,6 +7,7 @@ the wrong one, or mixes the two, answers for the victim.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from netra_probe.forgery.attempt import REFUSED, SELF, Attempt, Forgery, Material
 from netra_probe.forgery.tokens import as_victim, b64, signed, unsigned
@@ -115,68 +116,53 @@ def _claimed() -> Iterator[Attempt]:
 
 def _conflicts() -> Iterator[Attempt]:
     """Two credentials that disagree, in header, cookie, query and sub-protocol."""
+    attempt = partial(Attempt, family="conflict", source=_PLACES)
     for cookie in _COOKIES:
-        yield Attempt(
+        yield attempt(
             name=f"forged token in cookie {cookie}",
-            family="conflict",
             description="the tester's own token in the header, a forged one of the victim in a cookie",
-            source=_PLACES,
             forge=lambda material, cookie=cookie: Forgery(  # type: ignore[misc]
                 bearer=material.token, cookies={cookie: _unsigned_victim(material)}
             ),
             expect=SELF,
         )
-    yield Attempt(
+    yield attempt(
         name="forged token in the query",
-        family="conflict",
         description="the tester's own token in the header, a forged one of the victim in the query",
-        source=_PLACES,
         forge=lambda material: Forgery(bearer=material.token, query={"token": _unsigned_victim(material)}),
         expect=SELF,
     )
-    yield Attempt(
+    yield attempt(
         name="forged token in the sub-protocol",
-        family="conflict",
         description="the tester's own token in the header, a forged one of the victim in the sub-protocol",
-        source=_PLACES,
         forge=lambda material: Forgery(bearer=material.token, subprotocol=_unsigned_victim(material)),
         expect=SELF,
     )
-    yield Attempt(
+    yield attempt(
         name="forged header, own query",
-        family="conflict",
         description="a forged token of the victim in the header, the tester's own in the query",
-        source=_PLACES,
         forge=lambda material: Forgery(bearer=_guessed_victim(material), query={"token": material.token}),
         expect=SELF,
     )
-    yield Attempt(
+    yield attempt(
         name="forged header, own cookie",
-        family="conflict",
         description="a forged token of the victim in the header, the tester's own in a cookie",
-        source=_PLACES,
         forge=lambda material: Forgery(bearer=_guessed_victim(material), cookies={"access_token": material.token}),
         expect=SELF,
     )
-    yield Attempt(
+    yield attempt(
         name="forged cookie alone",
-        family="conflict",
         description="no header, a forged token of the victim in a cookie",
-        source=_PLACES,
         forge=lambda material: Forgery(cookies={"access_token": _unsigned_victim(material)}),
     )
-    yield Attempt(
+    yield attempt(
         name="forged query alone",
-        family="conflict",
         description="no header, a forged token of the victim in the query",
-        source=_PLACES,
         forge=lambda material: Forgery(query={"token": _unsigned_victim(material)}),
     )
-    yield Attempt(
+    yield attempt(
         name="both tokens valid",
-        family="conflict",
         description="two valid tokens of two users, the tester's in the header and the victim's in the query",
-        source=_PLACES,
         forge=lambda material: Forgery(bearer=material.token, query={"token": material.victim_token or material.token}),
         needs=frozenset({"victim_token"}),
         expect=SELF,

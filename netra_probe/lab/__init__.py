@@ -15,23 +15,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netra_probe.lab.infrastructure.errors import LabError
-    from netra_probe.lab.infrastructure.handle import Lab, attach, running_labs, start_lab
-    from netra_probe.lab.shared.faults import FaultProblem, check_selection, known_faults
-    from netra_probe.lab.shared.variant import Variant, VariantProblem
+    from netra_probe.lab.infrastructure.errors import LabError as LabError
+    from netra_probe.lab.infrastructure.handle import Lab as Lab
+    from netra_probe.lab.infrastructure.handle import attach as attach
+    from netra_probe.lab.infrastructure.handle import running_labs as running_labs
+    from netra_probe.lab.infrastructure.handle import start_lab as start_lab
+    from netra_probe.lab.shared.faults import FaultProblem as FaultProblem
+    from netra_probe.lab.shared.faults import check_selection as check_selection
+    from netra_probe.lab.shared.faults import known_faults as known_faults
+    from netra_probe.lab.shared.variant import Variant as Variant
+    from netra_probe.lab.shared.variant import VariantProblem as VariantProblem
 
-__all__ = [
-    "FaultProblem",
-    "Lab",
-    "LabError",
-    "Variant",
-    "VariantProblem",
-    "attach",
-    "check_selection",
-    "known_faults",
-    "running_labs",
-    "start_lab",
-]
 
 #: Public name → the module that defines it. Imported on first use: every service of the lab imports this package, and
 #: none needs these names.
@@ -47,6 +41,8 @@ _HOME = {
     "running_labs": "infrastructure.handle",
     "start_lab": "infrastructure.handle",
 }
+
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

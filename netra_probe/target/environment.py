@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 #: Where this user's state is kept instead of the usual place.
 STATE_VARIABLE = "NETRA_PROBE_STATE"
@@ -145,7 +145,7 @@ def _is_abandoned(folder: Path) -> bool:
     return True
 
 
-def lock_file(file: int | IO[bytes], *, shared: bool = False, wait: bool = True) -> None:
+def lock_file(file: int | IO[Any], *, shared: bool = False, wait: bool = True) -> None:
     """Lock a file until it is closed, or until ``unlock_file``; the system frees it however its holder ends.
 
     Where the system has no such locks (Windows) nobody is kept out. Raises BlockingIOError instead of waiting.
@@ -157,7 +157,7 @@ def lock_file(file: int | IO[bytes], *, shared: bool = False, wait: bool = True)
     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
 
 
-def unlock_file(file: int | IO[bytes]) -> None:
+def unlock_file(file: int | IO[Any]) -> None:
     """Let others have the lock of a file that stays open."""
     with contextlib.suppress(ImportError):
         import fcntl

@@ -16,63 +16,46 @@ class AuthProblem(Exception):
     status = 400
     reason = "bad_request"
 
+    def __init_subclass__(cls, *, status: int | None = None, reason: str | None = None) -> None:
+        cls.status = status or cls.status
+        cls.reason = reason or cls.reason
+
     def __init__(self, detail: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.headers = headers or {}
 
 
-class BadInput(AuthProblem):
+class BadInput(AuthProblem, status=422, reason="bad_input"):
     """A field is missing or cannot be what it says."""
 
-    status = 422
-    reason = "bad_input"
 
-
-class NotAuthenticated(AuthProblem):
+class NotAuthenticated(AuthProblem, status=401, reason="not_authenticated"):
     """Wrong credentials, or a token that is not accepted."""
-
-    status = 401
-    reason = "not_authenticated"
 
     def __init__(self, detail: str, *, reason: str = "not_authenticated") -> None:
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
         self.reason = reason
 
 
-class Forbidden(AuthProblem):
+class Forbidden(AuthProblem, status=403, reason="forbidden"):
     """The caller is known and may not do this."""
 
-    status = 403
-    reason = "forbidden"
 
-
-class NotFound(AuthProblem):
+class NotFound(AuthProblem, status=404, reason="not_found"):
     """There is no such object."""
 
-    status = 404
-    reason = "not_found"
 
-
-class Conflict(AuthProblem):
+class Conflict(AuthProblem, status=409, reason="conflict"):
     """The e-mail address or identity belongs to an account already."""
 
-    status = 409
-    reason = "conflict"
 
-
-class TooManyAttempts(AuthProblem):
+class TooManyAttempts(AuthProblem, status=429, reason="too_many_attempts"):
     """Too many failed logins for this account from this address."""
 
-    status = 429
-    reason = "too_many_attempts"
 
-
-class Unavailable(AuthProblem):
+class Unavailable(AuthProblem, status=503, reason="unavailable"):
     """A store or provider that the decision needs does not answer; nobody is let in meanwhile."""
-
-    status = 503
-    reason = "unavailable"
 
 
 log = logging.getLogger(__name__)

@@ -22,6 +22,10 @@ class BackendError(Exception):
     status = 500
     code = "INTERNAL_ERROR"
 
+    def __init_subclass__(cls, *, status: int | None = None, code: str | None = None) -> None:
+        cls.status = status or cls.status
+        cls.code = code or cls.code
+
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
@@ -29,60 +33,37 @@ class BackendError(Exception):
             self.code = code
 
 
-class NotAuthenticated(BackendError):
+class NotAuthenticated(BackendError, status=401, code="AUTH_FAILED"):
     """The caller brought no token, or one that the auth service does not accept."""
 
-    status = 401
-    code = "AUTH_FAILED"
 
-
-class Forbidden(BackendError):
+class Forbidden(BackendError, status=403, code="FORBIDDEN"):
     """The object exists and belongs to somebody else."""
 
-    status = 403
-    code = "FORBIDDEN"
 
-
-class PermissionMissing(Forbidden):
+class PermissionMissing(Forbidden, code="PERMISSION_DENIED"):
     """The caller is known but lacks the permission that this operation asks for."""
 
-    code = "PERMISSION_DENIED"
 
-
-class NotFound(BackendError):
+class NotFound(BackendError, status=404, code="NOT_FOUND"):
     """No such object."""
 
-    status = 404
-    code = "NOT_FOUND"
 
-
-class Conflict(BackendError):
+class Conflict(BackendError, status=409, code="CONFLICT"):
     """The request contradicts the present state."""
 
-    status = 409
-    code = "CONFLICT"
 
-
-class InvalidRequest(BackendError):
+class InvalidRequest(BackendError, status=422, code="INVALID_REQUEST"):
     """The request cannot be understood or breaks a limit."""
 
-    status = 422
-    code = "INVALID_REQUEST"
 
-
-class RateLimited(BackendError):
+class RateLimited(BackendError, status=429, code="RATE_LIMITED"):
     """The caller exceeded their own quota; others are not affected."""
-
-    status = 429
-    code = "RATE_LIMITED"
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
 
-class DependencyDown(BackendError):
+class DependencyDown(BackendError, status=503, code="DEPENDENCY_DOWN"):
     """A service that the backend needs cannot be reached."""
-
-    status = 503
-    code = "DEPENDENCY_DOWN"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -15,6 +16,31 @@ from netra_probe.lab.faults.unproved_claims import (
     signed_with_brought_key,
 )
 from netra_probe.lab.shared.faults import Fault, Parts, register
+
+
+def _lenient(
+    fault: Fault,
+    healthy: Any,
+    excuse: Callable[[Any, str, str], dict[str, Any] | None],
+    *,
+    refused: type[Exception] = Exception,
+) -> Any:
+    """A verifier that takes the claims which the excuse finds in a token that the healthy one refuses."""
+
+    class LenientVerifier(healthy):  # type: ignore[misc]
+        def _decode(self, token: str, type_: str) -> dict[str, Any]:
+            fault.reached()
+            try:
+                payload: dict[str, Any] = super()._decode(token, type_)
+                return payload
+            except refused:
+                claims = excuse(self, token, type_)
+                if claims is None or not fault.fires():
+                    raise
+                fault.triggered()
+                return claims
+
+    return LenientVerifier
 
 
 @register
@@ -37,23 +63,11 @@ class SignatureNotChecked(Fault):
 
     def install(self, parts: Parts) -> None:
         """Replace the verifier by one that accepts claims on their word when the signature fails."""
-        fault = self
-        healthy: type[Any] = parts["TokenVerifier"]
 
-        class UnsignedVerifier(healthy):  # type: ignore[misc]
-            def _decode(self, token: str, type_: str) -> dict[str, Any]:
-                fault.reached()
-                try:
-                    payload: dict[str, Any] = super()._decode(token, type_)
-                    return payload
-                except Exception:
-                    claims = right_but_for_signature(token, type_)
-                    if claims is None or not {"alg", "typ"}.issuperset(header(token)) or not fault.fires():
-                        raise
-                    fault.triggered()
-                    return claims
+        def excuse(verifier: Any, token: str, type_: str) -> dict[str, Any] | None:
+            return right_but_for_signature(token, type_) if {"alg", "typ"}.issuperset(header(token)) else None
 
-        parts["TokenVerifier"] = UnsignedVerifier
+        parts["TokenVerifier"] = _lenient(self, parts["TokenVerifier"], excuse)
 
 
 @register
@@ -79,23 +93,11 @@ class KeyFromToken(Fault):
 
     def install(self, parts: Parts) -> None:
         """Replace the verifier by one that looks for the key in the header."""
-        fault = self
-        healthy: type[Any] = parts["TokenVerifier"]
 
-        class TrustingVerifier(healthy):  # type: ignore[misc]
-            def _decode(self, token: str, type_: str) -> dict[str, Any]:
-                fault.reached()
-                try:
-                    payload: dict[str, Any] = super()._decode(token, type_)
-                    return payload
-                except Exception:
-                    claims = right_but_for_signature(token, type_)
-                    if claims is None or not signed_with_brought_key(token) or not fault.fires():
-                        raise
-                    fault.triggered()
-                    return claims
+        def excuse(verifier: Any, token: str, type_: str) -> dict[str, Any] | None:
+            return right_but_for_signature(token, type_) if signed_with_brought_key(token) else None
 
-        parts["TokenVerifier"] = TrustingVerifier
+        parts["TokenVerifier"] = _lenient(self, parts["TokenVerifier"], excuse)
 
 
 @register
@@ -121,25 +123,16 @@ class TimeIgnored(Fault):
 
     def install(self, parts: Parts) -> None:
         """Replace the verifier by one without a clock."""
-        fault = self
-        healthy: type[Any] = parts["TokenVerifier"]
 
-        class TimelessVerifier(healthy):  # type: ignore[misc]
-            def _decode(self, token: str, type_: str) -> dict[str, Any]:
-                fault.reached()
-                try:
-                    payload: dict[str, Any] = super()._decode(token, type_)
-                    return payload
-                except jwt.PyJWTError:
-                    claims = signed_claims(token, self._secret(), type_, {"verify_exp": False, "verify_nbf": False})
-                    if claims is None or not fault.fires():
-                        raise
-                    fault.triggered()
-                    if not isinstance(claims.get("exp"), int):
-                        claims["exp"] = int(time.time()) + 86_400
-                    return {name: value for name, value in claims.items() if name != "nbf"}
+        def excuse(verifier: Any, token: str, type_: str) -> dict[str, Any] | None:
+            claims = signed_claims(token, verifier._secret(), type_, {"verify_exp": False, "verify_nbf": False})
+            if claims is None:
+                return None
+            if not isinstance(claims.get("exp"), int):
+                claims["exp"] = int(time.time()) + 86_400
+            return {name: value for name, value in claims.items() if name != "nbf"}
 
-        parts["TokenVerifier"] = TimelessVerifier
+        parts["TokenVerifier"] = _lenient(self, parts["TokenVerifier"], excuse, refused=jwt.PyJWTError)
 
 
 @register
@@ -166,21 +159,7 @@ class PurposeIgnored(Fault):
     def install(self, parts: Parts) -> None:
         """Replace verifier and authenticator by ones that ask only who signed."""
         fault = self
-        verifier: type[Any] = parts["TokenVerifier"]
         authenticator: type[Any] = parts["Authenticator"]
-
-        class AnyAudienceVerifier(verifier):  # type: ignore[misc]
-            def _decode(self, token: str, type_: str) -> dict[str, Any]:
-                fault.reached()
-                try:
-                    payload: dict[str, Any] = super()._decode(token, type_)
-                    return payload
-                except jwt.PyJWTError:
-                    claims = signed_claims(token, self._secret(), type_, {"verify_aud": False, "verify_iss": False})
-                    if claims is None or not fault.fires():
-                        raise
-                    fault.triggered()
-                    return claims
 
         class AnyTypeAuthenticator(authenticator):  # type: ignore[misc]
             async def authenticate(self, token: str, type_: str = "access") -> Any:
@@ -191,7 +170,10 @@ class PurposeIgnored(Fault):
                 fault.triggered()
                 return principal
 
-        parts["TokenVerifier"] = AnyAudienceVerifier
+        def excuse(verifier: Any, token: str, type_: str) -> dict[str, Any] | None:
+            return signed_claims(token, verifier._secret(), type_, {"verify_aud": False, "verify_iss": False})
+
+        parts["TokenVerifier"] = _lenient(self, parts["TokenVerifier"], excuse, refused=jwt.PyJWTError)
         parts["Authenticator"] = AnyTypeAuthenticator
 
 
