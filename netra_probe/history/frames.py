@@ -215,15 +215,6 @@ def _text(value: object) -> str:
     return value if value.__class__ is str else ""
 
 
-_last: tuple[object, Frame] = (None, UNREADABLE)
-
-
 def frame_of(operation: Operation) -> Frame:
-    """The frame in an operation's payload, read once however many checkers ask for it in a row."""
-    global _last
-    known, frame = _last
-    if known is operation:
-        return frame
-    frame = read_frame(operation.payload, operation.ids)
-    _last = (operation, frame)
-    return frame
+    """The frame in an operation's payload."""
+    return read_frame(operation.payload, operation.ids)

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netra_probe.history.frames import ID_FIELDS, Frame, frame_of, read_frame
-from netra_probe.history.operation import Operation
+from netra_probe.history.frames import ID_FIELDS, Frame, read_frame
 
 from .model_fuzz import KEYS, WORDS, text
 
@@ -64,11 +63,6 @@ def test_what_marks_an_event_is_read_from_root_or_body() -> None:
 def test_what_is_no_frame_stays_a_frame_without_a_name(text: str | bytes) -> None:
     read = read_frame(text)
     assert (read.name, read.shape, read.ids, read.body) == ("", "unknown", {}, {})
-
-
-def test_one_operation_is_read_once() -> None:
-    operation = Operation(index=0, time=0, type="ok", action="receive", payload='{"type":"pong"}')
-    assert frame_of(operation) is frame_of(operation)
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
