@@ -128,7 +128,7 @@ def summary(results: dict[str, Any]) -> str:
                     )
                 details += [f"    {step['text']}" for step in finding["witness"]]
                 if finding["attribution"]:
-                    details.append(f"    looks like: {', '.join(finding['attribution'])}")
+                    details.append(f"    looks like fault {', '.join(finding['attribution'])}")
             if len(beside) > MOST_FINDINGS:
                 details.append(f"{case['id']} … and {len(beside) - MOST_FINDINGS} more hygiene issues in {RESULTS}")
     objections = sum(

@@ -18,6 +18,7 @@ from netra_probe.display.standing import standing
 from netra_probe.display.tables import Table, badge
 from netra_probe.history.lines import line
 from netra_probe.history.operation import Operation
+from netra_probe.target.lab import titles_of_faults
 
 #: MIME type under which a notebook carries its verdict, so that any executed notebook can be harvested.
 VERDICT_MIME = "application/vnd.netra-probe.verdict+json"
@@ -64,7 +65,7 @@ class CaseView(View):
         for number, finding in enumerate(found for found in result.findings if not found.is_isolation_failure):
             lines += ["", *([f"  {HYGIENE}"] if number == 0 else []), *self._finding(finding)]
         for group in result.looks_like:
-            lines += _wrapped(f"looks like {group}")
+            lines += _wrapped(f"looks like {titles_of_faults(group)}")
         lines += [f"      {ECHO}"] * result.echo
         for judgement in result.judgements:
             for doubt in judgement.doubts:
@@ -112,7 +113,7 @@ class CaseView(View):
                 f'<p style="margin:8px 0 2px 0"><b>{html.escape(head)}</b></p>'
                 f'<pre style="margin:0 0 0 12px;white-space:pre-wrap;font-size:12px">{body}</pre>'
             )
-        parts += [f"<p>looks like {html.escape(group)}</p>" for group in result.looks_like]
+        parts += [f"<p>looks like {html.escape(titles_of_faults(group))}</p>" for group in result.looks_like]
         parts += [f"<p>{ECHO}</p>"] * result.echo
         for judgement in result.judgements:
             parts += [
@@ -173,7 +174,7 @@ class ScenarioView(View):
         cleanup = self.result.cleanup
         left = f": left {', '.join(cleanup.left)}" if cleanup.left else ", nothing is left"
         groups = [" or ".join(group) for group in self.result.looks_like[:3]]
-        together = [f"taken together this looks like: {'; then '.join(groups)}"] if groups else []
+        together = [f"taken together this looks like fault {'; then '.join(groups)}"] if groups else []
         confidence = confidence_sentence(self.result.confidence, exact=self._steady)
         return [*together, f"clean-up: {cleanup.verdict}{left}", confidence]
 

@@ -15,7 +15,7 @@ from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import History, HistoryError
 from netra_probe.results.results import find_history
-from netra_probe.target.lab import title_of_fault
+from netra_probe.target.lab import title_of_fault, titles_of_faults
 
 #: Operations from the beginning of a history among which a target says what it is.
 _INTRODUCTION = 200
@@ -67,7 +67,7 @@ def evidence_of(run: Path, scenario: Mapping[str, Any], judged: ScenarioResult |
     for id in red & windows.keys() & cases.keys():
         found[id] = Evidence(
             matrix=_matrix(history, *windows[id]),
-            looks_like=tuple(_with_title(group) for group in cases[id].looks_like),
+            looks_like=tuple(titles_of_faults(group).removeprefix("fault ") for group in cases[id].looks_like),
             echo=cases[id].echo,
             together=tuple(" or ".join(map(title_of_fault, group)) for group in judged.looks_like[:2]),
         )
@@ -83,12 +83,6 @@ def _matrix(history: History, start: int, end: int) -> Matrix | None:
     users = tuple([name for name in matrix.users if few or name in loud][:MOST_USERS])
     rows = tuple((owner, tuple(matrix.counts[owner, recipient] for recipient in users)) for owner in users)
     return Matrix(users=users, rows=rows, leaks=matrix.leaks)
-
-
-def _with_title(group: str) -> str:
-    """A group of faults with what each of them is called: ``W1 (broadcast to all): it reaches everybody``."""
-    ids, _, reasons = group.partition(": ")
-    return f"{' or '.join(title_of_fault(id) for id in ids.split(' or '))}: {reasons}"
 
 
 def versions_of_target(run: Path, scenario: str) -> dict[str, str]:

@@ -77,7 +77,7 @@ def _finding(finding: dict[str, Any]) -> str:
     lines = [f"{checker_name(finding['checker'])} · {finding['kind']}: {finding['summary']}", finding["explanation"]]
     lines += [f"  {operation}" for operation in operations_of(finding)]
     lines += [f"  {step['text'] or '#' + str(step['operation'])}" for step in finding["witness"]]
-    lines += [f"looks like: {', '.join(finding['attribution'])}"] * bool(finding["attribution"])
+    lines += [f"looks like fault {', '.join(finding['attribution'])}"] * bool(finding["attribution"])
     return visible("\n".join(line for line in lines if line))
 
 

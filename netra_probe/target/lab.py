@@ -69,6 +69,12 @@ def title_of_fault(id: str) -> str:
     return f"{id} ({known.title})" if known is not None and known.title else id
 
 
+def titles_of_faults(group: str) -> str:
+    """A group of faults with what each is called: ``fault W1 (broadcast instead of send-to-user): it reaches all``."""
+    ids, colon, reasons = group.partition(": ")
+    return f"fault {' or '.join(map(title_of_fault, ids.split(' or ')))}{colon}{reasons}"
+
+
 def stop() -> None:
     """Stop the lab that this process has started, if any."""
     global _own
