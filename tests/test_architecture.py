@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,18 @@ import netra_probe.workloads, netra_probe.results.results, netra_probe.cli.reche
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+#: What nobody in the package imports or one does, and still stands alone: commands, programs, what notebooks import.
+FACES = ("__init__", "__main__", "netra_probe.cli.", "netra_probe.display.coverage", "netra_probe.lab.conditions")
+
+
+def test_modules_are_of_a_size_that_is_worth_a_name(imports: networkx.DiGraph) -> None:
+    """No module of fewer than 60 lines serves one other module only; half of them have 150 lines or more."""
+    lines = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path.read_text().count("\n")
+        for path in PACKAGE.rglob("*.py")
+    }
+    lonely = [name for name, size in lines.items() if size < 60 and len(imports.pred.get(name, ())) < 2]
+    assert [name for name in lonely if not any(face in name for face in FACES)] == []
+    assert statistics.median(lines.values()) >= 150

@@ -1,4 +1,4 @@
-"""``run.json`` while its run goes on: written after each notebook, so that it is right whenever the run is cut."""
+"""``run.json`` while its run goes on, when and with what it began, and what of an earlier part a resumed run keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed notebooks: which there are, which scenario each one is, what parameters it takes."""
+"""The committed notebooks: which there are, which scenario each is, what parameters it takes, and reading them soon."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import nbformat
 
 
-#: Builds a grammar of international addresses when it is imported, which is most of what nbformat takes.
+#: Builds a grammar of international addresses when it is imported: of 3.3 CPU seconds for nbformat it takes 2.9.
 _GRAMMAR = "rfc3987_syntax"
 
 

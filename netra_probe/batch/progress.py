@@ -1,4 +1,4 @@
-"""Who follows a run, and how one sees from outside where a notebook is."""
+"""Who follows a run, where a notebook is, how long it will take, and where what it leaves will be found."""
 
 from __future__ import annotations
 

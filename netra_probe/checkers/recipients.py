@@ -1,4 +1,4 @@
-"""Who a response is for: nearly always the user who asked, unless the act was done in somebody else's name."""
+"""Who a response is for, nearly always the user who asked; and what may be in it because it was shared."""
 
 from __future__ import annotations
 

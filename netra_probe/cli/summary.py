@@ -1,4 +1,4 @@
-"""What a terminal shows of a run's results."""
+"""What commands share: a run as an argument, consent, options for alerts, and the summary of results."""
 
 from __future__ import annotations
 

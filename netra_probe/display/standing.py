@@ -1,4 +1,4 @@
-"""How a scenario stands, in a word and a line: the same in the banner, the summary and wherever else it is told."""
+"""How a scenario stands, in a word and a line, the same wherever it is told; and the banner that begins with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What acts need and ask for: their decorator says the mode, the amounts were measured on the lab."""
+"""How much acts do to a target, as measured on the lab, and what they need, as their decorators say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An examination from beginning to end; it leaves nothing behind, and says so if it does."""
+"""An examination that leaves nothing behind, and what a target as it is would cost in cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts of an investigation share, so that none of them needs to know the whole."""
+"""What the parts of an investigation share, so that none needs to know the whole; and what a workload may do."""
 
 from __future__ import annotations
 

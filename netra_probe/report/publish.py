@@ -1,4 +1,4 @@
-"""What happens when a run ends: pages, report, JUnit XML, the dashboard, alerts; each may fail alone."""
+"""What happens when a run ends: pages, report, JUnit XML, dashboard, alerts; each may fail alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between two sets of verdicts, case by case: the one comparison that reports and alerts rest on."""
+"""What differs between two sets of verdicts, case by case; and how runs went, one after another."""
 
 from __future__ import annotations
 

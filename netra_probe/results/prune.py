@@ -1,4 +1,4 @@
-"""Which runs are still worth their space: by age and number, without the evidence of failures."""
+"""Keeping runs: which are still worth their space, and a run as one file to send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``results.json``: computed from what a run directory holds, ``run.json``, histories, notebooks, and nothing else."""
+"""``results.json``: computed from what a run directory holds, and from what notebooks and faults declare."""
 
 from __future__ import annotations
 

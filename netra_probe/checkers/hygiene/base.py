@@ -1,4 +1,4 @@
-"""What a rule of hygiene is: it looks at what was exchanged, and objects with a clause of a standard."""
+"""What a rule of hygiene is, what it looks at, and the marks of requests that were made to try one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Showing a credential at a door, and recording whom it made one."""
+"""Showing a credential at a door, whom it made one, and what forgeries are made of."""
 
 from __future__ import annotations
 

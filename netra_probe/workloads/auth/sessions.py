@@ -1,4 +1,4 @@
-"""Sessions that come and go: what a login holds is let go when it ends, cycle after cycle."""
+"""Sessions that come and go, and refresh tokens used by several at once."""
 
 from __future__ import annotations
 

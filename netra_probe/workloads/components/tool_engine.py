@@ -1,4 +1,4 @@
-"""One engine for the tools of all users, in this process: calls that overlap, and the events that tell of them."""
+"""One engine for the tools of all users, in this process, and a dispatcher for each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes of many rows whose sender hangs up in the middle: all of the rows are to be there, or none."""
+"""Writes whose sender hangs up in the middle, all of them or none; and bodies that keep a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handshakes from elsewhere, without a token, with one in the address; and messages of exactly the announced size."""
+"""Odd handshakes and messages of the announced size; looks at health, and quotas used up."""
 
 from __future__ import annotations
 

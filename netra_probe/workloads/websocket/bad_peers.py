@@ -1,4 +1,4 @@
-"""Bad peers: one who reads slowly, freezes or dies in a crowd, while the others are to notice nothing of it."""
+"""Peers that read slowly, freeze or die while the others are to notice nothing; and handshakes of nobody."""
 
 from __future__ import annotations
 

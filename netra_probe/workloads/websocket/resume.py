@@ -1,4 +1,4 @@
-"""Coming back for the rest: where one stopped reading, and what is left of a run."""
+"""Coming back for the rest of a run, and runs that are begun over REST."""
 
 from __future__ import annotations
 
