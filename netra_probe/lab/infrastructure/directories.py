@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from netra_probe.lab.infrastructure.errors import LabError
 
 DOOMED = ".gone"
@@ -99,18 +101,8 @@ def _end(processes: dict[int, int | None]) -> None:
             except ProcessLookupError:
                 del processes[pid]
         deadline = time.monotonic() + GRACE_SECONDS
-        while any(_exists(pid) for pid in processes) and time.monotonic() < deadline:
+        while any(psutil.pid_exists(pid) for pid in processes) and time.monotonic() < deadline:
             select.select([], [], [], 0.02)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def remove_directory(directory: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from netra_probe.lab.backend.dialects import Variant
 from netra_probe.lab.infrastructure import control
 from netra_probe.lab.infrastructure.directories import is_alive, living_labs, take_ends
@@ -97,7 +99,7 @@ class Lab:
         }
         services: dict[str, dict[str, Any]] = {}
         for name, service in self.state["services"].items():
-            entry = {"healthy": _exists(service["pid"]), **service}
+            entry = {"healthy": psutil.pid_exists(service["pid"]), **service}
             if name in operator["urls"]:
                 health, _ = get_json(f"{service['url']}/health", {}, STATUS_SECONDS)
                 status, seen = get_json(
@@ -296,16 +298,6 @@ def running_labs() -> list[Lab]:
         with suppress(FileNotFoundError):  # it ended while we looked
             labs.append(Lab(path))
     return labs
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
