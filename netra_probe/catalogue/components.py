@@ -69,17 +69,17 @@ COMPONENTS: Mapping[str, Contract] = {
         authenticate_token="token, …",
         authenticate_websocket="…",
     ),
-    "UnifiedWebSocketAuth": _contract("backend.unified_websocket_auth:UnifiedWebSocketAuth"),
+    "UnifiedWebSocketAuth": _contract("backend.unified_authentication_service:UnifiedWebSocketAuth"),
     "UnifiedToolDispatcher": _contract(
-        "backend.unified_tool_dispatcher:UnifiedToolDispatcher",
+        "backend.tools:UnifiedToolDispatcher",
         create_for_user="user_context, …",
         execute_tool="name, parameters, …",
         cleanup="",
     ),
-    "ToolExecutionEngine": _contract("backend.tool_execution_engine:ToolExecutionEngine"),
+    "ToolExecutionEngine": _contract("backend.tools:ToolExecutionEngine"),
     "LLMManager": _contract("backend.llm_manager:LLMManager", __init__="user_context, …", ask_llm="prompt, …"),
     "AgentInstanceFactory": _contract(
-        "backend.agent_instance_factory:AgentInstanceFactory", create_agent_instance="agent_name, user_context, …"
+        "backend.agent_registry:AgentInstanceFactory", create_agent_instance="agent_name, user_context, …"
     ),
     "UserWebSocketEmitter": _contract(
         "backend.user_websocket_emitter:UserWebSocketEmitter",

@@ -202,3 +202,7 @@ async def test_an_investigation_takes_the_class_that_its_parameters_name(checkou
         assert probe.component("UserExecutionContext").path.startswith("netra_probe.lab.")
     finally:
         await probe.close()
+
+
+def test_the_lab_has_every_class_of_the_contract(history: Recorder) -> None:
+    assert [name for name in COMPONENTS if Component(history, name).type is None] == []
