@@ -1,7 +1,8 @@
-"""Which combinations an exploration has reached, from what is recorded of its steps alone; what was not, and why.
+"""Which combinations an exploration has reached, from what is recorded alone; what was not sent or tried, and why.
 
 A step that was taken is in the history with its values (``step``), and everything that was begun for it names it; the
-planner has noted beside it what it left out and what is impossible (``plan``).
+planner has noted beside it what it left out and what is impossible (``plan``). A walk through an interface notes in the
+same way what it has not sent.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ Record: TypeAlias = dict[str, Any]
 REACHED, REFUSED, UNANSWERED, IMPOSSIBLE, UNDONE = "reached", "refused", "unanswered", "impossible", "not carried out"
 _BY_TYPE = {"ok": REACHED, "fail": REFUSED, "info": UNANSWERED}
 OUTCOMES = (REACHED, REFUSED, UNANSWERED, IMPOSSIBLE, UNDONE)
+#: Who notes what was not sent, where it was no planner.
+WALK = "walk"
 #: Fields of a step that are combined with each other.
 DIMENSIONS = ("principal", "channel", "place", "spelling", "timing", "connection", "disturbance", "listeners")
 #: Nobody lists these, so that nothing is known of them unless they were looked for by name.
@@ -31,6 +34,8 @@ class Steps:
 
     def __init__(self) -> None:
         self._plans: list[Mapping[str, Any]] = []
+        self._unsent: dict[str, str] = {}
+        self._sent = set[str]()
         self._steps: dict[str, Mapping[str, Any]] = {}
         self._why: dict[str, str] = {}
         self._outcomes: dict[str, set[str]] = defaultdict(set)
@@ -46,14 +51,18 @@ class Steps:
             if belongs and operation.type in _BY_TYPE and (marked or belongs not in self._marked):
                 self._outcomes[belongs].add(_BY_TYPE[operation.type])
         elif operation.action == actions.PLAN:
-            self._plans.append(detail)
+            self._unsent |= {name: str(why) for name, why in _mapping(detail.get("withheld")).items()}
+            if detail.get("by") != WALK:
+                self._plans.append(detail)
         elif operation.action == actions.STEP:
             if isinstance(detail.get("id"), str):
                 self._steps[detail["id"]] = detail
                 if isinstance(detail.get("impossible"), str):
                     self._why[detail["id"]] = detail["impossible"]
-        elif operation.type == "invoke" and isinstance(step := detail.get("step"), str):
-            self._begun(operation, step)
+        elif operation.type == "invoke":
+            self._sent.add(operation.action)
+            if isinstance(step := detail.get("step"), str):
+                self._begun(operation, step)
 
     def _begun(self, operation: Operation, step: str) -> None:
         if "act" in operation.detail:
@@ -73,12 +82,13 @@ class Steps:
         }
 
     def record(self) -> Record:
-        """The coverage as ``results.json`` holds it; nothing where there was no plan."""
-        if not self._plans:
+        """The coverage as ``results.json`` holds it; nothing where there was no plan and no walk."""
+        plans = self._plans or ([{"not_searched": list(NOT_SEARCHED)}] if self._unsent else [])
+        if not plans:
             return {}
         outcomes = self.outcomes
         counts = Counter(outcomes.values())
-        left_out = _mapping(self._plans[-1].get("left_out"))
+        left_out = _mapping(plans[-1].get("left_out"))
         reached = [step for id, step in self._steps.items() if outcomes[id] in (REACHED, REFUSED)]
         tried = {str(step.get("operation", "")) for step in reached}
         known = {str(step.get("operation", "")) for step in self._steps.values()} | set(
@@ -89,19 +99,19 @@ class Steps:
                 **{outcome: counts[outcome] for outcome in OUTCOMES},
                 "left out by budget": _number(left_out.get("steps")),
             },
-            "budget": max(_number(plan.get("budget")) for plan in self._plans),
+            "budget": max(_number(plan.get("budget")) for plan in plans),
             "pairs": {
                 "covered": len(pairs(reached)),
-                "possible": max(_number(plan.get("pairs")) for plan in self._plans),
+                "possible": max(_number(plan.get("pairs")) for plan in plans),
             },
             "dimensions": self._dimensions(outcomes, _mapping(left_out.get("values"))),
             "operations": {
                 "tried": len(tried),
                 "not tried": sorted(known - tried),
-                "withheld": {name: str(why) for name, why in _mapping(self._plans[-1].get("withheld")).items()},
+                "withheld": {name: why for name, why in sorted(self._unsent.items()) if name not in self._sent | known},
             },
-            "impossible": [*map(_reason, _listed(self._plans[-1].get("impossible"))), *self._could_not()],
-            "not searched": [str(what) for what in _listed(self._plans[-1].get("not_searched"))],
+            "impossible": [*map(_reason, _listed(plans[-1].get("impossible"))), *self._could_not()],
+            "not searched": [str(what) for what in _listed(plans[-1].get("not_searched"))],
         }
 
     def _dimensions(self, outcomes: Mapping[str, str], left_out: Mapping[str, Any]) -> Record:

@@ -10,6 +10,7 @@ from netra_probe.checkers.coverage import DIMENSIONS, REACHED, REFUSED
 from netra_probe.display.tables import Table
 from netra_probe.display.views import View
 
+NOTHING = "Nothing was explored systematically"
 #: Names of operations that are listed before the rest is counted.
 MOST_NAMED = 12
 
@@ -25,8 +26,15 @@ class NotTried(View):
         self.record = record
 
     @property
+    def explored(self) -> bool:
+        """Whether combinations were planned; else there is only what a walk has not sent."""
+        return bool(self.record) and any(self.record["steps"].values())
+
+    @property
     def headline(self) -> str:
         """How much was tried, in a sentence."""
+        if not self.explored:
+            return NOTHING
         steps, pairs = self.record["steps"], self.record["pairs"]
         tried = steps[REACHED] + steps[REFUSED]
         told = f"{tried} combinations tried: {steps[REACHED]} reached, {steps[REFUSED]} refused"
@@ -78,14 +86,16 @@ class NotTried(View):
 
     def text(self) -> str:
         if not self.record:
-            return "Nothing was explored systematically."
-        return "\n".join([self.table().text(), "Not tried:", *(f"  {line}" for line in self.lines or ["–"])])
+            return f"{NOTHING}."
+        head = self.table().text() if self.explored else f"{NOTHING}."
+        return "\n".join([head, "Not tried:", *(f"  {line}" for line in self.lines or ["–"])])
 
     def html(self) -> str:
         if not self.record:
-            return "<p>Nothing was explored systematically.</p>"
+            return f"<p>{NOTHING}.</p>"
         items = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines)
-        return f"{self.table().html()}<p><b>Not tried</b></p><ul>{items}</ul>"
+        head = self.table().html() if self.explored else f"<p>{NOTHING}.</p>"
+        return f"{head}<p><b>Not tried</b></p><ul>{items}</ul>"
 
 
 def _named(names: list[str]) -> str:

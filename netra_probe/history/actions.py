@@ -10,7 +10,8 @@ action         surface     detail
 ``principal``  probe       an account: ``ids.user_id``; ``email``
 ``mint``       probe       a canary: ``token``, ``field``, ``surface``, ``epoch``, ``control``
 ``own``        probe       an object that a user made: ``kind`` and ``id`` (thread, message, run)
-``plan``       probe       what is going to be done: ``seed``, ``budget``, ``planned``, ``left_out``, ``impossible``, …
+``plan``       probe       what is going to be done: ``seed``, ``budget``, ``planned``, ``left_out``, ``impossible``, …;
+                           ``withheld``: operation → why it is not sent; ``by``: ``walk`` where it is noted afterwards
 ``step``       probe       one step of it: its ``id`` and values; ``impossible`` (why), where it could not be taken.
                            Everything that is begun for it has ``detail.step``, the step's own act ``detail.act``
 ``disturb``    probe       what the nemesis did: ``what``, ``target``

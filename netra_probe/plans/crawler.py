@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from netra_probe.checkers.coverage import WALK
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Refused, Reply, from_api
 from netra_probe.history import actions
@@ -37,6 +38,9 @@ _LEFT_OUT = frozenset((
 _WORDS = re.compile(r"[/_-]")
 #: Starts a run of an agent.
 _RUNS = re.compile(r"agent|stream|execut|/run|/ask|complet", re.IGNORECASE)
+#: Why a route is not sent although it would do no harm.
+NOBODYS = "it ends sessions, belongs to operators, or is about nobody's own things"
+NOT_REACHED = "no walk came to it, or an id that it needs was not known"
 #: Refusals of what was sent, and not of who sent it: another body may do.
 _MALFORMED = frozenset((400, 415, 422))
 
@@ -66,9 +70,9 @@ class ApiCrawler:
         self._guard = gate if gate is not None and gate.guards else None
         if self._guard is not None:
             self._guard.rules.learn((route.method, route.path) for route in found.routes)
-        self.routes = tuple(
-            route for route in found.routes if is_ours(route) and probe.rules.of(route.method, route.path)
-        )
+        #: What is not sent by any walk, and why.
+        self.withheld = {route.name: why for route in found.routes if (why := self._why_not(route))}
+        self.routes = tuple(route for route in found.routes if route.name not in self.withheld)
         self.answered: dict[tuple[str, str], tuple[Arguments, Any]] = {}
         self.broken: set[str] = set()
         self._backend = backend % len(probe.target.backend_urls)
@@ -80,6 +84,12 @@ class ApiCrawler:
         """One more user takes part."""
         self.users[user.name] = user
         self.things.user_ids[user.name] = user.id
+
+    def _why_not(self, route: Route) -> str:
+        ruling = self.probe.rules.of(route.method, route.path)
+        if not ruling:
+            return ruling.why
+        return "" if is_ours(route) else NOBODYS
 
     def _fill(self, interface: Interface) -> Filler:
         return Filler(self.things, Instances(interface.document, seed=self.probe.seed))
@@ -264,9 +274,18 @@ class ApiCrawler:
         if self._act and self.purse.unpaid:
             reason = f"its budget of {self.purse} was spent before {self.purse.unpaid} requests could be sent"
             self.probe.notes.limit(f"{self._act}: {reason}; raise the budget")
+        self._tell_unsent()
         for (user, service), http in self._clients.items():
             if user is None or service != "auth":
                 await http.close()
+
+    def _tell_unsent(self) -> None:
+        """Note what nobody has sent until now, and why: it bounds what the run can say."""
+        why = "the budget was spent" if self.purse.unpaid else NOT_REACHED
+        sent = {operation.action for operation in self.probe.history if operation.type == "invoke"}
+        unsent = {**self.withheld, **{route.name: why for route in self.routes}}
+        told = {name: why for name, why in sorted(unsent.items()) if name not in sent}
+        self.probe.history.observe(actions.PLAN, detail={"by": WALK, "withheld": told})
 
 
 def is_ours(route: Route) -> bool:

@@ -11,7 +11,6 @@ from netra_probe.clients.policy import allows, needed_at
 from netra_probe.history import actions
 from netra_probe.history.store import STEP
 from netra_probe.investigation.survey import Survey, survey
-from netra_probe.openapi import Route
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.crawler import ApiCrawler
 from netra_probe.plans.explorer import Exploration, explore
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Where runs are streamed as server-sent events.
 STREAM = "POST /api/chat/stream"
-#: Why a route is not sent although it would do no harm.
-NOBODYS = "it ends sessions, belongs to operators, or is about nobody's own things"
 #: Seconds that the end of a step is waited for beside its own time-outs: a step that hangs ends the exploration.
 LONGEST_STEP = 60.0
 
@@ -66,7 +63,7 @@ class Executor:
         own = {route.name for route in walk.routes}
         offers = offers_of(
             self._found.routes,
-            withheld=lambda route: "" if route.name in own else self._why_not(route),
+            withheld=lambda route: walk.withheld.get(route.name, ""),
             fields=lambda route: walk.filler(route).fields(route),
         )
         has = {"login"}
@@ -85,10 +82,6 @@ class Executor:
             sockets = socket_offers()
             await socket.close()
         return Offers(offers=(*offers, *sockets), backends=len(probe.target.backend_urls), has=frozenset(has))
-
-    def _why_not(self, route: Route) -> str:
-        ruling = self.probe.rules.of(route.method, route.path)
-        return NOBODYS if ruling else ruling.why
 
     async def explore(self) -> Exploration:
         """A plan that covers what the target offers, without what this investigation has done before."""

@@ -22,6 +22,7 @@ from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.replies import Unreachable
 from netra_probe.detection.matrix import Report, Trial
 from netra_probe.detection.trials import not_cleaned
+from netra_probe.display.exploration import NotTried
 from netra_probe.doctor import plan_operations
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import History
@@ -69,6 +70,15 @@ async def test_what_people_had_is_the_same_to_the_byte_and_what_was_made_is_gone
     assert deleted.counts["deleted"] == 6
     assert not sent(platform) & HARM
     assert {"POST /api/v1/chats/new", "DELETE /api/v1/notes/{note_id}"} <= sent(platform)
+    record = probe.result().coverage
+    assert record == judge_history(History.open(probe.history.path)).coverage
+    withheld = record["operations"]["withheld"]
+    assert set(withheld) >= HARM and not set(withheld) & sent(platform)
+    assert withheld["POST /api/v1/keys"] == "accounts that existed before are read and never changed"
+    shown = NotTried(record)
+    assert shown.headline == "Nothing was explored systematically"
+    assert any("POST /api/v1/keys" in line for line in shown.lines)
+    assert "not searched: routes that no description lists" in shown.lines
     assert ("PUT /api/v1/folders/{folder_id}" in sent(platform)) is (mode == "attack")
 
 

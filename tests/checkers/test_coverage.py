@@ -99,6 +99,23 @@ def test_what_was_not_tried_is_said_in_words() -> None:
     assert "Nothing was explored" in NotTried({}).text()
 
 
+def test_what_walks_did_not_send_stands_beside_a_plan_and_nothing_that_was_sent_does() -> None:
+    story = Story()
+    walk = {"by": "walk", "withheld": {"POST /jobs": "not understood", "GET /z": "not reached", "PUT /late": "spent"}}
+    story.operations = told()
+    story.add(action="plan", detail=walk)
+    story.add(action="PUT /late", type="invoke", surface="rest")
+    both = coverage(story.operations)
+    assert both["operations"]["withheld"] == {
+        "POST /jobs": "not understood",
+        "POST /rebuild": "its effect is not understood",
+    }
+    assert {**both, "operations": {}} == {**coverage(told()), "operations": {}}
+    alone = coverage([one for one in story.operations if one.action != "plan" or one.detail == walk][-2:])
+    assert alone["operations"]["withheld"] == {"GET /z": "not reached", "POST /jobs": "not understood"}
+    assert NotTried(alone).html().startswith("<p>Nothing was explored systematically.</p><p><b>Not tried</b></p>")
+
+
 def test_without_a_plan_there_is_no_coverage_and_a_step_that_comes_again_counts_once() -> None:
     assert coverage([one for one in told() if one.action != "plan"]) == {}
     story = Story()
@@ -110,13 +127,13 @@ def test_without_a_plan_there_is_no_coverage_and_a_step_that_comes_again_counts_
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.text("xyé", max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "steps", "principal"]), inner),
     max_leaves=6,
 )
 
 
-fields = ["id", "left_out", "impossible", "withheld", "not_searched", "budget", "pairs", "operation", "act"]
+fields = ["id", "left_out", "impossible", "withheld", "not_searched", "budget", "pairs", "operation", "act", "by"]
 lines = st.tuples(st.sampled_from(["plan", "step"]), st.dictionaries(st.sampled_from(fields), anything))
 
 

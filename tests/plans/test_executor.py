@@ -48,9 +48,9 @@ async def test_a_healthy_lab_shows_nothing_and_its_history_tells_the_coverage(pr
     last = max(operation.index for operation in probe.history if operation.action == "step")
     begun = [op for op in probe.history if op.type == "invoke" and planned.index < op.index < last]
     assert begun and all("step" in operation.detail for operation in begun if operation.action != "send")
+    await probe.close()
     live = probe.result().coverage
     assert live["steps"]["reached"] > 30 and live["steps"]["refused"] > 5
-    await probe.close()
     again = judge_history(History.open(probe.history.path))
     assert again.coverage == live == coverage(History.open(probe.history.path))
 
