@@ -93,6 +93,9 @@ async def test_guessing_is_stopped_for_one_account_only(auth: httpx.AsyncClient,
     assert right.status_code == 429
     assert int(right.headers["retry-after"]) > 0
     assert (await auth.post("/auth/login", json={"email": bob.email, "password": PASSWORD})).status_code == 200
+    await auth.delete(f"/auth/users/{alice.id}", headers=alice.headers)
+    gone = await auth.post("/auth/login", json={"email": alice.email, "password": PASSWORD})
+    assert gone.status_code == 401
 
 
 @pytest.mark.parametrize("name", ["refresh_token", "refreshToken", "token"])

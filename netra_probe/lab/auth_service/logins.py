@@ -100,6 +100,12 @@ class LoginThrottle:
         with self._cache.guarded() as redis:
             await redis.delete(self._key(email, address))
 
+    async def forget(self, email: str) -> None:
+        """Forget an account's failures from wherever they came: it is gone."""
+        with self._cache.guarded() as redis:
+            async for key in redis.scan_iter(self._key(email, "*")):
+                await redis.delete(key)
+
     @staticmethod
     def _key(email: str, address: str) -> str:
         account = hashlib.sha256(email.encode("utf-8", "replace")).hexdigest()[:32]
@@ -285,8 +291,10 @@ class LoginService:
     async def delete(self, user_id: str) -> bool:
         """Remove an account and everything that names it."""
         await self._sessions.end_all(user_id)
+        account = await self._accounts.by_id(user_id)
         found = await self._accounts.delete(user_id)
-        if found:
+        if found and account is not None:
+            await self._throttle.forget(account.email)
             self._events.tell("account_deleted", user_id)
         return found
 
