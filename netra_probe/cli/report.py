@@ -37,6 +37,8 @@ def report(run: str, alerts: Alerts) -> int:
         published = publish(place, alerts=alerts)
     for line in published.lines:
         click.echo(line)
+    if published.too_large is not None:
+        raise published.too_large
     return published.exit_status
 
 

@@ -33,8 +33,9 @@ def scan(paths: tuple[Path, ...]) -> int:
         if not place.exists():
             raise ParameterError(f"{place}: no such file or folder; give what should be scanned.")
     known = known_secrets(*all_parameters(folder("parameters")))
-    found = [hit for place in places for hit in scan_path(place, known)]
-    for hit in found:
+    found = []
+    for hit in (hit for place in places for hit in scan_path(place, known)):
+        found.append(hit)
         click.echo(str(hit))
     secrets = sum(hit.is_secret for hit in found)
     click.echo(f"{secrets} secret(s) found")

@@ -19,6 +19,7 @@ from msgspec import structs
 from netra_probe.errors import ParameterError
 from netra_probe.history import actions
 from netra_probe.history.damage import CHAIN, MARKERS, Chain, Examination
+from netra_probe.history.limits import lines
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.history.redaction import Clean, Redactor
 from netra_probe.history.untrusted import UNDECODABLE
@@ -42,7 +43,8 @@ class History:
     >>> for operation in History.open("outputs/lab/…/history/C4.jsonl.gz"): ...   # doctest: +SKIP
 
     ``truncated`` is true when the recording was cut (a killed kernel): everything up to the cut is there. ``damage``
-    tells what was changed in it after it had been recorded: it is read as far as that goes, and proves nothing.
+    tells what was changed in it after it had been recorded: it is read as far as that goes, and proves nothing. Reading
+    raises TooLargeError where it takes more memory or time than a recording ever does.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,8 +73,9 @@ class History:
         self._broken = ""
         opener: Any = gzip.open if self.path.suffix == ".gz" else open
         try:
-            with opener(self.path, "rb") as lines:
-                for line in lines:
+            with opener(self.path, "rb") as stream:
+                packed = self.path.stat().st_size if self.path.suffix == ".gz" else None
+                for line in lines(stream, self.path, packed=packed):
                     number += 1
                     if not line.endswith(b"\n"):
                         last = None

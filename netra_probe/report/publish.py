@@ -9,6 +9,7 @@ from pathlib import Path
 from netra_probe.batch.progress import Place
 from netra_probe.catalogue.folders import folder
 from netra_probe.checkers.judging import ScenarioResult
+from netra_probe.history.limits import TooLargeError
 from netra_probe.report.alerts import Alerts, send_alerts
 from netra_probe.report.contents import Contents
 from netra_probe.report.pages import render, write_page
@@ -65,6 +66,8 @@ class Published:
 
     lines: tuple[str, ...]
     secrets: int | None
+    #: What was refused for its size, so that not everything could be written.
+    too_large: TooLargeError | None = None
 
     @property
     def exit_status(self) -> int:
@@ -88,11 +91,14 @@ def publish(
     _ = run.results
     before = earlier(run)
     lines: list[str] = []
+    refused: list[TooLargeError] = []
 
     def attempt(what: str, act: Callable[[], list[str]]) -> bool:
         try:
             lines.extend(act())
         except Exception as error:
+            if isinstance(error, TooLargeError):
+                refused.append(error)
             lines.append(f"warning   {what}: {_why(error)}")
             return False
         return True
@@ -106,7 +112,9 @@ def publish(
     attempt("the alert", lambda: send_alerts(run, before, alerts or Alerts(), shown=shown))
     secrets = sum(hit.is_secret for hit in hits)
     seen_all = searched and secrets == len(hits)
-    return Published(lines=tuple(lines), secrets=secrets if secrets or seen_all else None)
+    return Published(
+        lines=tuple(lines), secrets=secrets if secrets or seen_all else None, too_large=next(iter(refused), None)
+    )
 
 
 def _why(error: Exception) -> str:

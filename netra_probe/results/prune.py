@@ -12,6 +12,7 @@ from pathlib import Path
 
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.errors import OutputError, ParameterError
+from netra_probe.history.limits import check_archive
 from netra_probe.results.results import PLAN
 from netra_probe.results.runs import Run, held
 from netra_probe.target.environment import scratch
@@ -93,8 +94,6 @@ def _touched(run: Run) -> datetime:
 
 #: The time that all entries bear, so that the same run gives the same bytes; a zip cannot hold an earlier one.
 _TIME = (1980, 1, 1, 0, 0, 0)
-#: What is unpacked for somebody who may not know what they were sent.
-MOST_FILES, MOST_BYTES = 10_000, 4_000_000_000
 _PLAIN_FILE = 0o100644 << 16
 
 
@@ -135,17 +134,6 @@ def contents(run: Path) -> list[Path]:
     )
 
 
-def _check_size(bundle: Path, archive: zipfile.ZipFile) -> None:
-    """What an archive says of its sizes is kept to when it is unpacked: entries are read no further."""
-    entries = archive.infolist()
-    size = sum(entry.file_size for entry in entries)
-    if size > MOST_BYTES or len(entries) > MOST_FILES:
-        raise ParameterError(
-            f"{bundle}: {len(entries)} files of {size / 1e9:.1f} GB, more than a bundle may have "
-            f"({MOST_FILES}, {MOST_BYTES / 1e9:.0f} GB); if it is one, unpack it, and give the directory."
-        )
-
-
 @contextmanager
 def unpacked(bundle: Path) -> Iterator[Path]:
     """The run directory of a bundle, in a temporary folder for the block.
@@ -155,7 +143,7 @@ def unpacked(bundle: Path) -> Iterator[Path]:
     with scratch("netra-probe-bundle-") as folder:
         try:
             with zipfile.ZipFile(bundle) as archive:
-                _check_size(bundle, archive)
+                check_archive(bundle, archive)
                 archive.extractall(folder)  # never outside of the folder, whatever the names in it say
         except ParameterError:
             raise

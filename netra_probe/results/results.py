@@ -19,6 +19,7 @@ from netra_probe.checkers.resources import ResourceChecker
 from netra_probe.checkers.store import StoreChecker
 from netra_probe.checkers.verdict import Confidence, Verdict, heading
 from netra_probe.errors import OutputError, ParameterError
+from netra_probe.history.limits import whole
 from netra_probe.history.store import History, HistoryError
 from netra_probe.history.untrusted import UNDECODABLE
 from netra_probe.results.schema import is_plan
@@ -126,7 +127,8 @@ def read_json(path: Path, remedy: str) -> Any:
     What JSON does not allow (NaN, halves of characters, nesting without end) is damage as well.
     """
     try:
-        return msgspec.json.decode(path.read_bytes())
+        with path.open("rb") as stream:
+            return msgspec.json.decode(whole(stream, path))
     except OSError as error:
         raise ParameterError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     except UNDECODABLE:

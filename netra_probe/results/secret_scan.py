@@ -23,6 +23,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from netra_probe.errors import ParameterError
+from netra_probe.history.limits import check_archive, lines, whole
 from netra_probe.history.redaction import SHORTEST, Redactor, parts_of
 from netra_probe.target.parameters import ParameterFile
 from netra_probe.target.secret_references import is_reference, look_up
@@ -159,7 +160,10 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def scan_path(path: Path, known: Known | None = None) -> Iterator[Hit]:
-    """Every hit in a file, or in all text files and archives below a folder."""
+    """Every hit in a file, or in all text files and archives below a folder.
+
+    Raises TooLargeError when a file takes more memory or time than anything that a run leaves.
+    """
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     for file in files:
         if ".ipynb_checkpoints" in file.parts:
@@ -168,7 +172,7 @@ def scan_path(path: Path, known: Known | None = None) -> Iterator[Hit]:
             continue
         try:
             with open(file, "rb") as stream:
-                for place, kind, inside in _scan(stream, file.name, known or Known()):
+                for place, kind, inside in _scan(stream, str(file), known or Known(), file.stat().st_size):
                     yield Hit(path=file, place=place, kind=kind, inside=inside)
         except OSError as error:
             yield Hit(path=file, place="the whole", kind=f"{_UNSEEN} ({error.strerror})")
@@ -178,41 +182,43 @@ def scan_path(path: Path, known: Known | None = None) -> Iterator[Hit]:
 Found = tuple[str, str, str]
 
 
-def _scan(stream: IO[bytes], name: str, known: Known) -> Iterator[Found]:
+def _scan(stream: IO[bytes], name: str, known: Known, size: int) -> Iterator[Found]:
+    """What is found in a file of this name and size; an archive's own name stands before that of a file in it."""
     suffix = Path(name).suffix
     try:
         if suffix in _ARCHIVES:
-            yield from _scan_archive(stream, known)
+            yield from _scan_archive(stream, name, known)
         elif suffix == ".ipynb":
-            yield from _scan_notebook(stream, known)
+            yield from _scan_notebook(stream, name, known)
         elif suffix == ".html":
-            yield from _scan_page(stream, known)
+            yield from _scan_page(stream, name, known)
         elif suffix == ".gz":
             with gzip.open(stream) as unpacked:
-                yield from _scan_lines(unpacked, known)
+                yield from _scan_lines(lines(unpacked, name, packed=size), known)
         else:
-            yield from _scan_lines(stream, known)
+            yield from _scan_lines(lines(stream, name), known)
     except _DAMAGED:
         # What cannot be looked through is not clean.
         yield "the whole", f"{_UNSEEN} (damaged)", ""
 
 
-def _scan_archive(stream: IO[bytes], known: Known) -> Iterator[Found]:
+def _scan_archive(stream: IO[bytes], name: str, known: Known) -> Iterator[Found]:
     with zipfile.ZipFile(stream) as archive:
+        check_archive(name, archive)
         for member in archive.infolist():
             if Path(member.filename).suffix in _TEXT | _ARCHIVES:
                 with archive.open(member) as unpacked:
-                    for place, kind, inside in _scan(unpacked, member.filename, known):
+                    for place, kind, inside in _scan(unpacked, f"{name}, {member.filename}", known, member.file_size):
                         yield place, kind, ", ".join(filter(None, (member.filename, inside)))
 
 
-def _scan_notebook(stream: IO[bytes], known: Known) -> Iterator[Found]:
-    data = stream.read()
+def _scan_notebook(stream: IO[bytes], name: str, known: Known) -> Iterator[Found]:
+    data = whole(stream, name)
     try:
         notebook = json.loads(data)
         parts = list(_parts(notebook))
     except (ValueError, AttributeError, TypeError, RecursionError):
-        yield from _scan_lines(io.BytesIO(data), known)
+        yield from _scan_lines(iter(io.BytesIO(data)), known)
         return
     for place, text in parts:
         yield from ((place, kind, "") for kind in _kinds(text, known))
@@ -233,8 +239,8 @@ def _parts(notebook: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"cell {number}, output {position}", json.dumps(shown, ensure_ascii=False)
 
 
-def _scan_page(stream: IO[bytes], known: Known) -> Iterator[Found]:
-    for number, line in enumerate(_lines(stream), start=1):
+def _scan_page(stream: IO[bytes], name: str, known: Known) -> Iterator[Found]:
+    for number, line in enumerate(_decoded(lines(stream, name)), start=1):
         if 'src="data:image/' in line:
             line = re.sub(r'src="data:image/[^"]*"', "", line)
         # An attribute may hold one as well as the text that is read, which colours may have cut into pieces.
@@ -242,9 +248,9 @@ def _scan_page(stream: IO[bytes], known: Known) -> Iterator[Found]:
         yield from ((f"line {number}", kind, "") for kind in sorted(kinds))
 
 
-def _scan_lines(stream: IO[bytes] | gzip.GzipFile, known: Known) -> Iterator[Found]:
+def _scan_lines(given: Iterator[bytes], known: Known) -> Iterator[Found]:
     first, block, size = 1, list[str](), 0
-    for line in _lines(stream):
+    for line in _decoded(given):
         block.append(line)
         size += len(line)
         if size >= _BLOCK:
@@ -253,15 +259,15 @@ def _scan_lines(stream: IO[bytes] | gzip.GzipFile, known: Known) -> Iterator[Fou
     yield from _scan_block(block, first, known)
 
 
-def _lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[str]:
-    return (line.decode("utf-8", "replace") for line in stream)
+def _decoded(given: Iterator[bytes]) -> Iterator[str]:
+    return (line.decode("utf-8", "replace") for line in given)
 
 
-def _scan_block(lines: list[str], first: int, known: Known) -> Iterator[Found]:
-    text = "".join(lines)
+def _scan_block(block: list[str], first: int, known: Known) -> Iterator[Found]:
+    text = "".join(block)
     if next(_kinds(text, known), None) is None:
         return
-    for number, line in enumerate(lines, start=first):
+    for number, line in enumerate(block, start=first):
         yield from ((f"line {number}", kind, "") for kind in _kinds(line, known))
 
 

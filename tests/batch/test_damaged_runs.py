@@ -18,8 +18,9 @@ from click.testing import CliRunner
 from recordings import record_run
 
 from netra_probe.cli.main import app
-from netra_probe.cli.retention import bundle as bundles
 from netra_probe.errors import ProbeError
+from netra_probe.history import limits
+from netra_probe.results.prune import write_bundle
 
 NAME = "20261101T010000Z-aaaaaa"
 #: What is found where something else should be.
@@ -195,7 +196,7 @@ def test_what_a_bundle_says_otherwise_is_kept_beside_it(run: Path, tmp_path: Pat
     (run / "report.html").touch()
     path = run / "results.json"
     path.write_text(path.read_text().replace('"fail"', '"pass"'))
-    packed = bundles.write_bundle(run, tmp_path / "evidence.zip")
+    packed = write_bundle(run, tmp_path / "evidence.zip")
     status, words = call("recheck", str(packed))
     assert status == 1
     assert str(tmp_path / "evidence.results.recheck.json") in words.replace("\n", "")
@@ -203,7 +204,7 @@ def test_what_a_bundle_says_otherwise_is_kept_beside_it(run: Path, tmp_path: Pat
 
 
 def test_a_bundle_that_cannot_be_unpacked_is_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = bundles.write_bundle(run, tmp_path / "evidence.zip")
+    packed = write_bundle(run, tmp_path / "evidence.zip")
     data = packed.read_bytes()
 
     def said_of(changed: bytes) -> str:
@@ -228,7 +229,7 @@ def test_a_bundle_that_cannot_be_unpacked_is_named(run: Path, tmp_path: Path, mo
     assert "cannot be unpacked" in said_of((tmp_path / "long.zip").read_bytes())
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("run/run.json", b"0" * 100_000)
-    monkeypatch.setattr(bundles, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(limits, "MOST_BYTES", 50_000)
     assert "more than a bundle may have" in said_of((tmp_path / "bomb.zip").read_bytes())
 
 
