@@ -132,12 +132,16 @@ class Investigation(InvestigationContext):
             self._everybody += recruits
             return recruits
         first = len(self._everybody)
+        taken = {user.email.partition("@")[0] for user in self._everybody}
         recruits = []
         for position in range(first, first + number):
             name = alias(position)
             address = f"probe+{self.mark}.{name}"
             if beside is not None:
-                address = beside.email.partition("@")[0] + "a" * (position - first + 1)
+                address = beside.email.partition("@")[0]
+                while address in taken:
+                    address += "a"
+                taken.add(address)
             email = f"{address}@netra-probe.example"
             password = self.ledger.password(email)
             recruits.append(User(self, name=name, email=email, password=password, backend=position))

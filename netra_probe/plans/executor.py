@@ -100,6 +100,7 @@ class Executor:
         steps = plan.plan if isinstance(plan, Exploration) else plan
         record = exploration.as_record() if exploration else {"seed": steps.seed, "planned": len(steps)}
         self.probe.history.observe(actions.PLAN, detail=record)
+        self._rest.begin()
         done = self.probe.finished.setdefault(("explore", self.world.owner.name, self.world.other.name), set())
         why = ""
         for step in steps:

@@ -26,8 +26,10 @@ from netra_probe.checkers.coverage import NOT_SEARCHED
 from netra_probe.checkers.coverage import pairs as counted
 from netra_probe.plans.dimensions import DIMENSIONS, EXCLUDED, excluded, harm, possible
 from netra_probe.plans.offers import Offer, Offers
-from netra_probe.plans.steps import Plan, Step
+from netra_probe.plans.steps import Place, Plan, Principal, Step
 
+#: Who is tried first where the budget is small: whoever the commonest defects let in.
+TELLING = (Principal.OTHER, Principal.NOBODY, Principal.ENDED)
 #: One array: the rows, each a value for each dimension.
 Rows = tuple[Mapping[str, StrEnum], ...]
 
@@ -144,9 +146,9 @@ def covering(values: tuple[tuple[str, tuple[StrEnum, ...]], ...], seed: int) -> 
     controller = Controller(factors, strength=2, salt=str(seed), constraints=list(_constraints(factors)))
     rows: dict[tuple[StrEnum, ...], None] = {}
     covered: set[tuple[str, ...]] = set()
-    # In turns, so that a small budget pays for both.
-    plain, odd = _plain(factors), iter(controller.make())
-    for row in filter(None, chain([next(plain)], *zip_longest(plain, odd))):
+    # In turns, so that a small budget pays for both: two plain ones for each odd one.
+    plain, odd = [*_plain(factors)], controller.make()
+    for row in filter(None, chain([plain[0]], *zip_longest(plain[1::2], plain[2::2], odd))):
         new = counted([{name: str(row[name]) for name in factors}])
         if not new <= covered:
             rows[tuple(row[name] for name in factors)] = None
@@ -157,7 +159,10 @@ def covering(values: tuple[tuple[str, tuple[StrEnum, ...]], ...], seed: int) -> 
 def _plain(factors: Mapping[str, list[StrEnum]]) -> Iterator[dict[str, StrEnum]]:
     """The ordinary use, then everybody at every place where it is possible, with nothing else out of the ordinary."""
     ordinary = {name: among[0] for name, among in factors.items()}
-    for place, principal in product(factors["place"], factors["principal"]):
+    yield ordinary
+    telling = [*(one for one in TELLING if one in factors["principal"]), *factors["principal"]]
+    named = [*(place for place in factors["place"] if place is not Place.NOWHERE), Place.NOWHERE]
+    for principal, place in product(dict.fromkeys(telling), named):
         row = {**ordinary, "place": place, "principal": principal}
         if not excluded(row):
             yield row

@@ -52,6 +52,12 @@ class RestSteps:
         self.walk = world.walk
         self.routes = {route.name: route for route in world.walk.routes}
         self._lines = 0
+        #: Operations and ids with which they have worked for the owner.
+        self._controlled: set[tuple[str, str]] = set()
+
+    def begin(self) -> None:
+        """Another plan begins, which is judged by what is done for it."""
+        self._controlled.clear()
 
     async def take(self, step: Step) -> None:
         """Take one step. Raises Impossible when that cannot be done here."""
@@ -118,6 +124,7 @@ class RestSteps:
             given = self._written_by(actor, route, arguments)
             return Act(arguments=given, mark=self._mark(step, actor, None), headers=actor.headers), None
         thing = self.world.private(arguments)
+        await self._control(route, arguments, thing)
         given = self._written_by(actor, route, arguments)
         spelled = spelling(step.spelling, thing.id)
         path = {name: spelled if id == thing.id else id for name, id in arguments.path.items()}
@@ -183,14 +190,26 @@ class RestSteps:
             headers |= dict.fromkeys(CLAIMING_HEADERS, owner.id)
         elif isinstance(own.body, dict):
             own = replace(own, body=claimed(own.body, claims))
-        mark = {
+        mark: dict[str, Any] = {
             **actor.mark,
             "attempt": ", ".join(filter(None, (actor.refused, str(step.place)))),
-            "object": self._list_of(route),
-            "owner": owner.name,
             "expect": actor.name or "refused",
         }
+        if actor.user is not None:
+            mark |= {"owner": owner.name}
+            # An object that nobody reads afterwards would only raise a doubt.
+            mark |= {"object": self._list_of(route)} if route.reads or self._lists_of(route) else {}
         return Act(arguments=own, mark=mark, headers=headers)
+
+    async def _control(self, route: Route, arguments: Arguments, thing: Thing) -> None:
+        """The owner does the same with the same thing, once: that others are refused says nothing without it."""
+        if route.method == "DELETE" or (route.name, thing.id) in self._controlled:
+            return
+        own = self.walk.fill(route, self.world.owner.name) if arguments.body is not None else arguments
+        given = replace(arguments, body=own.body) if own is not None else arguments
+        if not await self.walk.call(self.world.owner.name, route, given, aim=thing):
+            raise Impossible("its owner is refused, too")
+        self._controlled.add((route.name, thing.id))
 
     def _mark(self, step: Step, actor: Actor, thing: Thing | None) -> dict[str, Any]:
         """What the history notes of an attempt: what is tried, on what, whose that is."""
@@ -343,11 +362,18 @@ class RestSteps:
         """The owner's own request of the same kind, and what the owner is shown in the same place."""
         walk, owner = self.walk, self.world.owner.name
         mark = {"object": self._list_of(route)}
-        if control and not route.reads:
-            arguments = walk.fill(route, owner)
+        if control and (route.braces or not route.reads):
+            arguments = walk.answered[owner, route.name][0] if route.reads else walk.fill(route, owner)
             if arguments is not None:
                 await walk.send(owner, route, arguments, mark=mark)
+        for reader in self._lists_of(route):
+            await walk.send(owner, reader, walk.answered[owner, reader.name][0], mark=mark)
+
+    def _lists_of(self, route: Route) -> list[Route]:
+        """How the owner reads what stands in the same place."""
         path = route.path if not route.braces else route.prefix(route.braces[-1])
-        for reader in walk.routes:
-            if reader.reads and reader.path == path and (owner, reader.name) in walk.answered:
-                await walk.send(owner, reader, walk.answered[owner, reader.name][0], mark=mark)
+        return [
+            reader
+            for reader in self.walk.routes
+            if reader.reads and reader.path == path and (self.world.owner.name, reader.name) in self.walk.answered
+        ]

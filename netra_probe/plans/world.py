@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.http import Http
 from netra_probe.clients.websocket import Socket
+from netra_probe.errors import TargetError
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 from netra_probe.openapi import Route
@@ -106,7 +107,10 @@ class World:
 
     async def _user_of_a_similar_name(self) -> User:
         if self._namesake is None:
-            self._namesake = next(iter(await self.probe.recruit(1, beside=self.owner)), None)
+            try:
+                self._namesake = next(iter(await self.probe.recruit(1, beside=self.owner)), None)
+            except TargetError as error:
+                raise Impossible(f"no further account can be had: {error}") from None
         if self._namesake is None or not self._namesake.id:
             raise Impossible("no further account can be had")
         self.walk.join(self._namesake)

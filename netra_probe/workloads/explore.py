@@ -48,6 +48,12 @@ class Explorer(View):
         """The steps of a family, or all of them."""
         return self.exploration.plan.where(FAMILIES[family]) if family else self.exploration.plan
 
+    def steps(self, family: str, number: int) -> Plan:
+        """Some steps of a family, spread over all of it: enough to see what is done."""
+        plan = self.plan(family)
+        apart = max(1, len(plan) // number)
+        return Plan(plan.steps[apart // 2 :: apart][:number], seed=plan.seed)
+
     def table(self) -> Table:
         """One row a family: how many steps of whom, and what they cost."""
         rows = []
