@@ -64,6 +64,7 @@ MEASURED = {
     "bring_back_refresh_token": Amounts(attempts=1, requests=4),
     "burst": Amounts(sockets=3, messages=18, requests=9),
     "cancel_then_read": Amounts(requests=218),
+    "carry_out": Amounts(attempts=10, requests=60),
     "catch_up": Amounts(sockets=1),
     "churn": Amounts(sockets=65, messages=15, requests=148),
     "claim_identity": Amounts(sockets=2, messages=6, attempts=3, requests=2),

@@ -170,7 +170,7 @@ EXCLUDED: tuple[Exclusion, ...] = (
     Exclusion(
         fields=("place", "spelling"),
         holds=lambda place, spelling: (
-            spelling is not Spelling.ID and place not in (Place.PATH, Place.QUERY, Place.MESSAGE)
+            spelling is not Spelling.ID and place not in (Place.PATH, Place.QUERY, Place.MESSAGE, Place.ARGUMENT)
         ),
         because="only an id that names an object is spelled otherwise",
     ),

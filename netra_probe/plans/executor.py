@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.policy import allows, needed_at
+from netra_probe.clients.replies import Answered
 from netra_probe.history import actions
 from netra_probe.history.store import STEP
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.crawler import ApiCrawler
 from netra_probe.plans.explorer import Exploration, explore
-from netra_probe.plans.offers import Offer, Offers, offers_of, socket_offers
+from netra_probe.plans.offers import EXECUTE, TOOLS, Offer, Offers, offers_of, socket_offers, tool_offers
 from netra_probe.plans.rest_steps import RestSteps
 from netra_probe.plans.routes import backend_client
 from netra_probe.plans.socket_steps import SocketSteps
@@ -75,13 +76,18 @@ class Executor:
             has.add("logout")
         if STREAM in own:
             has.add("sse")
+        tools: tuple[Offer, ...] = ()
+        if own >= {TOOLS, EXECUTE}:
+            method, _, path = TOOLS.partition(" ")
+            listed = await walk.client(self.world.owner.name, "backend").request(method, path)
+            tools = tool_offers(listed.body) if isinstance(listed, Answered) else ()
         socket = await open_tab(self.world.owner)
         sockets: tuple[Offer, ...] = ()
         if socket is not None:
             has.add("websocket")
             sockets = socket_offers()
             await socket.close()
-        return Offers(offers=(*offers, *sockets), backends=len(probe.target.backend_urls), has=frozenset(has))
+        return Offers(offers=(*offers, *tools, *sockets), backends=len(probe.target.backend_urls), has=frozenset(has))
 
     async def explore(self) -> Exploration:
         """A plan that covers what the target offers, without what this investigation has done before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -119,6 +120,25 @@ def _places(route: Route, fields: set[str]) -> tuple[Place, ...]:
     elif fields:
         places.append(Place.CLAIM_BODY)
     return tuple(places)
+
+
+#: Calls of tools by hand: where, and what a step of them is called.
+TOOLS, EXECUTE, TOOL = "GET /api/tools", "POST /api/tools/execute", "tool "
+
+
+def tool_offers(body: Any) -> tuple[Offer, ...]:
+    """What a list of tools offers, however it is wrapped.
+
+    >>> [offer.name for offer in tool_offers({"tools": [{"name": "thread_lookup"}]})]
+    ['tool thread_lookup']
+    """
+    found = body.get("tools", []) if isinstance(body, dict) else body
+    names = [one.get("name") if isinstance(one, dict) else one for one in found] if isinstance(found, list) else []
+    return tuple(
+        Offer(name=f"{TOOL}{name}", role=Role.READ, kind="thread", takes=(Place.ARGUMENT,))
+        for name in names
+        if isinstance(name, str)
+    )
 
 
 #: Client messages (netra-wire §5): what each is for, and whether it names a thread or a run.

@@ -13,9 +13,10 @@ from netra_probe.clients.replies import Reply
 from netra_probe.openapi import Route
 from netra_probe.openapi.arguments import Arguments, missing
 from netra_probe.openapi.objects import Thing
+from netra_probe.plans.offers import EXECUTE, TOOL
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.steps import Channel, Connection, Disturbance, Place, Principal, Spelling, Step, Timing
-from netra_probe.plans.trials import CLAIMING_HEADERS, CLAIMS, claimed, readers, spelling
+from netra_probe.plans.trials import CLAIMING_HEADERS, CLAIMS, claimed, readers, spelling, tool_call
 from netra_probe.plans.world import Actor, Impossible, World
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ LARGE = 70_000
 PROFILES = ("/api/users/me", "/api/user/me")
 #: Names of cookies in which a token may travel.
 COOKIE = "access_token"
+#: Places beside the path, as attempts name them.
+_BESIDE = {Place.QUERY: "query", Place.BODY: "body", Place.ARGUMENT: "arguments of a tool"}
 #: Readings of the owner's after an attempt to write.
 LOOKS = 2
 
@@ -61,11 +64,12 @@ class RestSteps:
 
     async def take(self, step: Step) -> None:
         """Take one step. Raises Impossible when that cannot be done here."""
-        route = self.routes.get(step.operation)
+        route = self.routes.get(EXECUTE if step.operation.startswith(TOOL) else step.operation)
         if route is None:
             raise Impossible("it is not sent here")
         actor = await self.world.actor(step.principal)
-        if step.principal is Principal.OWNER and not step.how and step.place is Place.NOWHERE:
+        plain = step.principal is Principal.OWNER and not step.how
+        if plain and not step.operation.startswith(TOOL):
             await self._use(route)
             return
         act, thing = await self._act(step, route, actor)
@@ -73,7 +77,7 @@ class RestSteps:
             await self._before(step, route, thing)
             companion = self._companion(step, route, thing)
             await asyncio.gather(self._send(http, route, actor, act, step.channel), *companion)
-        if step.role.has_effect:
+        if not route.reads:
             await self._look(thing, route)
         if step.place.claims:
             await self._look_at_list(route)
@@ -99,6 +103,8 @@ class RestSteps:
 
     async def _act(self, step: Step, route: Route, actor: Actor) -> tuple[Act, Thing | None]:
         """The request, and the thing of the owner's that it is about."""
+        if step.operation.startswith(TOOL):
+            return await self._call_tool(step, route, actor)
         if step.timing is Timing.AFTER_DELETE:
             return await self._after_delete(step, route, actor)
         if step.place.claims:
@@ -130,6 +136,31 @@ class RestSteps:
         path = {name: spelled if id == thing.id else id for name, id in arguments.path.items()}
         given = replace(given, path=path)
         return Act(arguments=given, mark=self._mark(step, actor, thing), headers=actor.headers), thing
+
+    async def _call_tool(self, step: Step, route: Route, actor: Actor) -> tuple[Act, Thing | None]:
+        """A tool that is given the id of the owner's thread; its caller and the owner give it their own first."""
+        walk, tool = self.walk, step.operation.removeprefix(TOOL)
+        await self.world.furnish(self.world.owner)
+        thing = walk.things.named(self.world.owner.name, "thread_id")
+        if thing is None or not walk.things.is_private(thing):
+            raise Impossible("no thread is the owner's alone")
+        own = Arguments(body=tool_call(tool, thing.id), aims=(thing,))
+        if step.principal.is_owner:
+            return Act(arguments=own, mark={**actor.mark, "object": thing.aim}), thing
+        if step.place is Place.NOWHERE:
+            return Act(arguments=own, mark={**actor.mark, "attempt": actor.refused, "expect": "refused"},
+                       headers=actor.headers), None  # fmt: skip
+        for name in (self.world.owner.name, actor.name):
+            known = walk.things.named(name, "thread_id") if name is not None else None
+            if name is not None and known is not None and (step.operation, known.id) not in self._controlled:
+                self._controlled.add((step.operation, known.id))
+                await walk.send(name, route, Arguments(body=tool_call(tool, known.id)), mark={"object": known.aim})
+        mark = self._mark(step, actor, thing)
+        if actor.user is not None and not actor.refused:
+            # A tool may answer its caller, and say that there is nothing.
+            mark |= {"expect": actor.name}
+        given = Arguments(body=tool_call(tool, spelling(step.spelling, thing.id)), aims=(thing,))
+        return Act(arguments=given, mark=mark, headers=actor.headers), thing
 
     async def _after_delete(self, step: Step, route: Route, actor: Actor) -> tuple[Act, Thing | None]:
         """The thing is made, read, deleted and then asked for once more."""
@@ -214,8 +245,8 @@ class RestSteps:
     def _mark(self, step: Step, actor: Actor, thing: Thing | None) -> dict[str, Any]:
         """What the history notes of an attempt: what is tried, on what, whose that is."""
         tried = actor.refused or "foreign id"
-        if thing is not None and not actor.refused and step.place in (Place.QUERY, Place.BODY):
-            tried = f"foreign id in the {'query' if step.place is Place.QUERY else 'body'}"
+        if not actor.refused and step.place in _BESIDE:
+            tried = f"foreign id in the {_BESIDE[step.place]}"
         if step.spelling is Spelling.MISSING and thing is not None:
             nobodys = {"kind": thing.kind, "id": missing(thing.id)}
             return {**actor.mark, "attempt": "missing id", "object": nobodys, "expect": "refused"}
@@ -325,7 +356,7 @@ class RestSteps:
 
     async def _before(self, step: Step, route: Route, thing: Thing | None) -> None:
         """The owner looks what is there; a request of the owner's is broken off."""
-        if step.role.has_effect and not step.principal.is_owner:
+        if not route.reads and not step.principal.is_owner:
             await self._look(thing, route)
         if step.disturbance is Disturbance.CANCELLED:
             http = self.walk.client(self.world.owner.name, "backend")

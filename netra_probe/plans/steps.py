@@ -78,6 +78,7 @@ class Place(StrEnum):
     QUERY = "query"
     BODY = "body field"
     MESSAGE = "message field"
+    ARGUMENT = "tool argument"
     HANDSHAKE = "handshake parameter"
     CLAIM_QUERY = "user id in the query"
     CLAIM_HEADER = "user id in a header"
@@ -144,8 +145,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     'other user: GET /api/threads/{thread_id}, path: id'
 
     Arguments:
-        operation: method and route template (``GET /api/threads/{id}``), ``message`` and its type, ``question`` (with a
-            tool), or ``handshake``.
+        operation: method and route template (``GET /api/threads/{id}``), ``message`` and its type, ``question``,
+            ``tool`` and its name, or ``handshake``.
         surface: ``rest``, ``auth`` or ``websocket``.
         kind: what it is about or makes: ``thread``.
         removal: the operation by which what it makes is removed again; "" where it makes nothing, or nobody knows.

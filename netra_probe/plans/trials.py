@@ -39,6 +39,15 @@ def readers(walk: ApiCrawler, owner: str, thing: Thing, route: Route) -> list[tu
     return sorted(naming, key=lambda pair: (pair[0].path != route.path, len(pair[0].path)))
 
 
+#: Names under which tools take the id of a thread.
+PARAMETERS = ("thread_id", "id", "reference")
+
+
+def tool_call(tool: str, thread: str, **more: Any) -> dict[str, Any]:
+    """The body of a call of a tool, with the id of a thread in case it takes one."""
+    return {"tool_name": tool, "parameters": {**dict.fromkeys(PARAMETERS, thread), **more}}
+
+
 def claimed(body: dict[str, Any], claims: dict[str, str]) -> dict[str, Any]:
     """A body that names somebody else at its root and in everything that it holds."""
     return {

@@ -35,7 +35,7 @@ from netra_probe.workloads.database.cancelled_writes import half_done, share_a_l
 from netra_probe.workloads.database.pools import borrow_in_turn, cancel_then_read, churn, cut_replies, saturate
 from netra_probe.workloads.database.stores import forge_at_stores, open_stores, outlive_sessions
 from netra_probe.workloads.database.transactions import append_together, spend_together
-from netra_probe.workloads.explore import explore, explorer, take
+from netra_probe.workloads.explore import carry_out, explore, explorer, take
 from netra_probe.workloads.hygiene.accounts import compare_logins, guess_passwords, try_registrations
 from netra_probe.workloads.hygiene.sessions import (
     ask_with_query,
@@ -83,6 +83,7 @@ __all__ = [
     "burst",
     "call_unpermitted_tools",
     "cancel_then_read",
+    "carry_out",
     "catch_up",
     "churn",
     "claim_identity",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from netra_probe.checkers.coverage import OUTCOMES, REACHED, REFUSED, Steps
 from netra_probe.display.tables import Table
 from netra_probe.display.views import View
 from netra_probe.plans.budget import Budget
@@ -83,6 +85,74 @@ class Explorer(View):
 
     def html(self) -> str:
         return self.table().html()
+
+
+class Taken(View):
+    """A plan that was carried out: who did what, and beside each step what became of it.
+
+    Arguments:
+        plan: its steps, in the order in which they were taken.
+        outcomes: by the id of a step.
+    """
+
+    def __init__(self, plan: Plan, outcomes: Mapping[str, str]) -> None:
+        self.plan = plan
+        self.outcomes = outcomes
+
+    def __bool__(self) -> bool:
+        return any(outcome in (REACHED, REFUSED) for outcome in self.outcomes.values())
+
+    def table(self) -> Table:
+        """One row a step."""
+        rows = [
+            (
+                str(number),
+                str(step.principal),
+                step.operation,
+                ", ".join(step.how) or "–",
+                self.outcomes.get(step.id, "–"),
+            )
+            for number, step in enumerate(self.plan, start=1)
+        ]
+        counts = Counter(self.outcomes.values())
+        told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+        return Table(
+            caption=f"{len(self.plan)} steps: {told or 'none taken'}",
+            headings=("step", "who", "does", "how", "outcome"),
+            rows=rows,
+            numeric=frozenset({0}),
+        )
+
+    def text(self) -> str:
+        return self.table().text()
+
+    def html(self) -> str:
+        return self.table().html()
+
+
+@workload(Mode.ATTACK, "reaching for other users' things")
+async def carry_out(probe: Investigation, plan: Plan, *, owner: User, other: User) -> Taken | Outcome:
+    """Carry out a plan as it stands, and show what became of each step.
+
+    >>> plan = Plan((Step(operation="tool thread_lookup", role=Role.READ, principal=Principal.OTHER,
+    ...                   place=Place.ARGUMENT),), seed=7)
+    >>> await carry_out(probe, plan, owner=alice, other=bob)   # doctest: +SKIP
+    1 steps: 1 refused
+    step  who         does                how                outcome
+    ────  ──────────  ──────────────────  ─────────────────  ───────
+       1  other user  tool thread_lookup  tool argument: id  refused
+    """
+    executor = await Executor.on(probe, owner=owner, other=other, budget=Budget())
+    start = len(probe.history)
+    try:
+        await executor.carry_out(plan)
+    finally:
+        await executor.close()
+    steps = Steps()
+    for operation in probe.recorded():
+        if operation.index >= start:
+            steps.feed(operation)
+    return Taken(plan, steps.outcomes)
 
 
 @workload(Mode.PROBE, "exploring combinations")

@@ -86,6 +86,21 @@ def test_what_everybody_gets_is_no_leak() -> None:
     assert [finding.kind for finding in judge(story).findings] == ["not refused"]
 
 
+def test_what_one_got_from_a_route_before_is_ones_own_also_when_the_route_does_something_else_later() -> None:
+    story = story_of_alice()
+    own = {"service": "model-inference", "note": "seeded for everybody"}
+    for user, id in (("alice", "t1"), ("bob", "t2")):
+        aim = {"kind": "thread", "id": id}
+        story.request(user, "POST", "/api/tools/execute", own, sent={"tool_name": "spend_summary"}, object=aim)
+    story.attempt(
+        "bob", "POST", "/api/tools/execute", own, 200, owner="alice", object=("thread", "t1"), expect="bob",
+        sent={"tool_name": "spend_summary", "thread_id": "t1"},
+    )  # fmt: skip
+    story.request("bob", "POST", "/api/tools/execute", {"name": "Bob the Builder"}, sent={"tool_name": "user_profile"})
+    story.get("alice", PATH, THREAD)
+    assert not judge(story).findings
+
+
 @pytest.mark.parametrize("body", [{"success": False, "error": "no"}, {"valid": False}])
 def test_a_refusal_in_a_200_is_a_refusal(body: object) -> None:
     story = story_of_alice()

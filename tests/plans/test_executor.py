@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from composing import Composed
+from msgspec import structs
 
 from netra_probe import History, Investigation, investigate, workloads
 from netra_probe.checkers import REGISTRY
@@ -94,6 +95,22 @@ async def test_reaching_for_anothers_thread_is_found_out_by_its_cells(compose: C
             assert ("C5", kind) in found(probe, start), step
     finally:
         await probe.close()
+
+
+async def test_beside_each_step_stands_what_became_of_it(probe: Investigation) -> None:
+    alice, bob, *_ = probe.users
+    lookup = Step(operation="tool thread_lookup", role=Role.READ, kind="thread")
+    stolen = structs.replace(lookup, principal=Principal.OTHER, place=Place.ARGUMENT)
+    start = len(probe.history)
+    taken = await workloads.carry_out(probe, Plan((lookup, stolen), seed=7), owner=alice, other=bob)
+    assert taken.text().splitlines() == [
+        "2 steps: 1 reached, 1 refused",
+        "step  who         does                how                outcome",
+        "────  ──────────  ──────────────────  ─────────────────  ───────",
+        "   1  owner       tool thread_lookup  –                  reached",
+        "   2  other user  tool thread_lookup  tool argument: id  refused",
+    ]
+    assert found(probe, start) == set()
 
 
 async def test_owners_keep_their_things_while_others_listen_run_and_reach_for_them(probe: Investigation) -> None:

@@ -131,6 +131,8 @@ class _AuthorisationPass(CheckerRun):
         )
         if trial.owner is not None:
             trial.before.update(self._readings.before(trial.owner, target))
+        if call.user is not None:
+            trial.own = self._readings.own(call.action, call.user)
         self._running[call.index] = trial
 
     def _tried(self, trial: Trial, done: Operation) -> None:

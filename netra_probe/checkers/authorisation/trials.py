@@ -43,6 +43,8 @@ class Trial:
     before: dict[str, Reading] = field(default_factory=dict)
     after: dict[str, Reading] = field(default_factory=dict)
     done: Operation | None = None
+    #: The same operation by the one who tried, shortly before: one route may do more than one thing.
+    own: Reading | None = None
 
     @property
     def name(self) -> str:
@@ -113,19 +115,20 @@ def _answered(
     served = trial.call.detail.get("expect") not in (None, "refused")
     seen = values(done.payload)
     sent = f"{trial.call.payload} {trial.call.detail.get('path', '')} {trial.call.detail.get('query', '')}"
-    ordinary = telling(values(own.done.payload)) if own is not None else set()
+    owns = [reading for reading in (trial.own, own) if reading is not None]
+    ordinary = {value for reading in owns for value in telling(values(reading.done.payload))}
     owners = {value for reading in _readings(trial, control) for value in telling(values(reading.done.payload))}
     shared = {
         value
         for value in telling(seen) & owners
         if value not in sent and value not in ordinary and value != trial.target
     }
-    if served and own is None:
+    if served and not owns:
         shared = set()  # an answer was due, and nothing shows what in it is the same for everybody
     named = owner_id is not None and owner_id in done.payload and owner_id not in sent
-    if own is not None and owner_id is not None and owner_id in own.done.payload:
+    if owner_id is not None and any(owner_id in reading.done.payload for reading in owns):
         named = False  # authors and members are named to everybody here: one's own request shows it
-    elif served and own is None:
+    elif served and not owns:
         named = False
     if trial.owner is not None and trial.owner != trial.call.user and (secrets or shared or named):
         what = f"{len(shared)} values of the owner's" if shared else "the owner's id"

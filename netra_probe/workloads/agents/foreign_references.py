@@ -9,6 +9,7 @@ from netra_probe.clients.replies import Answered
 from netra_probe.history import actions
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import QUESTION, answered, tabs, until_run_ends
+from netra_probe.plans.trials import tool_call
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 TOOLS, EXECUTE = "/api/tools", "/api/tools/execute"
 RUNS = ("/api/agents/execute", "/api/agent/execute", "/api/agent/run", "/api/agent/start")
-#: Names under which tools take the id of a thread.
-_PARAMETERS = ("thread_id", "id", "reference")
 
 
 @workload(Mode.ATTACK, "naming other users' ids")
@@ -90,13 +89,13 @@ async def _call_tools(
     looking = 0
     for tool in tools:
         name = tool.get("name") if isinstance(tool, dict) else tool
-        body = {"tool_name": name, "parameters": dict.fromkeys(_PARAMETERS, aim["id"])}
+        body = tool_call(str(name), aim["id"])
         reply = await clients[owner.name].request("POST", execute, json=body, attempt={"object": aim})
         if not isinstance(reply, Answered) or secret not in str(reply.body):
             continue  # it does not look up what it is given
         looking += 1
         own = await intruder.new_thread()
-        own_body = {**body, "parameters": dict.fromkeys(_PARAMETERS, own)}
+        own_body = tool_call(str(name), own)
         await clients[intruder.name].request("POST", execute, json=own_body)
         read = clients[owner.name].request
         await read("GET", "/api/threads/{id}", path={"id": aim["id"]}, attempt={"object": aim})

@@ -12,6 +12,7 @@ from netra_probe.clients.rest import BackendClient
 from netra_probe.history.secret import Secret
 from netra_probe.plans.messages import foreign
 from netra_probe.plans.routes import backend_client, supported_route
+from netra_probe.plans.trials import tool_call
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.agents.identical_inputs import have_data
 from netra_probe.workloads.auth.credential_end import GRACE
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from netra_probe.investigation.users import User
 
 TOOLS, EXECUTE = "/api/tools", "/api/tools/execute"
-#: Names under which tools take the id of a thread.
-PARAMETERS = ("thread_id", "id", "reference")
 #: Tools that no ordinary user may call, and one that there surely is not.
 PRIVILEGED = ("credit_ledger", "admin", "run_sql", "execute_shell", "no_such_tool")
 NOT_OFFERED = "tools that one can call"
@@ -46,17 +45,12 @@ class ToolFixture:
     ) -> Reply:
         """Call a tool, and give it the id of a thread in case it takes one."""
         return await self.client.http.request(
-            "POST", EXECUTE, json=request(tool, thread or self.thread), token=token, attempt=mark
+            "POST", EXECUTE, json=tool_call(tool, thread or self.thread), token=token, attempt=mark
         )
 
     async def read(self, mark: Mapping[str, Any]) -> None:
         """Read the thread oneself: that is what a call of somebody else's is compared with."""
         await self.client.thread(self.thread, attempt=mark)
-
-
-def request(tool: str, thread: str, **more: Any) -> dict[str, Any]:
-    """The body of a call."""
-    return {"tool_name": tool, "parameters": {**dict.fromkeys(PARAMETERS, thread), **more}}
 
 
 async def tool_fixtures(probe: Investigation, users: Sequence[User], backend: int) -> list[ToolFixture]:
@@ -145,13 +139,13 @@ async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner:
             await theirs.call(tool, mark=control)
             await mine.call(tool)
             await theirs.read(control)
-            body = request(tool, mine.thread, **claim) | claim
+            body = tool_call(tool, mine.thread, **claim) | claim
             headers = {"X-User-ID": owner.id}
             http = mine.client.http
             served.append(await http.request("POST", EXECUTE, json=body, headers=headers, attempt=aim))
             await theirs.read(control)
             mark = {"attempt": "no credentials", "expect": "refused"}
-            body = request(tool, theirs.thread)
+            body = tool_call(tool, theirs.thread)
             refused.append(await nobody.request("POST", EXECUTE, json=body, anonymous=True, attempt=mark))
         for tool in (name for name in PRIVILEGED if name not in mine.tools):
             refused.append(await mine.call(tool, mark={"attempt": f"the tool {tool}", "expect": "refused"}))
@@ -227,7 +221,7 @@ async def give_up_on_tools(
         async for cycle in probe.cycles(cycles):
             moment = MOMENTS[cycle % len(MOMENTS)]
             for tool in quitting.tools:
-                await http.abandon("POST", EXECUTE, after=moment, json=request(tool, quitting.thread))
+                await http.abandon("POST", EXECUTE, after=moment, json=tool_call(tool, quitting.thread))
                 given_up += 1
                 replies += [await bench.call(tool) for bench in staying]
             for route in reads:
@@ -266,7 +260,8 @@ async def tools_after_logout(probe: Investigation, user: User, *, backend: int =
             # The control: whether one needs a credential for this at all.
             http = probe.wire.http(bench.client.http.base_url, surface="rest", backend=bench.client.http.backend)
             await probe.together(
-                http.request("POST", EXECUTE, json=request(tool, bench.thread), anonymous=True) for tool in bench.tools
+                http.request("POST", EXECUTE, json=tool_call(tool, bench.thread), anonymous=True)
+                for tool in bench.tools
             )
             await http.close()
         own = [await bench.call(tool) for tool in bench.tools]
