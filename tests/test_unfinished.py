@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from netra_probe.display.views import VERDICT_MIME, ScenarioView, Summary, shown
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import History
+from netra_probe.report.own_run import executed_file
 from netra_probe.results.results import NOTHING_DECIDED
 
 RECORDED = Path(__file__).parent / "history" / "recordings" / "C4-healthy.jsonl.gz"
@@ -237,6 +239,9 @@ def test_a_cell_that_was_interrupted_decides_nothing_and_what_is_left_is_a_run(
     assert ast.parse(INTERRUPTED)
     code[2].source = INTERRUPTED
     notebook.cells = [*code[:4], *code[-2:]]
+    mine = tmp_path / "mine.ipynb"
+    nbformat.write(notebook, mine)  # type: ignore[no-untyped-call]
+    monkeypatch.setenv("JPY_SESSION_NAME", str(mine))  # as JupyterLab's server tells its kernels
     notebook, (run,) = executed(notebook, tmp_path, monkeypatch)
     (record,) = records(notebook)
     assert record["verdict"] == "inconclusive"
@@ -259,4 +264,22 @@ def test_a_cell_that_was_interrupted_decides_nothing_and_what_is_left_is_a_run(
         0,
         None,
     )
-    assert packed.is_file()
+    copy = run / "notebooks" / NOTEBOOKS["C4"].name
+    assert copy.read_bytes() == mine.read_bytes()
+    assert f"{run.name}/notebooks/{copy.name}" in zipfile.ZipFile(packed).namelist()
+
+
+@pytest.mark.parametrize("session", ["", "nowhere.ipynb", "a folder.ipynb", "notes.txt", "of D3.ipynb", "junk.ipynb"])
+def test_where_a_notebook_cannot_be_found_nothing_is_copied_and_nothing_breaks(
+    session: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a folder.ipynb").mkdir()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "junk.ipynb").write_bytes(b"[" * 1000)
+    (tmp_path / "of D3.ipynb").write_bytes(NOTEBOOKS["D3"].read_bytes())
+    (tmp_path / "of C4.ipynb").write_bytes(NOTEBOOKS["C4"].read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JPY_SESSION_NAME", session)
+    assert executed_file("C4") is None
+    monkeypatch.setenv("JPY_SESSION_NAME", "Kernels/of C4.ipynb")  # relative to what only the server knows
+    assert executed_file("C4") == tmp_path / "of C4.ipynb"

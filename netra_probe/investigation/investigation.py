@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 from IPython.core.getipython import get_ipython
@@ -80,6 +80,16 @@ class Cells:
 Value = TypeVar("Value")
 
 
+class RunByHand(Protocol):
+    """A run directory around an investigation that belongs to no batch run."""
+
+    def end(self, result: ScenarioResult) -> None:
+        """Everything is over."""
+
+    def summed_up(self) -> None:
+        """The last word is said; what comes after it is no part of the run."""
+
+
 class Investigation(InvestigationContext):
     """One scenario on one target; made by ``investigate``, ended by ``close``."""
 
@@ -110,8 +120,8 @@ class Investigation(InvestigationContext):
         self._cases: list[CaseResult] = []
         self._banner = Banner()
         self._cells = Cells(self._cell_raised)
-        #: Gets the result once everything is over: where no batch run does so, it writes the run directory.
-        self.at_end: Callable[[ScenarioResult], None] | None = None
+        #: Writes the run directory where no batch run does so.
+        self.by_hand: RunByHand | None = None
         self._components: dict[str, Component] = {}
         #: What an act with a budget has finished, by the act and its users: done again, it goes on from there.
         self.finished: dict[tuple[str, ...], set[str]] = {}
@@ -346,6 +356,8 @@ class Investigation(InvestigationContext):
 
     def summary(self) -> Summary:
         """The last word: when, on what, with which versions, where the evidence is, and the verdict."""
+        if self.by_hand is not None and self.cleaned is not None:
+            self.by_hand.summed_up()
         return Summary(self.result(), evidence=self.history.path.parent.parent)
 
     def result(self) -> ScenarioResult:
@@ -380,8 +392,8 @@ class Investigation(InvestigationContext):
                 self.history.close()
                 self.turn.leave()
                 await asyncio.to_thread(embedded_lab.release)
-                if self.at_end is not None:
-                    await asyncio.to_thread(self.at_end, self.result())
+                if self.by_hand is not None:
+                    await asyncio.to_thread(self.by_hand.end, self.result())
             self._tell()
         return self.cleaned
 

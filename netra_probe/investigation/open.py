@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 
 from netra_probe.catalogue.folders import folder
 from netra_probe.catalogue.scenarios import SCENARIOS
-from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
@@ -26,7 +25,7 @@ from netra_probe.errors import ParameterError, TargetError, did_you_mean
 from netra_probe.history import actions
 from netra_probe.history.store import SCHEMA, Recorder
 from netra_probe.investigation.cleanup import discover_routes
-from netra_probe.investigation.investigation import Investigation
+from netra_probe.investigation.investigation import Investigation, RunByHand
 from netra_probe.investigation.leftovers import sweep
 from netra_probe.investigation.replay import replay
 from netra_probe.investigation.run_trigger import find_run_trigger
@@ -35,8 +34,8 @@ from netra_probe.target.deployment import Mode, Target
 from netra_probe.target.parameters import Parameters, environment_file, read_parameters, target_of, validated
 from netra_probe.target.secret_references import resolve_secret
 
-#: Run directory, scenario, parameters and faults → what takes the result at the end.
-BeginRun: TypeAlias = Callable[[Path, str, Parameters, list[str]], Callable[[ScenarioResult], None]]
+#: Run directory, scenario, parameters and faults → who writes the run directory.
+BeginRun: TypeAlias = Callable[[Path, str, Parameters, list[str]], RunByHand]
 
 
 async def open_investigation(
@@ -72,7 +71,7 @@ async def open_investigation(
         parameters = Parameters.model_construct(
             environment=environment, target=given, users=users, seed=seed, deadline=deadline
         )
-        probe.at_end = await asyncio.to_thread(begin_run, path.parent.parent, scenario, parameters, faults)
+        probe.by_hand = await asyncio.to_thread(begin_run, path.parent.parent, scenario, parameters, faults)
     probe.history.observe(
         actions.OPEN,
         detail={

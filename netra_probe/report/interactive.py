@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from netra_probe.checkers.judging import ScenarioResult
-from netra_probe.investigation.investigation import Investigation
+from netra_probe.investigation.investigation import Investigation, RunByHand
 from netra_probe.investigation.open import open_investigation
 from netra_probe.target.deployment import Target
 from netra_probe.target.parameters import Parameters
@@ -49,10 +48,8 @@ async def investigate(
     )
 
 
-def _begin(
-    directory: Path, scenario: str, parameters: Parameters, faults: list[str]
-) -> Callable[[ScenarioResult], None]:
+def _begin(directory: Path, scenario: str, parameters: Parameters, faults: list[str]) -> RunByHand:
     from netra_probe.report.own_run import OwnRun  # only runs by hand need what this loads
 
     bare = [fault.partition(" ")[0] for fault in faults]
-    return OwnRun.begin(directory, scenario=scenario, parameters=parameters, faults=bare).end
+    return OwnRun.begin(directory, scenario=scenario, parameters=parameters, faults=bare)

@@ -1,16 +1,19 @@
 """A notebook that is executed by hand, or by papermill alone, leaves what a batch run leaves.
 
 Its directory is a run like any other: ``recheck``, ``report``, ``bundle``, the dashboard and ``scenarios`` take it.
-Only the notebook itself is not in it: what is on disk at that moment shows the outputs of some earlier execution.
+The notebook itself is in it as it was saved last, where its file can be found.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from IPython.core.getipython import get_ipython
 
@@ -21,8 +24,13 @@ from netra_probe.batch.plan import Plan
 from netra_probe.batch.progress import Place
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.errors import OutputError
-from netra_probe.results.results import FOLDERS, RESULTS, compute, write_json
+from netra_probe.history.limits import TooLargeError, whole
+from netra_probe.history.untrusted import decoded
+from netra_probe.results.results import FOLDERS, RESULTS, compute, declared_cases, write_json
 from netra_probe.target.parameters import Parameters
+
+#: Variables in which front ends tell a kernel its notebook's path.
+_FRONT_ENDS = ("__session__", "__vsc_ipynb_file__")
 
 
 @dataclass(kw_only=True)
@@ -50,6 +58,7 @@ class OwnRun:
         directory = self.record.directory
         seconds = round(time.monotonic() - self.begun, 1)
         self.record.executions[self.id] = Execution(id=self.id, status="completed", seconds=seconds)
+        self._copy_notebook()
         with contextlib.suppress(OutputError):
             self.record.write(ended=True)
             write_json(directory / RESULTS, compute(directory))
@@ -57,6 +66,50 @@ class OwnRun:
                 from netra_probe.report.publish import publish
 
                 publish(Place(directory), judged={self.id: result})
+
+    def summed_up(self) -> None:
+        """Take over what the notebook was saved with meanwhile, unless it asks for other checks than were judged."""
+        kept = self._kept
+        if kept.exists() and (file := executed_file(self.id)) and declared_cases(file) == declared_cases(kept):
+            self._copy_notebook()
+
+    @property
+    def _kept(self) -> Path:
+        return self.record.directory / "notebooks" / self.record.plan.notebooks[0].path.name
+
+    def _copy_notebook(self) -> None:
+        with contextlib.suppress(OSError):
+            if (file := executed_file(self.id)) is not None:
+                shutil.copyfile(file, self._kept)
+
+
+def executed_file(scenario: str) -> Path | None:
+    """The file of the notebook that this kernel executes, as far as its front end has said which: JupyterLab, VS Code.
+
+    A path may be relative to a folder that only the server knows: the kernel itself starts beside its notebook.
+    """
+    shell: Any = get_ipython()
+    variables = shell.user_ns if shell is not None else {}
+    told = (os.environ.get("JPY_SESSION_NAME"), *(variables.get(name) for name in _FRONT_ENDS))
+    for name in (one for one in told if isinstance(one, str) and one.endswith(".ipynb")):
+        for path in (Path(name), Path(Path(name).name)):
+            if _is_of(path, scenario):
+                return path.resolve()
+    return None
+
+
+def _is_of(path: Path, scenario: str) -> bool:
+    """Whether a file is a notebook that may be one of a scenario; kernels inherit what others were told."""
+    try:
+        with path.open("rb") as stream:
+            notebook = decoded(whole(stream, path))
+    except (OSError, ValueError, TooLargeError):
+        return False
+    if not isinstance(notebook, dict) or "cells" not in notebook:
+        return False
+    metadata = notebook.get("metadata")
+    declared = metadata.get("netra_probe") if isinstance(metadata, dict) else None
+    return not isinstance(declared, dict) or declared.get("id") == scenario
 
 
 def _notebook(scenario: str) -> Notebook:
