@@ -60,8 +60,9 @@ class CacheClient:
             if not isinstance(error, Exception):
                 raise
             # Whatever it is: the driver's text may quote a part of the URL, and so of the password.
+            reason = await why(error, url=url.reveal(), remedy="ssl_ca_certs in the URL")
             raise TargetError(
-                f"target.redis_url: cannot connect ({why(error, remedy='ssl_ca_certs in the URL')}); check address and "
+                f"target.redis_url: cannot connect ({reason}); check address and "
                 "credentials, or leave the key out: the cases that need the cache are then not applicable."
             ) from None
         return CacheClient(history, tuple(databases))

@@ -63,8 +63,9 @@ class DatabaseClient:
             )
         except Exception as error:
             # Whatever it is: the driver's text may quote a part of the URL, and so of the password.
+            reason = await why(error, remedy="sslrootcert in the URL")
             raise TargetError(
-                f"target.database_url: cannot connect ({why(error, remedy='sslrootcert in the URL')}); check address "
+                f"target.database_url: cannot connect ({reason}); check address "
                 "and credentials, or leave the key out: the cases that need the database are then not applicable."
             ) from None
         try:

@@ -106,16 +106,16 @@ class LiveExchange:
             self.history.complete(call, "info", detail={"reason": CANCELLED})
             raise
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
-            return self._unreachable(call, error, sent=False)
+            return await self._unreachable(call, error, sent=False)
         except httpx.TimeoutException:
             done = self.history.complete(call, "info", detail={"silent": self.timeouts.reply})
             return Silent(seconds=self.timeouts.reply, operation=done.index)
         except (httpx.HTTPError, OSError) as error:
             # An alert that TLS sends after the handshake, such as for a certificate, comes through as it is.
-            return self._unreachable(call, error, sent=True)
+            return await self._unreachable(call, error, sent=True)
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             # What a target has told can be such that it makes no request: a path, a header, a number.
-            return self._unreachable(call, error, sent=False)
+            return await self._unreachable(call, error, sent=False)
         return self._record(call, response)
 
     def _way(self, request: Request) -> tuple[str, dict[str, str], dict[str, Any]]:
@@ -128,9 +128,9 @@ class LiveExchange:
         dialled = urlunsplit((parts.scheme, f"{address[0]}:{address[1]}", parts.path.rstrip("/") + request.url, "", ""))
         return dialled, {"Host": parts.netloc}, {"sni_hostname": parts.hostname, **request.extensions}
 
-    def _unreachable(self, call: Operation, error: Exception, *, sent: bool) -> Unreachable:
+    async def _unreachable(self, call: Operation, error: Exception, *, sent: bool) -> Unreachable:
         # The library's message can hold a URL with credentials: its kind says enough.
-        reason = why(error, host=urlsplit(self.service.base_url).hostname)
+        reason = await why(error, url=self.service.base_url)
         done = self.history.complete(call, "info" if sent else "fail", detail={"reason": reason})
         return Unreachable(reason=reason, sent=sent, operation=done.index)
 

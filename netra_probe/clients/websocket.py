@@ -340,7 +340,7 @@ async def open_socket(
         done = history.complete(call, "info", detail={"silent": timeouts.connect})
         return Silent(seconds=timeouts.connect, operation=done.index)
     except (OSError, EOFError, WebSocketException, ValueError) as error:
-        reason = why(error, host=urlsplit(url).hostname)
+        reason = await why(error, url=url)
         done = history.complete(call, "fail", detail={"reason": reason})
         return Unreachable(reason=reason, operation=done.index)
     protocol = SocketProtocol(

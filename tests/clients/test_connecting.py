@@ -29,10 +29,11 @@ from netra_probe.target.tls import PROXY_VARIABLES, Tls
 NOW = datetime.datetime.now(datetime.UTC)
 
 
-def certificate(folder: Path, name: str, *, host: str = "localhost", days: int = 1) -> Path:
+def certificate(folder: Path, name: str, *, host: str = "localhost", days: int = 1, more: str = "") -> Path:
     """A certificate that signed itself, with its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    names = [(NameOID.COMMON_NAME, host + "\x1b[31m" if more else host), (NameOID.ORGANIZATION_NAME, more)]
+    subject = x509.Name([x509.NameAttribute(kind, text) for kind, text in names if text])
     addresses: list[x509.GeneralName] = [x509.DNSName(host)]
     if host == "localhost":
         addresses.append(x509.IPAddress(ip_address("127.0.0.1")))
@@ -63,6 +64,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "good": certificate(folder, "good"),
         "expired": certificate(folder, "expired", days=-1),
         "other": certificate(folder, "other", host="other.example"),
+        "odd": certificate(folder, "odd", host="red", more="x" * 60),
     }
 
 
@@ -105,9 +107,10 @@ async def serve(certificates: dict[str, Path]) -> AsyncIterator[object]:
 @pytest.mark.parametrize(
     ("name", "trusted", "said"),
     [
-        ("good", None, "the certificate was not accepted, self-signed certificate; give target.ca_bundle"),
-        ("expired", "expired", "the certificate was not accepted, certificate has expired; give target.ca_bundle"),
-        ("other", "other", "the certificate was not accepted, IP address mismatch, certificate is not valid for"),
+        ("good", None, "self-signed certificate (of CN=localhost, issued by CN=localhost, valid {from} to {tomorrow})"),
+        ("expired", "expired", "certificate has expired (of CN=localhost, issued by CN=localhost, valid {from} to "),
+        ("other", "other", "'127.0.0.1' (of CN=other.example, issued by CN=other.example, valid {from} to {tomorrow})"),
+        ("odd", None, "(of O=" + 60 * "x" + ",CN=red [31m, issued by O=xxx"),
         ("plain", None, "no TLS certificate was offered ("),
     ],
 )
@@ -115,6 +118,9 @@ async def test_trouble_with_a_certificate_names_the_certificate_and_the_key(
     name: str, trusted: str | None, said: str, serve: object, certificates: dict[str, Path], history: Recorder
 ) -> None:
     port = await serve(name)  # type: ignore[operator]
+    tomorrow = NOW + datetime.timedelta(days=1)
+    said = said.replace("{from}", f"{NOW - datetime.timedelta(days=3):%Y-%m-%d}")
+    said = said.replace("{tomorrow}", f"{tomorrow:%Y-%m-%d}")
     context = Tls(ca_bundle=str(certificates[trusted]) if trusted else None).context()
     http = Http(LiveExchange(history, Service(base_url=f"https://127.0.0.1:{port}", surface="rest"), verify=context))
     reply = await http.request("GET", "/health")
@@ -125,7 +131,11 @@ async def test_trouble_with_a_certificate_names_the_certificate_and_the_key(
     opened = await open_socket(history, f"wss://127.0.0.1:{port}", handshake, ssl_context=context)
     assert isinstance(opened, Unreachable)
     assert said in opened.reason
-    with pytest.raises(TargetError, match="certificate") as told:
+    if name != "plain":
+        assert "the certificate was not accepted, " in reply.reason
+        assert "; give target.ca_bundle" in reply.reason
+        assert len(reply.reason) < 600 and reply.reason.isprintable()
+    with pytest.raises(TargetError, match=r"issued by|no TLS certificate") as told:
         await CacheClient.open(history, Secret(f"rediss://user:p4ssw0rd@127.0.0.1:{port}"), Timeouts())
     assert "p4ssw0rd" not in str(told.value)
 
@@ -180,5 +190,8 @@ async def test_a_proxy_that_is_ignored_is_named_where_it_may_be_missed(
     await http.close()
     assert isinstance(reply, Unreachable)
     elsewhere = "invalid" in url
-    assert (f"{variable.upper()} is set, but the probe connects directly" in reply.reason) == elsewhere
-    assert "pr0xyp4ss" not in reply.reason
+    opened = await open_socket(history, url.replace("http", "ws"), Handshake(name="ws-1"))
+    assert isinstance(opened, Unreachable)
+    for reason in (reply.reason, opened.reason):
+        assert (f"{variable.upper()} is set, but the probe connects directly" in reason) == elsewhere
+        assert "pr0xyp4ss" not in reason
