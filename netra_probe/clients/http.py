@@ -109,9 +109,18 @@ class Gate(Protocol):
         """Whether what comes from here is meant for everybody."""
 
     def begin(
-        self, method: str, route: str, *, user: str | None, surface: str, path: Mapping[str, str], attempt: bool
+        self,
+        method: str,
+        route: str,
+        *,
+        user: str | None,
+        client: str | None,
+        surface: str,
+        path: Mapping[str, str],
+        attempt: bool,
     ) -> Any:
-        """One is about to be sent; ``attempt`` says that it is meant to be refused."""
+        """One is about to be sent; ``attempt`` says that it is meant to be refused, ``client`` whose client sends it
+        where it carries nobody's credential."""
 
     def end(self, passage: Any, reply: Reply | None) -> None:
         """It was answered, or was not; ``passage`` is what ``begin`` returned."""
@@ -219,7 +228,13 @@ class Http:
         if gate is not None:
             sender = None if anonymous else principal or self.user
             passage = gate.begin(
-                method, route, user=sender, surface=self.surface, path=path, attempt="attempt" in attempt
+                method,
+                route,
+                user=sender,
+                client=self.user,
+                surface=self.surface,
+                path=path,
+                attempt="attempt" in attempt,
             )
         reply: Reply | None = None
         try:

@@ -8,6 +8,7 @@ reason; what a cap has cut short is ``inconclusive``.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,6 +122,8 @@ class Gate:
         #: Waits while another investigation has the target to itself.
         self.step_in: Callable[[], Awaitable[None]] = _at_once
         self._strains: dict[str, list[str]] = {}
+        #: How often an operation was refused: what a lockout may come of.
+        self._refused: Counter[str] = Counter()
         self._target = target
         self._notes = notes
         self._pace = pace
@@ -189,15 +192,24 @@ class Gate:
         return self.rules.is_public(method, route, sent_to=sent_to)
 
     def begin(
-        self, method: str, route: str, *, user: str | None, surface: str, path: Mapping[str, str], attempt: bool = False
+        self,
+        method: str,
+        route: str,
+        *,
+        user: str | None,
+        client: str | None = None,
+        surface: str,
+        path: Mapping[str, str],
+        attempt: bool = False,
     ) -> Passage:
         """A request is about to be sent: what it makes, if it makes something, is noted before."""
         makes = method == "POST" or (method == "PUT" and not path)
         made = None
         if self.guards and makes and self.rules.of(method, route).effect in MAKING:
             made = self.belongings.note(method, route, surface=surface, owner=user or "nobody", within=path)
-        step = self.watch.begin(method, route, user) if self.watch is not None else None
-        return Passage(method=method, route=route, user=user or "nobody", attempt=attempt, made=made, step=step)
+        by = user or client or "nobody"
+        step = self.watch.begin(method, route, by) if self.watch is not None else None
+        return Passage(method=method, route=route, user=by, attempt=attempt, made=made, step=step)
 
     def end(self, passage: Passage, reply: Reply | None) -> None:
         """It has been answered, or has not; ``None`` where nobody waited for it."""
@@ -213,6 +225,8 @@ class Gate:
             self.belongings.saw(reply.body)
         if not self.rules.lab and reply is not None and not passage.attempt:
             self._strained(passage, reply)
+        if isinstance(reply, Refused):
+            self._refused[f"{passage.method} {passage.route}"] += 1
 
     def _strained(self, passage: Passage, reply: Reply) -> None:
         """Name a limit that this run has reached, at the step that reached it; what came through later lifts it."""
@@ -222,7 +236,9 @@ class Gate:
             for reason in (*self._strains.pop(step, ()), slowed_down(passage.user, action)):
                 self._notes.lift(reason)
         elif what := strain(reply):
-            reason = f"{step}: the target {what}, and it was this run that asked"
+            before = self._refused[f"{passage.method} {passage.route}"]
+            after = f" after {before} refusal(s)" if before and isinstance(reply, Refused) else ""
+            reason = f"{step}: the target {what}{after}, and it was this run that asked"
             self._strains.setdefault(step, []).append(reason)
             self._notes.limit(reason)
 

@@ -70,9 +70,10 @@ class ApiCrawler:
         self._guard = gate if gate is not None and gate.guards else None
         if self._guard is not None:
             self._guard.rules.learn((route.method, route.path) for route in found.routes)
-        #: What is not sent by any walk, and why.
-        self.withheld = {route.name: why for route in found.routes if (why := self._why_not(route))}
-        self.routes = tuple(route for route in found.routes if route.name not in self.withheld)
+        self.routes = tuple(route for route in found.routes if not self._why_not(route))
+        sent = {route.name for route in self.routes}
+        #: What is not sent by any walk, and why; an operation that two services have is told by the one that is walked.
+        self.withheld = {route.name: self._why_not(route) for route in found.routes if route.name not in sent}
         self.answered: dict[tuple[str, str], tuple[Arguments, Any]] = {}
         self.broken: set[str] = set()
         self._backend = backend % len(probe.target.backend_urls)

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -283,10 +284,11 @@ class LivedInPlatform:
     Arguments:
         stuck: seconds for which the rebuild of the index answers nobody.
         forgetful: the deletion of notes says that it was done, and does nothing.
-        limit: so many deletions in a row are answered before one is told to come back in a second.
+        limit: so many deletions of one person in a row are answered before they are told to come back in a second.
+        lockout: so many wrong passwords lock an account.
     """
 
-    def __init__(self, *, stuck: float = 0.0, forgetful: bool = False, limit: int = 0) -> None:
+    def __init__(self, *, stuck: float = 0.0, forgetful: bool = False, limit: int = 0, lockout: int = 0) -> None:
         self.app = FastAPI(title="Lived in")
         self.accounts: dict[str, dict[str, str]] = {}
         self.tokens: dict[str, str] = {}
@@ -295,7 +297,16 @@ class LivedInPlatform:
         self.served: list[tuple[str, str, str]] = []
         self.rebuilt = threading.Event()
         self._stuck, self._forgetful = stuck, forgetful
-        self._limit = self._allowed = limit
+        self._limit, self._lockout = limit, lockout
+        #: Deletions that were answered since the last pause, and until when the next one is refused, by user id.
+        self._deleted: Counter[str] = Counter()
+        self._until: dict[str, float] = {}
+        #: Who came back before the time that they were told.
+        self.hasty: list[str] = []
+        #: Wrong passwords by address.
+        self.wrong: Counter[str] = Counter()
+        #: A breaker that opens after this many more calls, and stays open until somebody sets it.
+        self.breaker = 2
         self._numbers = iter(range(100, 10_000))
         self._serve_people()
         self._serve_things()
@@ -346,7 +357,10 @@ class LivedInPlatform:
                 id = self.move_in(body["email"], body["password"])
                 self.state[id]["profile"]["name"] = body["name"]
             known = self.accounts.get(body["email"])
+            if self._lockout and self.wrong[body["email"]] >= self._lockout:
+                raise HTTPException(423, "this account is locked")
             if known is None or known["password"] != body["password"]:
+                self.wrong[body["email"]] += 1
                 raise HTTPException(401, "no")
             token = f"opaque-{uuid.uuid4().hex}"
             self.tokens[token] = known["id"]
@@ -378,6 +392,16 @@ class LivedInPlatform:
         self._kind("folders", "folder", text, making="/api/v1/folders/")
         self._kind("notes", "note", text, making="/api/v1/notes")
 
+    def _slow_down(self, user: str) -> None:
+        now = time.monotonic()
+        if now < self._until.get(user, now):
+            self.hasty.append(user)
+            raise HTTPException(429, "slowly", headers={"Retry-After": "1"})
+        self._deleted[user] += 1
+        if self._deleted[user] > self._limit:
+            self._deleted[user], self._until[user] = 0, now + 1.0
+            raise HTTPException(429, "slowly", headers={"Retry-After": "1"})
+
     def _kind(self, plural: str, noun: str, model: Any, *, making: str) -> None:
         item = f"/api/v1/{plural}/{{{noun}_id}}"
 
@@ -408,10 +432,7 @@ class LivedInPlatform:
         async def delete(request: Request) -> Any:
             mine, id = found(request)
             if self._limit:
-                self._allowed -= 1
-                if self._allowed < 0:
-                    self._allowed = self._limit
-                    raise HTTPException(429, "slowly", headers={"Retry-After": "1"})
+                self._slow_down(self._who(request))
             if not (self._forgetful and plural == "notes"):
                 del mine[id]
             return {"deleted": True}
@@ -466,6 +487,13 @@ class LivedInPlatform:
         @self.app.get("/api/v1/crowded", include_in_schema=False)
         async def crowded() -> None:
             raise HTTPException(503, "QueuePool limit of size 5 overflow 0 reached")
+
+        @self.app.get("/api/v1/guarded", include_in_schema=False)
+        async def guarded() -> dict[str, bool]:
+            self.breaker -= 1
+            if self.breaker < 0:
+                raise HTTPException(503, "the circuit breaker of the agents is open")
+            return {"closed": True}
 
         @self.app.get("/api/v1/keys")
         async def keys(request: Request) -> list[dict[str, str]]:

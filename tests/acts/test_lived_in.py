@@ -140,7 +140,7 @@ async def test_a_deletion_that_deletes_nothing_is_found_with_the_first_and_no_se
 
 
 async def test_who_cleans_up_waits_when_told_to_and_logs_in_again() -> None:
-    platform = LivedInPlatform(limit=4)
+    platform = LivedInPlatform(limit=2)
     async with living(platform) as (probe, ids):
         before = platform.snapshot(*ids)
         await workloads.create_and_read_all(probe)
@@ -149,6 +149,7 @@ async def test_who_cleans_up_waits_when_told_to_and_logs_in_again() -> None:
         assert platform.snapshot(*ids) == before
     assert (cleaned.verdict, cleaned.left) == (Verdict.PASS, ())
     assert any(operation.status == 429 for operation in probe.history)
+    assert platform.hasty == []
 
 
 async def test_what_a_killed_process_has_left_in_an_account_is_noted_before_and_swept(tmp_path: Path) -> None:
@@ -216,6 +217,54 @@ async def test_a_limit_that_the_run_itself_has_reached_is_named_at_its_step() ->
             "GET /api/v1/crowded by alice: the target has no connection left in a pool (503), "
             "and it was this run that asked"
         )
+
+
+async def test_a_lockout_and_a_breaker_that_the_run_itself_has_caused_are_named_at_their_steps() -> None:
+    platform = LivedInPlatform(lockout=3)
+    async with living(platform) as (probe, _):
+        alice, bob = probe.users
+        for _ in range(3):
+            guess = await bob.auth.login(email=alice.email, password=Secret("a guess of bob's"))
+            assert getattr(guess, "status", 0) == 401
+        assert probe.notes.limits == []
+        assert not await alice.login()
+        for _ in range(3):
+            await bob.rest.http.request("GET", "/api/v1/guarded")
+        asked = "and it was this run that asked"
+        locked = f"has locked an account or an address out (423) after 3 refusal(s), {asked}"
+        assert probe.notes.limits == [
+            f"POST /auth/login by alice: the target {locked}",
+            f"GET /api/v1/guarded by bob: the target has opened a circuit breaker (503), {asked}",
+        ]
+        # What comes through later is no limit any more; what does not leaves the case open.
+        platform.breaker = 1
+        assert await bob.rest.http.request("GET", "/api/v1/guarded")
+        case = probe.check("D3.1", authorisation())
+        assert case.verdict is Verdict.INCONCLUSIVE
+        assert case.result.reason == f"POST /auth/login by alice: the target {locked}"
+        platform.wrong.clear()
+        assert await alice.login()
+        assert probe.notes.limits == []
+
+
+async def test_one_service_given_as_both_is_walked_through_and_reported_once() -> None:
+    platform = LivedInPlatform()
+    async with living(platform, accounts=(), mode="attack") as (probe, _):
+        alice, bob = probe.users
+        await workloads.create_and_read_all(probe)
+        await workloads.trespass(probe, owner=alice, intruder=bob)
+        surfaces: dict[str, set[str]] = {}
+        for operation in probe.history:
+            if operation.type == "invoke" and operation.action.startswith("GET /"):
+                surfaces.setdefault(operation.action, set()).add(operation.surface)
+        surfaces.pop("GET /openapi.json")
+        assert len(surfaces) > 5
+        assert {action: found for action, found in surfaces.items() if len(found) > 1} == {}
+        case = probe.check("D3.1", authorisation(), canary())
+        told = [(finding.checker, finding.kind, finding.summary) for finding in case.result.findings]
+        assert len(told) == len(set(told))
+        (leak,) = {finding.checker for finding in case.result.findings if finding.is_isolation_failure}
+        assert leak
 
 
 async def test_the_plan_says_what_is_sent_and_what_is_not_and_why() -> None:
