@@ -118,6 +118,11 @@ MISSING: tuple[Missing, ...] = (
         for place in Place
         if place is not Place.NOWHERE
     ),
+    Missing(
+        value=Spelling.MISSING,
+        unless=lambda offer, target: not offer.role.has_effect,
+        because="where nothing is nothing can be changed",
+    ),
     Missing(value=Timing.DURING_RUN, unless=_has("websocket"), because="runs are started over sockets"),
     Missing(
         value=Timing.AFTER_DELETE,

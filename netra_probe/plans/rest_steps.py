@@ -77,7 +77,7 @@ class RestSteps:
             await self._before(step, route, thing)
             companion = self._companion(step, route, thing)
             await asyncio.gather(self._send(http, route, actor, act, step.channel), *companion)
-        if not route.reads:
+        if not route.reads and not step.operation.startswith(TOOL):
             await self._look(thing, route)
         if step.place.claims:
             await self._look_at_list(route)
@@ -155,7 +155,7 @@ class RestSteps:
             if name is not None and known is not None and (step.operation, known.id) not in self._controlled:
                 self._controlled.add((step.operation, known.id))
                 await walk.send(name, route, Arguments(body=tool_call(tool, known.id)), mark={"object": known.aim})
-        mark = self._mark(step, actor, thing)
+        mark = {**self._mark(step, actor, thing), "reads": True}
         if actor.user is not None and not actor.refused:
             # A tool may answer its caller, and say that there is nothing.
             mark |= {"expect": actor.name}
@@ -356,7 +356,7 @@ class RestSteps:
 
     async def _before(self, step: Step, route: Route, thing: Thing | None) -> None:
         """The owner looks what is there; a request of the owner's is broken off."""
-        if not route.reads and not step.principal.is_owner:
+        if step.role.has_effect and not step.principal.is_owner:
             await self._look(thing, route)
         if step.disturbance is Disturbance.CANCELLED:
             http = self.walk.client(self.world.owner.name, "backend")

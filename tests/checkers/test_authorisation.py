@@ -86,6 +86,20 @@ def test_what_everybody_gets_is_no_leak() -> None:
     assert [finding.kind for finding in judge(story).findings] == ["not refused"]
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_what_is_said_to_a_tool_that_only_looks_up_is_nothing_written(reads: bool) -> None:
+    story = story_of_alice()
+    story.request("alice", "POST", "/api/tools/execute", THREAD, object={"kind": "thread", "id": "t1"})
+    mark = {"attempt": "foreign id", "object": {"kind": "thread", "id": "t1"}, "owner": "alice", "expect": "refused"}
+    said = {"tool_name": "recent_messages", "thread_id": "t1"}
+    marked = {**mark, **({"reads": True} if reads else {})}
+    story.request("bob", "POST", "/api/tools/execute", FORBIDDEN, 403, sent=said, **marked)
+    # A run of hers has used the tool since.
+    story.get("alice", PATH, {**THREAD, "steps": [{"tool": "recent_messages"}]})
+    assert bool(judge(story).findings) is not reads
+    assert not judge(story).doubts
+
+
 def test_what_one_got_from_a_route_before_is_ones_own_also_when_the_route_does_something_else_later() -> None:
     story = story_of_alice()
     own = {"service": "model-inference", "note": "seeded for everybody"}

@@ -60,7 +60,8 @@ class Trial:
 
     @property
     def reads(self) -> bool:
-        return self.method in READS
+        """Whether it only asks: by its method, or because whoever tried says so (of a tool that looks up)."""
+        return self.method in READS or self.call.detail.get("reads") is True
 
 
 @dataclass(frozen=True, kw_only=True)
