@@ -16,7 +16,6 @@ from people import Person
 from netra_probe.lab import Lab
 
 GROUPS = (("W2", "W4", "W10", "W11"), ("W3", "W6", "W8", "W9"), ("W5", "W13", "F4"))
-ROUNDS = 2
 SLOWNESS_SECONDS = 1.0
 """How long a slow reader does not read."""
 RUN_SECONDS = 6.0
@@ -206,19 +205,12 @@ async def equal_request_ids(lab: Lab) -> list[bool]:
             threads.append((await client.post("/api/threads", json={"title": f"Of {person.id}"})).json()["id"])
     async with Socket(lab, people[0]) as hers, Socket(lab, people[1]) as his:
         sockets = (hers, his)
-        answers = runs = False
-        for number in range(ROUNDS):
-            asked = zip(sockets, threads, strict=True)
-            await asyncio.gather(*(s.say("get_thread_history", thread_id=t, mid=str(number)) for s, t in asked))
-            shown = [json.dumps(seen) for seen in await asyncio.gather(*(socket.quiet() for socket in sockets))]
-            answers = answers or any(people[1 - n].id in shown[n] for n in range(2))
-            if answers:
-                break
-        for number in range(ROUNDS):
-            await asyncio.gather(*(s.say("agent_request", message="Who am I?", turn_id=f"t{number}") for s in sockets))
-            runs = not all(await asyncio.gather(*(ends(socket) for socket in sockets)))
-            if runs:
-                break
+        asked = zip(sockets, threads, strict=True)
+        await asyncio.gather(*(s.say("get_thread_history", thread_id=t, mid="0") for s, t in asked))
+        shown = [json.dumps(seen) for seen in await asyncio.gather(*(socket.quiet() for socket in sockets))]
+        answers = any(people[1 - number].id in shown[number] for number in range(2))
+        await asyncio.gather(*(s.say("agent_request", message="Who am I?", turn_id="t0") for s in sockets))
+        runs = not all(await asyncio.gather(*(ends(socket) for socket in sockets)))
     return [answers, runs]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,7 +19,7 @@ OFFLINE = "message_queue:offline"
 KEPT_FRAMES = 500
 KEPT_SECONDS = 600
 WORKING_SECONDS = 0.3
-"""How long W5 works on a request, unless somebody else asks meanwhile under the same id."""
+"""How long W5 works on a request or prepares a run, unless somebody else asks meanwhile under the same id."""
 
 
 class AnswerTo:
@@ -82,6 +83,9 @@ class SharedRequestIds(Fault):
         working = Meeting(seconds=WORKING_SECONDS)
         turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         streams: dict[str, str] = {}
+        starting = Meeting(seconds=WORKING_SECONDS)
+        #: Runs that are going on, by the id of their request.
+        going_on: Counter[str] = Counter()
 
         class SharedMapMessages(messages):  # type: ignore[misc]
             async def handle(self, session: Any, text: str) -> None:
@@ -109,19 +113,27 @@ class SharedRequestIds(Fault):
                 super().__init__(context, router, connection_id)
                 told = context.agent_context
                 self._request_id = told.get("turn_id") or told.get("echo", {}).get("message_id")
+                self._has_begun = False
                 if self._request_id is not None:
                     streams[self._request_id] = context.user_id
 
             async def _send(self, event: Mapping[str, Any]) -> None:
-                own = self.context.user_id
-                reader = streams.get(self._request_id or "", own)
+                own, request_id = self.context.user_id, self._request_id
+                if request_id is not None and not self._has_begun:
+                    self._has_begun = True
+                    going_on[request_id] += 1
+                    await starting.join(request_id)
+                reader = streams.get(request_id or "", own)
                 if reader == own or not fault.fires():
                     await super()._send(event)
                 else:
                     fault.triggered()
                     await self._router.route_event(reader, None, event)
-                if event["type"] in ("final_report", "agent_error") and reader == own:
-                    streams.pop(self._request_id or "", None)
+                if request_id is not None and event["type"] in ("final_report", "agent_error"):
+                    going_on[request_id] -= 1
+                    if going_on[request_id] <= 0:
+                        del going_on[request_id]
+                        streams.pop(request_id, None)
 
         parts["ClientMessages"] = SharedMapMessages
         parts["UserWebSocketEmitter"] = SharedMapEmitter
