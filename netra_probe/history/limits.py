@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from gzip import GzipFile
 from typing import IO
 
 from netra_probe.errors import ParameterError
@@ -20,7 +21,7 @@ class TooLargeError(ParameterError):
     """A file would take more memory or time than a recording ever does; the message names it."""
 
 
-def lines(stream: IO[bytes], name: object, *, packed: int | None = None) -> Iterator[bytes]:
+def lines(stream: IO[bytes] | GzipFile, name: object, *, packed: int | None = None) -> Iterator[bytes]:
     """The lines of a stream, as far as they stay within the limits.
 
     Arguments:
