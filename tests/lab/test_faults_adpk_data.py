@@ -16,7 +16,6 @@ from wire_acts import enrol, hang_up, text_of, thread_of
 from netra_probe.lab import Lab
 
 BATCH = 150
-TRIES = 12
 PARTS = (0.6, 0.7, 0.8, 0.5, 0.65, 0.75, 0.9, 0.4, 0.6, 0.7, 0.8)
 """When to hang up: parts of the time that the whole answer takes."""
 
@@ -74,18 +73,13 @@ async def p1(lab: Lab) -> list[bool]:
 async def p2(lab: Lab) -> list[bool]:
     bob = await register_in(lab, "bob")
     batch = {"records": [{"service": "batch", "amount_usd": "1.00"} for _ in range(BATCH)]}
-    after = 0.7 * await hang_up(lab, bob, "POST", "/api/spend/batch", batch)
-    for _ in range(TRIES):
-        alice = await register_in(lab, "alice")
-        await thread_of(lab, alice, "makes her profile")
-        await hang_up(lab, alice, "POST", "/api/spend/batch", batch, after=after)
-        await text_of(lab, bob, "/api/spend")
-        kept = (await text_of(lab, alice, "/api/spend")).count('"batch"')
-        if 0 < kept < BATCH:
-            return [True]
-        # none: hung up too early; all: too late
-        after *= 0.85 if kept else 1.2
-    return [False]
+    whole = await hang_up(lab, bob, "POST", "/api/spend/batch", batch)
+    alice = await register_in(lab, "alice")
+    await thread_of(lab, alice, "makes her profile")
+    await hang_up(lab, alice, "POST", "/api/spend/batch", batch, after=whole / 2)
+    await text_of(lab, bob, "/api/spend")
+    kept = (await text_of(lab, alice, "/api/spend")).count('"batch"')
+    return [0 < kept < BATCH]
 
 
 async def p3(lab: Lab) -> list[bool]:

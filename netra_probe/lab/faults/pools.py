@@ -12,6 +12,8 @@ import asyncpg
 
 from netra_probe.lab.shared.faults import Fault, Parts, register
 
+HALFWAY_ROWS, HALFWAY_SECONDS = 50, 0.6
+"""After how many rows of a transaction P2 takes a rest, and how long."""
 LINK_SECONDS = 0.02
 """How far away P3's cache is: between two zones of a cloud."""
 
@@ -24,18 +26,27 @@ class _NotReset(asyncpg.Connection):  # type: ignore[misc]
 
 
 class _NotRolledBack(asyncpg.Connection):  # type: ignore[misc]
-    """A connection whose statements cannot be interrupted, and that goes back into its pool as it is."""
+    """A connection whose statements cannot be interrupted, and that goes back into its pool as it is.
+
+    It takes a rest in the middle of a long transaction, so that whoever hangs up halfway does so there.
+    """
+
+    _rows = 0
 
     async def reset(self, *, timeout: float | None = None) -> None:
         """Leave everything as it is."""
 
     async def execute(self, *arguments: Any, **options: Any) -> Any:
+        self._rows = 0  # a transaction begins, or ends
         return await _to_its_end(super().execute(*arguments, **options))
 
     async def fetch(self, *arguments: Any, **options: Any) -> Any:
         return await _to_its_end(super().fetch(*arguments, **options))
 
     async def fetchrow(self, *arguments: Any, **options: Any) -> Any:
+        self._rows += 1
+        if self._rows == HALFWAY_ROWS:
+            await asyncio.sleep(HALFWAY_SECONDS)
         return await _to_its_end(super().fetchrow(*arguments, **options))
 
     async def fetchval(self, *arguments: Any, **options: Any) -> Any:
