@@ -14,7 +14,8 @@ from netra_probe.batch.run import run
 
 #: From now on this kernel can write no file further than the history is: the disk is full.
 FULL = """
-import resource
+import resource, sys
+sys.dont_write_bytecode = True  # it would be cut, too
 resource.setrlimit(resource.RLIMIT_FSIZE, (probe.history.path.stat().st_size + 700,) * 2)
 """
 #: id → code cells of the notebooks of the run. What ends after its first case declares a second one.

@@ -17,7 +17,7 @@ from junitparser import Error, Failure, JUnitXml
 from recordings import record_run
 
 from netra_probe.batch.progress import Place
-from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.catalogue.scenarios import SCENARIOS, cases_by_id
 from netra_probe.checkers.judging import judge_history
 from netra_probe.cli.main import app
 from netra_probe.display.views import CaseView
@@ -92,7 +92,7 @@ def test_a_red_case_shows_who_leaked_to_whom_with_the_steps_that_show_it(outputs
 def test_a_report_says_what_it_is_worth_and_with_what_it_was_made(outputs: Path) -> None:
     told = text(page(outputs, 1))
     for said in (
-        "3 of 115 claims were looked at in this run",
+        f"3 of {len(cases_by_id(SCENARIOS))} claims were looked at in this run",
         f"{SCENARIOS['A1'].title} — not run",
         "0 agent runs, 0 events delivered; no bound",
         "nothing is left",
