@@ -75,7 +75,7 @@ async def test_observe_sends_nothing_but_anonymous_reading_and_judges_nothing_el
     await probe.look()
     forged = await workloads.forge(probe, tester=bob, victim=alice)
     left = await probe.close()
-    assert (sockets, knocks, bool(run)) == ([], [], False)
+    assert (sockets, list(knocks), bool(run)) == ([], [], False)
     assert case.verdict is Verdict.NOT_APPLICABLE
     assert case.result.reason.startswith("mode observe: ")
     assert forged.missing.startswith("mode observe: ")
