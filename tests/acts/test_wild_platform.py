@@ -15,7 +15,9 @@ from netra_probe.checkers.verdict import Verdict
 BOUND = 300.0
 
 
-@pytest.mark.parametrize(("scenario", "seed"), [("C4", 0), ("C4", 1), ("C4", 2), ("S1", 3)])
+@pytest.mark.parametrize(
+    ("scenario", "seed"), [("C4", 0), ("C4", 1), ("C4", 2), pytest.param("S1", 3, marks=pytest.mark.nightly)]
+)
 async def test_a_wild_server_ends_no_notebook_and_passes_no_case(
     scenario: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
