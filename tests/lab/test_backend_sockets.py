@@ -8,11 +8,13 @@ import json
 import time
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from backend_client import LAST, ORDER, PATIENCE, RUN_EVENTS, Socket, backend_url, register_in, rest
 from composing import Composed
 from people import Register
+from waiting import wait_until
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -186,6 +188,14 @@ async def test_a_socket_ends_when_its_token_expires(lab: Lab, register: Register
         assert socket.frames[-1]["error_code"] == "TOKEN_EXPIRED"
 
 
+def all_well(lab: Lab) -> bool:
+    """Whether every service has its stores back; until then a breaker may refuse what is asked."""
+    places = [f"{url}/health" for url in lab.parameters["backend_urls"]] + [
+        f"{lab.parameters['auth_url']}/health/ready"
+    ]
+    return all(httpx.get(place).status_code == 200 for place in places)
+
+
 async def test_sockets_outlive_a_restart_of_the_stores(compose: Composed) -> None:
     lab = compose()
     alice = await register_in(lab)
@@ -194,6 +204,7 @@ async def test_sockets_outlive_a_restart_of_the_stores(compose: Composed) -> Non
         await asyncio.gather(one.until_ended(), other.until_ended())
         for store in ("redis", "postgres"):
             await asyncio.to_thread(lab.restart_service, store)
+            await asyncio.to_thread(wait_until, lambda: all_well(lab), what=f"the services have {store} back")
             await one.say("chat", content=f"After {store}")
             events = await asyncio.gather(one.until_ended(), other.until_ended())
             assert [[event["type"] for event in seen] for seen in events] == [ORDER, ORDER]
