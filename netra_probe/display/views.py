@@ -65,7 +65,7 @@ class CaseView(View):
         for number, finding in enumerate(found for found in result.findings if not found.is_isolation_failure):
             lines += ["", *([f"  {HYGIENE}"] if number == 0 else []), *self._finding(finding)]
         for group in result.looks_like:
-            lines += _wrapped(f"looks like {titles_of_faults(group)}")
+            lines += _wrapped(f"looks like fault {titles_of_faults(group)}")
         lines += [f"      {ECHO}"] * result.echo
         for judgement in result.judgements:
             for doubt in judgement.doubts:
@@ -113,7 +113,7 @@ class CaseView(View):
                 f'<p style="margin:8px 0 2px 0"><b>{html.escape(head)}</b></p>'
                 f'<pre style="margin:0 0 0 12px;white-space:pre-wrap;font-size:12px">{body}</pre>'
             )
-        parts += [f"<p>looks like {html.escape(titles_of_faults(group))}</p>" for group in result.looks_like]
+        parts += [f"<p>looks like fault {html.escape(titles_of_faults(group))}</p>" for group in result.looks_like]
         parts += [f"<p>{ECHO}</p>"] * result.echo
         for judgement in result.judgements:
             parts += [

@@ -15,7 +15,7 @@ from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import History, HistoryError
 from netra_probe.results.results import find_history
-from netra_probe.target.lab import title_of_fault, titles_of_faults
+from netra_probe.target.lab import titles_of_faults
 
 #: Operations from the beginning of a history among which a target says what it is.
 _INTRODUCTION = 200
@@ -67,9 +67,9 @@ def evidence_of(run: Path, scenario: Mapping[str, Any], judged: ScenarioResult |
     for id in red & windows.keys() & cases.keys():
         found[id] = Evidence(
             matrix=_matrix(history, *windows[id]),
-            looks_like=tuple(titles_of_faults(group).removeprefix("fault ") for group in cases[id].looks_like),
+            looks_like=tuple(titles_of_faults(group) for group in cases[id].looks_like),
             echo=cases[id].echo,
-            together=tuple(" or ".join(map(title_of_fault, group)) for group in judged.looks_like[:2]),
+            together=tuple(titles_of_faults(" or ".join(group)) for group in judged.looks_like[:2]),
         )
     return found
 

@@ -70,9 +70,9 @@ def title_of_fault(id: str) -> str:
 
 
 def titles_of_faults(group: str) -> str:
-    """A group of faults with what each is called: ``fault W1 (broadcast instead of send-to-user): it reaches all``."""
+    """A group of faults with what each is called: ``W1 (broadcast instead of send-to-user): it reaches everybody``."""
     ids, colon, reasons = group.partition(": ")
-    return f"fault {' or '.join(map(title_of_fault, ids.split(' or ')))}{colon}{reasons}"
+    return f"{' or '.join(map(title_of_fault, ids.split(' or ')))}{colon}{reasons}"
 
 
 def stop() -> None:
