@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from typing import Any
@@ -208,6 +209,23 @@ async def test_sockets_outlive_a_restart_of_the_stores(compose: Composed) -> Non
             await one.say("chat", content=f"After {store}")
             events = await asyncio.gather(one.until_ended(), other.until_ended())
             assert [[event["type"] for event in seen] for seen in events] == [ORDER, ORDER]
+
+
+async def test_handshakes_after_a_restart_of_redis_meet_no_dead_connection(compose: Composed) -> None:
+    lab = compose()
+    people = [await register_in(lab) for _ in range(8)]
+
+    async def welcomed() -> list[str]:
+        # all at once, so that each backend needs several connections to Redis
+        async with contextlib.AsyncExitStack() as stack:
+            opened = [Socket(lab, person, number % 2) for number, person in enumerate(people)]
+            await asyncio.gather(*(stack.enter_async_context(socket) for socket in opened))
+            return [socket.welcome.get("data", socket.welcome).get("user_id") for socket in opened]
+
+    ids = [person.id for person in people]
+    assert await welcomed() == ids
+    await asyncio.to_thread(lab.restart_service, "redis")
+    assert await welcomed() == ids
 
 
 async def test_a_refreshed_token_keeps_the_socket_and_somebody_elses_does_not(

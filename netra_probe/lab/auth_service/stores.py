@@ -103,6 +103,7 @@ class Cache:
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
             max_connections=64,
+            protocol=2,  # with RESP3 redis-py 8 takes an idle connection that the server has closed for a good one
             # one more try, at once: a connection that was idle while Redis restarted is dead, the next one is not
             retry=Retry(NoBackoff(), 1),
             retry_on_error=[RedisConnectionError],

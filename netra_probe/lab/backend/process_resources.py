@@ -117,6 +117,8 @@ def connect_redis(settings: BackendSettings) -> Any:
         settings.redis_url,
         decode_responses=True,
         client_name=settings.name,
+        # with RESP3 redis-py 8 takes an idle connection that the server has closed for a good one
+        protocol=2,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=None,
         # a command sent again after its connection broke may be carried out twice: an event would be doubled
