@@ -44,7 +44,8 @@ class CacheClient:
                 database = redis.Redis.from_url(
                     url.reveal(),
                     db=number,
-                    protocol=2,  # with RESP3 redis-py 8 takes an idle connection that the server has closed for a good one
+                    # with RESP3 redis-py 8 takes an idle connection that the server has closed for a good one
+                    protocol=2,
                     decode_responses=True,
                     encoding_errors="replace",
                     socket_connect_timeout=timeouts.connect,

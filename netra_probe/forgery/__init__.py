@@ -19,12 +19,19 @@ from __future__ import annotations
 from netra_probe.forgery.attempt import REFUSED, SELF, Attempt, Forgery, Material
 from netra_probe.forgery.claims import CLAIM_ATTEMPTS
 from netra_probe.forgery.keys import KEY_ATTEMPTS
+from netra_probe.forgery.pieces import PIECE_ATTEMPTS
 from netra_probe.forgery.presentation import PRESENTATION_ATTEMPTS
 from netra_probe.forgery.signatures import SIGNATURE_ATTEMPTS
 from netra_probe.forgery.tokens import weak_key_of
 
 #: All attempts, those that need no key first.
-ATTEMPTS: tuple[Attempt, ...] = (*SIGNATURE_ATTEMPTS, *KEY_ATTEMPTS, *PRESENTATION_ATTEMPTS, *CLAIM_ATTEMPTS)
+ATTEMPTS: tuple[Attempt, ...] = (
+    *SIGNATURE_ATTEMPTS,
+    *KEY_ATTEMPTS,
+    *PRESENTATION_ATTEMPTS,
+    *CLAIM_ATTEMPTS,
+    *PIECE_ATTEMPTS,
+)
 BY_NAME: dict[str, Attempt] = {attempt.name: attempt for attempt in ATTEMPTS}
 
 

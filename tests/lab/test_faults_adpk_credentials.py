@@ -1,4 +1,4 @@
-"""The faults of authentication, A1 to A9 and F1: triggered over the wire and seen there, and not on a healthy lab."""
+"""The faults of authentication (A, F1): triggered over the wire and seen there, and not on a healthy lab."""
 
 from __future__ import annotations
 
@@ -132,6 +132,15 @@ async def a9(lab: Lab) -> list[bool]:
     return [planted, by_header == victim.id, by_query == victim.id]
 
 
+async def a12(lab: Lab) -> list[bool]:
+    alice, key = await register_in(lab), lab.parameters["jwt_secret"].encode()
+    header = {"alg": "HS256", "typ": "JWT"}
+    assert await rest_identity(lab, token_with(header, claims_of(alice, iss="another"), key)) is None
+    pieces = [{"iss": "netra"}, {"iss": "auth"}, {"aud": "platform"}, {"iss": "service", "aud": "netra"}]
+    tokens = [token_with(header, claims_of(alice, **piece), key) for piece in pieces]
+    return [seen for token in tokens for seen in await taken_for(lab, token, alice.id)]
+
+
 async def f1(lab: Lab) -> list[bool]:
     answer = await auth_post(lab, "/auth/dev/login")
     body = answer.json() if answer.status_code == 200 else {"access_token": "none", "user": {"id": "nobody"}}
@@ -140,9 +149,9 @@ async def f1(lab: Lab) -> list[bool]:
 
 
 DRIVES: dict[str, Drive] = {
-    "A1": a1, "A2": a2, "A3": a3, "A4": a4, "A5": a5, "A6": a6, "A7": a7, "A8": a8, "A9": a9, "F1": f1,
+    "A1": a1, "A2": a2, "A3": a3, "A4": a4, "A5": a5, "A6": a6, "A7": a7, "A8": a8, "A9": a9, "A12": a12, "F1": f1,
 }  # fmt: skip
-GROUPS = (("A1", "A7", "A8"), ("A2", "A6", "F1"), ("A3", "A9"), ("A4",), ("A5",))
+GROUPS = (("A1", "A7", "A8"), ("A2", "A6", "F1"), ("A3", "A9"), ("A4",), ("A5", "A12"))
 
 
 @pytest.fixture

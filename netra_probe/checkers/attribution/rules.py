@@ -24,6 +24,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
         "G4": "C4 C3", "G5": "C1 C11", "G6": "C5 C1", "D1": "C5 C1 C2", "D2": "C5 C12", "D3": "C1 C11 C5 C2",
         "D5": "C9", "P1": "C1 C12 C2 C11", "P2": "C9 C12", "P3": "C8 C1 C2", "P4": "C10 C11", "K1": "C1 C2 C8 C11",
         "K2": "C1 C2 C12", "K3": "C1 C2 C8 C11", "F1": "C6 C2", "F4": "C3 C4",
+        "A12": "C6",
     }.items()
 }  # fmt: skip
 
@@ -159,6 +160,14 @@ def _own_key(c: C) -> bool:
     return _accepted(*words)(c) and not _BADLY_SIGNED(c)
 
 
+_OTHER_PURPOSE = _accepted("aud ", "iss ", "type", "env ", "refresh token", "service token")
+_PIECES = _accepted("piece of", "list of")
+
+
+def _only_pieces(c: C) -> bool:
+    return _PIECES(c) and not _OTHER_PURPOSE(c)
+
+
 def _beside(c: C) -> bool:
     """What is said beside a good token counts; where tokens of any make are good, that alone explains it."""
     words = ("X-", "user_id", "forged token", "forged header")
@@ -260,8 +269,8 @@ WITH_CREDENTIALS = (
     rule("tokens signed with another key are accepted, and no others", _own_key, A2=6),
     rule("a token with another end than the real one's lets strangers in", _stranger, A1=8, A5=8, D1=-8, D2=-8),
     rule("tokens are accepted outside their time", _accepted("exp", "nbf ", "iat "), A3=6),
-    rule("tokens for another purpose are accepted",
-         _accepted("aud ", "iss ", "type", "env ", "refresh token", "service token"), A4=6),
+    rule("tokens for another purpose are accepted", _OTHER_PURPOSE, A4=6),
+    rule("pieces of the right issuer or audience are accepted, and nothing else", _only_pieces, A12=8),
     rule("a token is taken for one that begins alike", _accepted("same beginning"), A5=8),
     rule("a valid token is answered as another user",
          lambda c: c.has("C6", "valid credential answered as another"), A5=3, A8=2, X1=1),
