@@ -48,12 +48,13 @@ _FORMS = [
         ("key", "AKIA", r"[0-9A-Z]{16}\b"),
         *(("key", f"gh{letter}_", r"[A-Za-z0-9]{36}") for letter in "pousr"),
         ("webhook", "hooks.slack.com/services/", r"T[A-Za-z0-9/]{20,}"),
-        # a field of JSON, however often that JSON is quoted, of a Python dictionary, of a query or form
+        # a field of JSON, however often that JSON is quoted, of a Python dictionary, of a query or form;
+        # not the end of a path, as in {"POST /update/password": "not sent"}
         *(
             (
                 "field",
                 name,
-                r"(?:\\*[\"']\s*:\s*\\*[\"'](?!\[|env:|keyring:)[^\"'\\]{6,}"
+                rf"(?:(?<!/{name})\\*[\"']\s*:\s*\\*[\"'](?!\[|env:|keyring:)[^\"'\\]{{6,}}"
                 rf"|(?<=[?&]{name})=(?!\[)[^&\s\"'\\]{{6,}})",
             )
             for name in _NAMES

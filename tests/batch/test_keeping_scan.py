@@ -147,6 +147,8 @@ def scan_text(text: str) -> list[str]:
         ('{"password": "[password:0f3a9c12]"}', False),
         ("https://api.example.org:8443/threads/alice@example.org", False),
         ("a basic understanding, Basic authentication and Bearer tokens", False),
+        ('{"POST /api/auth/update/password": "accounts that existed before are never changed"}', False),
+        ('{"user_password": "abcdef123456"}', True),
         ("the tokens that eyJ begins", False),
         ("-----BEGIN CERTIFICATE-----", False),
     ],
