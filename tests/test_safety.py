@@ -1,5 +1,6 @@
 """What is done to a deployment is what its owner allows, and what was done is undone."""
 
+import asyncio
 import json
 import re
 import secrets
@@ -25,9 +26,11 @@ from netra_probe.clients.rate_limit import RateLimiter
 from netra_probe.clients.replies import Timeouts, Unreachable
 from netra_probe.clients.transport import LiveTransport
 from netra_probe.clients.websocket import Handshake
+from netra_probe.errors import OutputError
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import History, Recorder
+from netra_probe.target import environment
 from netra_probe.target.deployment import Mode, Target
 from netra_probe.target.lab import find_or_start
 
@@ -251,6 +254,59 @@ async def test_turns_are_given_out_at_the_rate_and_shared_between_processes(tmp_
     assert time.monotonic() - begin >= 11 / 200.0
     assert await one.turn() is False
     assert await other.turn(beyond=True) is True
+
+
+#: Holds the lock of a file until it is told to let go, or for so many seconds; says which of the two came first.
+HOLDER = """
+import fcntl, select, sys
+file = open(sys.argv[1], "ab")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+print("told" if select.select([sys.stdin], [], [], float(sys.argv[2]))[0] else "gave up")
+"""
+
+
+@asynccontextmanager
+async def held_elsewhere(path: Path, seconds: float = 10.0) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A file whose lock another process has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pipe = subprocess.PIPE
+    command = (sys.executable, "-c", HOLDER, str(path), str(seconds))
+    holder = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    try:
+        assert holder.stdout is not None
+        assert await holder.stdout.readline() == b"held\n"
+        yield holder
+    finally:
+        if holder.returncode is None:
+            holder.kill()
+        await holder.communicate()
+
+
+async def let_go(holder: asyncio.subprocess.Process) -> str:
+    said, _ = await holder.communicate(b"let go\n")
+    return said.decode().strip()
+
+
+async def test_other_tasks_go_on_while_another_process_has_the_lock(tmp_path: Path) -> None:
+    limiter = RateLimiter(most=1, shared=tmp_path / "logs" / "pace.json")
+    async with held_elsewhere(tmp_path / "logs" / "pace.json") as holder:
+        assert await asyncio.gather(limiter.turn(), let_go(holder)) == [True, "told"]
+    ledger = Ledger()
+    probe = await investigate("C4", users=2, target=find_or_start())
+    try:
+        async with held_elsewhere(ledger.folder / "accounts.lock") as holder:
+            recruits, said = await asyncio.gather(probe.recruit(1), let_go(holder))
+            assert (len(recruits), said) == (1, "told")
+    finally:
+        await probe.close()
+
+
+async def test_a_lock_that_nobody_lets_go_of_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "LOCK_SECONDS", 0.1)
+    async with held_elsewhere(tmp_path / "pace.json"):
+        with pytest.raises(OutputError, match=r"held the lock of .*/pace\.json for 0\.1 s\. End it"):
+            await RateLimiter(most=1, shared=tmp_path / "pace.json").turn()
 
 
 async def test_without_caps_nothing_is_kept(tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ class _End:
     def means(self, call: Operation) -> bool:
         """Whether an attempt uses the credential that was ended, and not a forgery or another session's."""
         given, attempt = call.detail.get("credential"), str(call.detail.get("attempt", ""))
-        if given is None and attempt.startswith("revoked"):
-            return True  # a forgery's raw material: the tester's own token, logged out for it
+        if given is None and attempt in actions.ATTEMPTS_WITH_ENDED_TOKENS:
+            return True
         if self.credential is not None:
             return bool(given == self.credential)
         return given is not None or attempt.startswith("after ")

@@ -21,7 +21,7 @@ import msgspec
 import psutil
 
 from netra_probe.history.secret import Secret
-from netra_probe.target.environment import lock_file, state_folder
+from netra_probe.target.environment import locked_file, state_folder
 
 
 @dataclass(kw_only=True, eq=False)
@@ -82,7 +82,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """The accounts on the books of this user of this machine."""
+    """The accounts on the books of this user of this machine.
+
+    What reads or writes them waits for other processes that do: call it in a thread (``asyncio.to_thread``) where an
+    event loop runs.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or state_folder()
@@ -144,8 +148,7 @@ class Ledger:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[list[Entry]]:
         """The entries under an exclusive lock; what the block changes is written back in one step."""
-        with open(self._folder / "accounts.lock", "wb") as lock:
-            lock_file(lock)
+        with locked_file(self._folder / "accounts.lock"):
             lines = self._path.read_bytes().splitlines() if self._path.exists() else []
             entries = [msgspec.json.decode(line, type=Entry) for line in lines]
             before = list(entries)

@@ -7,16 +7,14 @@ by side asks no more of a target than running them one after the other.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from netra_probe.target.environment import lock_file
+from netra_probe.target.environment import locked_file
 
 #: Where ``netra-probe run`` wants histories: a run directory, given to the kernel in its environment.
 RUN_VARIABLE = "NETRA_PROBE_RUN"
@@ -79,38 +77,42 @@ class RateLimiter:
         self.most = max(1, most // share.most) if most is not None else None
         self._spent = _Spent()
         self._shared = shared if rate is not None or most is not None else None
+        self._asking = asyncio.Lock()
 
     async def turn(self, *, beyond: bool = False) -> bool:
         """Wait for one's turn; false when the total is used up. ``beyond`` goes on nevertheless: cleaning up must."""
         if self.rate is None and self.most is None:
             return True
-        with self._locked() as spent:
-            if self.most is not None and spent.requests >= self.most and not beyond:
-                return False
-            spent.requests += 1
-            now = time.monotonic()
-            wait = 0.0
-            if self.rate is not None:
-                # A file that an earlier boot has left may hold any time: nobody waits longer than the queue is.
-                begin = spent.next if now <= spent.next <= now + 600 else now
-                spent.next = begin + 1 / self.rate
-                wait = begin - now
-        if wait > 0:
-            await asyncio.sleep(wait)
-        return True
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[_Spent]:
         if self._shared is None:
-            yield self._spent
-            return
-        self._shared.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._shared, os.O_RDWR | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "r+b") as file:
-            lock_file(file)
+            wait = self._take(self._spent, beyond)
+        else:
+            async with self._asking:  # one thread at a time: in the order in which they came
+                wait = await asyncio.to_thread(self._take_shared, self._shared, beyond)
+        if wait is not None and wait > 0:
+            await asyncio.sleep(wait)
+        return wait is not None
+
+    def _take(self, spent: _Spent, beyond: bool) -> float | None:
+        """Seconds until the turn; ``None`` when the total is used up."""
+        if self.most is not None and spent.requests >= self.most and not beyond:
+            return None
+        spent.requests += 1
+        if self.rate is None:
+            return 0.0
+        now = time.monotonic()
+        # A file that an earlier boot has left may hold any time: nobody waits longer than the queue is.
+        begin = spent.next if now <= spent.next <= now + 600 else now
+        spent.next = begin + 1 / self.rate
+        return begin - now
+
+    def _take_shared(self, path: Path, beyond: bool) -> float | None:
+        """The same by the file that several processes share; waits for its lock."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked_file(path) as file:
             text = file.read()
             spent = msgspec.json.decode(text, type=_Spent) if text else _Spent()
-            yield spent
+            wait = self._take(spent, beyond)
             file.seek(0)
             file.truncate()
             file.write(msgspec.json.encode(spent))
+        return wait

@@ -67,4 +67,6 @@ TXN = "txn"
 TOKEN = "token"
 #: What ends a credential: actions of the probe, or what a disturbance did.
 ENDINGS = frozenset(("logout", "revoke", "expire", "disable", "delete"))
+#: Attempts with a token of the tester's own that a log-out has ended, rather than with one that is forged.
+ATTEMPTS_WITH_ENDED_TOKENS = frozenset(("revoked token", "revoked, respelled"))
 END = "end"

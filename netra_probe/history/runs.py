@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from typing import TypeVar
+
+import msgspec
 
 from netra_probe.history.frames import RUN_EVENTS, Frame
+
+Q = TypeVar("Q", bound="Asked")
 
 STARTED = "agent_started"
 COMPLETED = "agent_completed"
@@ -43,32 +48,66 @@ def belongs(frame: Frame, *, turn: str = "", run: str = "", thread: str = "") ->
     return False if thread and ids.get("thread_id", thread) != thread else None
 
 
-class Following:
+class Asked(msgspec.Struct, kw_only=True, eq=False):
+    """A question of one user: the ids that its run goes by, as far as they are known, and whether it is over."""
+
+    thread_id: str = ""
+    turn_id: str = ""
+    run_id: str = ""
+    over: bool = False
+
+    def owns(self, frame: Frame, *, rather_than: Asked) -> bool:
+        """Whether an event is of this question: its run is, or is called after this question's thread."""
+        run = frame.ids.get("run_id", "")
+        if run == self.run_id:
+            return bool(run) and not (self.over and frame.name == STARTED)
+        thread = self.thread_id
+        return not self.over and bool(thread) and thread != rather_than.thread_id and thread in run
+
+
+def questions_of(frame: Frame, questions: Collection[Q]) -> list[Q]:
+    """The questions of one user that an event may be of: the one place that says so, for client and checkers.
+
+    Some producers send no run id and no turn id, and some only with part of their events (netra-wire §6). An event is
+    then of any question that no id rules out; with several of them it is not to be told whose it is.
+
+    >>> from netra_probe.history.frames import read_frame
+    >>> budget, travel = Asked(turn_id="q1", run_id="r1", thread_id="t1"), Asked(turn_id="q2", thread_id="t2")
+    >>> def asked(text):
+    ...     return [question.turn_id for question in questions_of(read_frame(text), [budget, travel])]
+    >>> asked('{"type":"agent_started","run_id":"r1"}'), asked('{"type":"agent_started","turn_id":"q2"}')
+    (['q1'], ['q2'])
+    >>> asked('{"type":"agent_thinking","thread_id":"t2"}'), asked('{"type":"agent_thinking"}')
+    (['q2'], ['q1', 'q2'])
+    """
+    found = []
+    for one in questions:
+        known = belongs(frame, turn=one.turn_id, run=one.run_id, thread=one.thread_id)
+        if known is None:
+            known = not any(other is not one and other.owns(frame, rather_than=one) for other in questions)
+        if known:
+            found.append(one)
+    return found
+
+
+class Following(Asked, kw_only=True, eq=False):
     """Decides which frames of a user belong to one question, as they come.
 
     ``beside`` are the user's last questions: where events name neither thread nor turn, each gets a run of its own,
     and where they name no run either, an end of its own.
     """
 
-    def __init__(self, *, thread_id: str, turn_id: str, beside: Iterable[Following] = ()) -> None:
-        self.thread_id = thread_id
-        self.turn_id = turn_id
-        self.run_id = ""
-        self.over = False
-        self.end: Frame | None = None
-        self._beside = beside
+    beside: Collection[Following] = ()
+    end: Frame | None = None
 
     def mine(self, frame: Frame) -> bool:
         """Whether an event is of the question's run; the first one that names a run tells which that is."""
         if not (frame.name.startswith(("agent_", "tool_")) or frame.name in EVENTS):
             return False
-        run = frame.ids.get("run_id", "")
-        known = belongs(frame, turn=self.turn_id, run=self.run_id, thread=self.thread_id)
-        if known is None and run and any(self._is_of(other, run, frame) for other in self._others):
-            return False
-        if known is not False:
-            self.run_id = self.run_id or run
-        return known is not False
+        mine = self in questions_of(frame, [self, *self._others])
+        if mine:
+            self.run_id = self.run_id or frame.ids.get("run_id", "")
+        return mine
 
     def ends(self, frame: Frame) -> bool:
         """Whether this is the end of the question's run; one that names no run is the end of one question only."""
@@ -88,12 +127,5 @@ class Following:
         return frame.name == "error" and frame.ids.get("message_id", self.turn_id) == self.turn_id
 
     @property
-    def _others(self) -> Iterable[Following]:
-        return (other for other in self._beside if other is not self)
-
-    def _is_of(self, other: Following, run: str, frame: Frame) -> bool:
-        """Whether an event is of another question: its run is, or is called after that question's thread."""
-        if run == other.run_id:
-            return not (other.over and frame.name == STARTED)
-        theirs = other.thread_id
-        return not other.over and bool(theirs) and theirs != self.thread_id and theirs in run
+    def _others(self) -> list[Following]:
+        return [other for other in self.beside if other is not self]

@@ -256,7 +256,8 @@ async def clean_up(probe: InvestigationContext, users: list[User]) -> CleanUp:
         verdict = Verdict.FAIL
     probe.history.observe(actions.CLEANUP, detail={"verdict": str(verdict), "left": left, "users": len(ids)})
     # What the target cannot remove is named once, here; keeping it on the books would name it for ever.
-    probe.ledger.strike({user.email for user in users if f"account of {user.name}" not in left or not can_remove})
+    struck = {user.email for user in users if f"account of {user.name}" not in left or not can_remove}
+    await asyncio.to_thread(probe.ledger.strike, struck)
     if probe.wire.gate is not None and (journal := probe.wire.gate.belongings.journal) is not None:
         journal.close(keep=len(stays) < len(left))
     return CleanUp(verdict=verdict, left=tuple(left))

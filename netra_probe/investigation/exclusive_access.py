@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from netra_probe.clients.account_ledger import Ledger
-from netra_probe.target.environment import lock_file, unlock_file
+from netra_probe.target.environment import LOOK_AGAIN, lock_file, unlock_file
 from netra_probe.target.lab import LAB_VARIABLE
 
 #: The folder whose notebooks take turns; without it nobody is waited for.
 TURNS_VARIABLE = "NETRA_PROBE_TURNS"
-#: Seconds between two looks at whether the others have stepped aside: locks of files send no word.
-LOOK_AGAIN = 0.02
 
 
 class TargetLock:
@@ -114,7 +112,7 @@ def _opened(folder: str, name: str) -> IO[bytes]:
 async def _take(file: IO[bytes], *, shared: bool = False) -> None:
     while True:
         with contextlib.suppress(BlockingIOError):
-            lock_file(file, shared=shared, wait=False)
+            lock_file(file, shared=shared, within=0.0)
             return
         await asyncio.sleep(LOOK_AGAIN)
 

@@ -159,9 +159,8 @@ class Investigation(InvestigationContext):
             self.notes.withhold("mode observe: registering users needs mode probe")
             self._everybody += recruits
             return recruits
-        self.ledger.add(
-            [user.email for user in recruits], auth_url=self.target.auth_url, backend_urls=self.target.backend_urls
-        )
+        emails, target = [user.email for user in recruits], self.target
+        await asyncio.to_thread(self.ledger.add, emails, auth_url=target.auth_url, backend_urls=target.backend_urls)
         self._everybody += recruits
         replies = await asyncio.gather(*(user.register() for user in recruits))
         for user, reply in zip(recruits, replies, strict=True):

@@ -3,6 +3,7 @@ accounts, and their things in accounts that are not theirs."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,7 +24,8 @@ async def sweep(probe: InvestigationContext) -> list[str]:
 
     An account that can no longer log in is gone already. Whatever cannot be removed stays on the books.
     """
-    here = [entry for entry in probe.ledger.orphans() if entry.auth_url == probe.target.auth_url]
+    orphans = await asyncio.to_thread(probe.ledger.orphans)
+    here = [entry for entry in orphans if entry.auth_url == probe.target.auth_url]
     removed = []
     for number, entry in enumerate(here, start=1):
         user = User(
@@ -39,7 +41,7 @@ async def sweep(probe: InvestigationContext) -> list[str]:
                 removed.append(entry.email)
         finally:
             await user.close()
-    probe.ledger.strike(set(removed))
+    await asyncio.to_thread(probe.ledger.strike, set(removed))
     return removed + await _sweep_things(probe)
 
 

@@ -190,7 +190,7 @@ def held(directory: Path) -> Iterator[None]:
         raise ParameterError(f"{directory}: cannot be read ({error.strerror}); give a run directory.") from None
     try:
         try:
-            lock_file(descriptor, wait=False)
+            lock_file(descriptor, within=0.0)
         except BlockingIOError:
             raise ParameterError(f"{directory}: a run is at work there; wait for its end, or interrupt it.") from None
         except OSError:

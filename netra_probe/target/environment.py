@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from netra_probe.errors import OutputError
+
 #: Where this user's state is kept instead of the usual place.
 STATE_VARIABLE = "NETRA_PROBE_STATE"
 #: Variable → the folder that a program keeps in the home directory, where somebody names no other.
@@ -29,6 +31,10 @@ _SCRATCH = ("npk-", "netra-probe-doctor-", "netra-probe-sweep-", "netra-probe-bu
 _LOCK = ".lock"
 #: Age at which a scratch folder without a lock belongs to nobody any more.
 _ABANDONED_SECONDS = 86_400.0
+#: Seconds to wait for a file that another process has locked: what is done under such a lock takes milliseconds.
+LOCK_SECONDS = 30.0
+#: Seconds between two looks at a lock that somebody else holds: locks of files send no word.
+LOOK_AGAIN = 0.02
 
 
 @contextlib.contextmanager
@@ -137,7 +143,7 @@ def _is_abandoned(folder: Path) -> bool:
     except FileNotFoundError:
         return time.time() - folder.lstat().st_mtime > _ABANDONED_SECONDS
     try:
-        lock_file(lock, wait=False)
+        lock_file(lock, within=0.0)
     except BlockingIOError:
         return False
     finally:
@@ -145,16 +151,40 @@ def _is_abandoned(folder: Path) -> bool:
     return True
 
 
-def lock_file(file: int | IO[Any], *, shared: bool = False, wait: bool = True) -> None:
+def lock_file(file: int | IO[Any], *, shared: bool = False, within: float = LOCK_SECONDS) -> None:
     """Lock a file until it is closed, or until ``unlock_file``; the system frees it however its holder ends.
 
-    Where the system has no such locks (Windows) nobody is kept out. Raises BlockingIOError instead of waiting.
+    Where the system has no such locks (Windows) nobody is kept out. Raises BlockingIOError when another process still
+    holds it after ``within`` seconds. It sleeps meanwhile: in an event loop wait in a thread, or not at all.
     """
     try:
         import fcntl
     except ImportError:
         return
-    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            return fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(LOOK_AGAIN)
+
+
+@contextlib.contextmanager
+def locked_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to read and write, made if there is none, that nobody else has meanwhile.
+
+    Raises OutputError when another process does not let go of it within ``LOCK_SECONDS``.
+    """
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        try:
+            lock_file(file, within=LOCK_SECONDS)
+        except BlockingIOError:
+            raise OutputError(
+                f"Another process has held the lock of {path} for {LOCK_SECONDS:g} s. End it, or wait until it is done."
+            ) from None
+        yield file
 
 
 def unlock_file(file: int | IO[Any]) -> None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from netra_probe.checkers import Window, lifecycle
 from netra_probe.checkers.verdict import Judgement, Verdict
+from netra_probe.forgery import ATTEMPTS
+from netra_probe.history.actions import ATTEMPTS_WITH_ENDED_TOKENS
 
 from .story import Story
 
@@ -73,6 +75,11 @@ def test_a_session_that_is_logged_out_for_a_forgery_is_used_by_the_forgery(statu
     judgement = judge(story)
     assert [found.kind for found in judgement.findings] == ["credential works after its end"] * (status == 200)
     assert not [doubt for doubt in judgement.doubts if "was not used afterwards" in doubt]
+
+
+def test_forgeries_from_an_ended_token_are_the_declared_ones() -> None:
+    made = {attempt.name for attempt in ATTEMPTS if "revoked" in attempt.needs}
+    assert made == ATTEMPTS_WITH_ENDED_TOKENS
 
 
 @pytest.mark.parametrize("how", ["logout", "revoke", "expire"])

@@ -12,19 +12,17 @@ from netra_probe.checkers.runs.liveness import Liveness
 from netra_probe.checkers.runs.questions import Claims
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation
-from netra_probe.history.runs import ENDS, REPORT, STARTED, belongs
+from netra_probe.history.runs import ENDS, REPORT, STARTED, Asked, questions_of
 
 #: Questions of one user that an event may answer; older ones are forgotten.
 KEPT_QUESTIONS = 50
 
 
-class Question(msgspec.Struct, gc=False):
+class Question(Asked, kw_only=True, eq=False):
     """One question of one user, and what is known of its run."""
 
     index: int
     connection: str | None
-    nonce: str
-    thread: str
     outcome: str = ""
     done: int = -1
     #: Whether its run may go on: it is under way, or nobody waits for it any more.
@@ -32,9 +30,9 @@ class Question(msgspec.Struct, gc=False):
     #: What its run is called: the id that the first event carried, else a name of ours.
     run: str = ""
     #: Connections that have shown its start, its end, and its report.
-    started_on: set[str | None] = set()
-    ended_on: set[str | None] = set()
-    reported_on: set[str | None] = set()
+    started_on: set[str | None] = msgspec.field(default_factory=set)
+    ended_on: set[str | None] = msgspec.field(default_factory=set)
+    reported_on: set[str | None] = msgspec.field(default_factory=set)
 
 
 class Other(msgspec.Struct, gc=False):
@@ -90,16 +88,18 @@ class UnidentifiedEvents:
                 apart = "" not in (thread, *beside) and thread not in beside
                 (self._in_threads if apart else self._at_once).add(user)
             beside.append(thread)
-            question = Question(operation.index, operation.connection, operation.nonce or "", thread)
+            question = Question(
+                index=operation.index, connection=operation.connection, turn_id=operation.nonce or "", thread_id=thread
+            )
             self._asked.setdefault(user, deque(maxlen=KEPT_QUESTIONS)).append(question)
             self._open[operation.index] = question
         elif operation.call is not None and (known := self._open.pop(operation.call, None)) is not None:
             known.outcome, known.done = operation.type, operation.index
             if operation.type != "info" or known.index < self._start:
-                self._going_on[user].remove(known.thread)
+                self._going_on[user].remove(known.thread_id)
                 known.goes_on = False
             if not known.goes_on:
-                known.thread = known.thread or operation.ids.get("thread_id", "")
+                known.thread_id = known.thread_id or operation.ids.get("thread_id", "")
 
     def meet(self, operation: Operation, frame: Frame, id: str) -> str:
         """The name of a run whose id shows for the first time: the id, unless the run has another name already."""
@@ -107,6 +107,8 @@ class UnidentifiedEvents:
         if name is None:
             name = id
             question = self._question_with(operation, frame, id)
+            if question is not None:
+                question.run_id = question.run_id or frame.ids.get("run_id", "")
             if question is not None and not question.run:
                 question.run = id
             elif question is not None and question.run == name_of(question.index):
@@ -199,7 +201,7 @@ class UnidentifiedEvents:
                 (question.reported_on if frame.name == REPORT else question.ended_on).add(operation.connection)
                 if question.outcome == "info" and question.goes_on and frame.name in ENDS:
                     question.goes_on = False
-                    self._going_on[operation.user or ""].remove(question.thread)
+                    self._going_on[operation.user or ""].remove(question.thread_id)
 
     def joined(self, operation: Operation, run: str) -> bool:
         """Whether a connection may have come to a run without an id in its middle."""
@@ -210,7 +212,7 @@ class UnidentifiedEvents:
 
     def _question_with(self, operation: Operation, frame: Frame, id: str) -> Question | None:
         for question in self._asked.get(operation.user or "", ()):
-            if id in (question.nonce, question.run):
+            if id in (question.turn_id, question.run):
                 return question
         found = self._candidates(operation, frame)
         return found[0] if len(found) == 1 else None
@@ -219,11 +221,13 @@ class UnidentifiedEvents:
         """The user's questions that are under way, as far as this connection can know."""
         return [
             question
-            for question in self._asked.get(operation.user or "", ())
-            if operation.connection not in question.ended_on
-            and _fits(question, frame)
-            and self._may_go_on(question, operation)
+            for question in self._possible(operation, frame)
+            if operation.connection not in question.ended_on and self._may_go_on(question, operation)
         ]
+
+    def _possible(self, operation: Operation, frame: Frame) -> list[Question]:
+        asked = [one for one in self._asked.get(operation.user or "", ()) if one.outcome != "fail"]
+        return questions_of(frame, asked)
 
     def _may_go_on(self, question: Question, operation: Operation) -> bool:
         if question.done < 0:
@@ -239,14 +243,10 @@ class UnidentifiedEvents:
     def _late(self, operation: Operation, frame: Frame, *, alone: bool) -> Question | None:
         """The question of a report that follows its end, or of what comes when nothing is under way any more."""
         connection = operation.connection
-        questions = [one for one in self._asked.get(operation.user or "", ()) if one.run and _fits(one, frame)]
+        questions = [one for one in self._possible(operation, frame) if one.run]
         if frame.name == REPORT:
             ended = [one for one in questions if connection in one.ended_on and connection not in one.reported_on]
             return ended[-1] if ended else None
         if frame.name == STARTED or not alone or not questions or self._candidates(operation, frame):
             return None
         return questions[-1]
-
-
-def _fits(question: Question, frame: Frame) -> bool:
-    return question.outcome != "fail" and belongs(frame, thread=question.thread) is not False

@@ -6,6 +6,7 @@ of somebody else: what is tried here must shut out nobody.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from netra_probe.checkers.hygiene.base import (
@@ -68,7 +69,8 @@ async def _register(probe: Investigation, email: str, password: Secret, trial: s
     probe.history.redactor.know(password.reveal(), "password")
     gone = True
     if probe.wire.live:
-        probe.ledger.add([email], auth_url=probe.target.auth_url, backend_urls=probe.target.backend_urls)
+        target = probe.target
+        await asyncio.to_thread(probe.ledger.add, [email], auth_url=target.auth_url, backend_urls=target.backend_urls)
     try:
         body = {"email": email, "password": password.reveal(), "name": "Somebody"}
         reply = await someone.auth.http.request(
@@ -86,7 +88,7 @@ async def _register(probe: Investigation, email: str, password: Secret, trial: s
     finally:
         await someone.close()
         if gone and probe.wire.live:
-            probe.ledger.strike({email})
+            await asyncio.to_thread(probe.ledger.strike, {email})
 
 
 @workload(Mode.PROBE, "failing to log in")
