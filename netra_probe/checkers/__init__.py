@@ -1,4 +1,4 @@
-"""C1 … C12 and H1: history in, findings out; no I/O.
+"""C1 … C13 and H1: history in, findings out; no I/O.
 
 A checker is built by its lower-case name, ``canary()``, and rebuilt from what was stored with a verdict by
 ``from_options``. The classes are imported here and not on use: a submodule imported later would hide the function of
@@ -13,6 +13,7 @@ from typing import Any
 from netra_probe.checkers.authorisation.checker import AuthorisationChecker as authorisation
 from netra_probe.checkers.base import Checker, CheckerRun, Window, judge
 from netra_probe.checkers.canary import CanaryChecker as canary
+from netra_probe.checkers.conversations import ConversationChecker as conversations
 from netra_probe.checkers.delivery.checker import DeliveryChecker as delivery
 from netra_probe.checkers.envelope import EnvelopeChecker as envelope
 from netra_probe.checkers.hygiene import HygieneChecker as hygiene
@@ -38,6 +39,7 @@ REGISTRY: dict[str, type[Checker]] = {
     "C10": resources,
     "C11": noninterference,
     "C12": store,
+    "C13": conversations,
     "H1": hygiene,
 }
 
@@ -61,6 +63,7 @@ __all__ = [
     "authorisation",
     "automaton",
     "canary",
+    "conversations",
     "delivery",
     "envelope",
     "from_options",

@@ -14,6 +14,7 @@ from __future__ import annotations
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.routes import backend_client
 from netra_probe.plans.tabs import tab, tabs
+from netra_probe.workloads.agents.conversations import two_conversations
 from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
 from netra_probe.workloads.agents.identical_inputs import identical_prompts, sequential_jobs, use_one_label
 from netra_probe.workloads.agents.tools import (
@@ -148,6 +149,7 @@ __all__ = [
     "try_invalid_handshakes",
     "try_registrations",
     "try_sizes",
+    "two_conversations",
     "two_tabs",
     "use_one_label",
     "use_tools",

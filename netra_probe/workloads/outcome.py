@@ -63,6 +63,7 @@ ACTS = {
     "stop of a foreign run": "Stop of another user's run",
     "same_prefix_tokens": "Tokens with the same prefix",
     "tools": "Tool calls",
+    "two_conversations": "Overlapping conversations of one user",
     "trespass": "Operations on another user's objects",
     "use_one_label": "Threads with the same label",
 }

@@ -267,6 +267,10 @@ class World(Transport):
         """Let these users live, and the platform work for them, in any order."""
         scripts: list[Script] = []
         scripts += [self.live(name, scripts) for name in users]
+        self.do_all(scripts)
+
+    def do_all(self, scripts: list[Script]) -> None:
+        """Let all of these go on to their end, in any order."""
         while scripts:
             # Whoever was served goes to the end: even the dullest choices let everybody get on.
             script = scripts.pop(self.random.randrange(len(scripts)))

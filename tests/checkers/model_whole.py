@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from .model import World
 from .model_faults import Fault
-from .model_wire import Json, Thread, encode
+from .model_wire import Json, Run, Script, Thread, encode
 
 #: Longer than an end of a credential may take to arrive everywhere.
 GRACE = 10_000_000_000
@@ -17,6 +17,7 @@ class Whole(World):
 
     def settle(self) -> None:
         super().settle()
+        self.hold_two_conversations()
         self.attack_threads()
         self.forge_tokens()
         self.log_out()
@@ -26,6 +27,28 @@ class Whole(World):
 
     def mine(self, user: str) -> Thread:
         return next(thread for thread in self.threads.values() if thread.owner == user)
+
+    # Conversations
+
+    def hold_two_conversations(self) -> None:
+        """One user asks in two threads at once, and then reads both."""
+        user = self.names[0]
+        for _ in self.make_thread(user):
+            pass
+        threads = [thread for thread in self.threads.values() if thread.owner == user]
+        tab, first, scripts = self.connect(user), len(self.runs), list[Script]()
+        scripts += [self.ask(tab, thread, scripts) for thread in threads]
+        self.do_all(scripts)
+        for thread in threads:
+            call = self.request(user, "GET", "/api/threads/{id}/messages", f"/api/threads/{thread.id}/messages")
+            self.respond(call, 200, [self.stored(run) for run in self.runs[first:] if self.stored_in(run) is thread])
+
+    def stored(self, run: Run) -> Json:
+        """The answer of a run as a message of the thread in which it was stored."""
+        return {"role": "assistant", "run_id": run.id, "thread_id": self.stored_in(run).id, "content": "Spend less."}
+
+    def stored_in(self, run: Run) -> Thread:
+        return run.thread
 
     # Objects
 
@@ -228,6 +251,17 @@ class InheritedContext(Behind):
         return f"likes {self.canaries[self.names[0], 'profile']}"
 
 
+class CurrentConversation(Behind):
+    """X7: an answer is stored in whichever thread its user has asked in last."""
+
+    id = "X7"
+    caught_by = frozenset({"C13"})
+    kinds = frozenset({"answer in another conversation"})
+
+    def stored_in(self, run: Run) -> Thread:
+        return [later for later in self.runs if later.user == run.user][-1].thread
+
+
 WHOLE_FAULTS: tuple[type[Fault], ...] = (
     UncheckedWrite,
     UnsignedToken,
@@ -236,4 +270,5 @@ WHOLE_FAULTS: tuple[type[Fault], ...] = (
     LostUpdate,
     Leaking,
     InheritedContext,
+    CurrentConversation,
 )

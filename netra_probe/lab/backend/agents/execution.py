@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from netra_probe.lab.backend.agents.agent import Task
+from netra_probe.lab.backend.agents.agent import Outcome, Task
 from netra_probe.lab.backend.data_access_factory import DataAccessFactory, UserData
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.errors import BackendError, DependencyDown
@@ -77,6 +77,18 @@ class AgentExecution:
                 break
             agent_name = outcome.hand_over_to
             current = current.create_child_context(f"handoff:{agent_name}")
+        await self._deliver(context, task, data, emitter, agent_name, outcome)
+
+    async def _deliver(
+        self,
+        context: UserExecutionContext,
+        task: Task,
+        data: UserData,
+        emitter: UserWebSocketEmitter,
+        agent_name: str,
+        outcome: Outcome,
+    ) -> None:
+        """Keep the answer in the conversation in which it was asked for, and say that it is there."""
         await data.messages.add(context.thread_id, role="assistant", content=outcome.answer, run_id=context.run_id)
         await data.runs.save_state(
             context.run_id, context.thread_id, agent_name=agent_name, state={"request": task.request}
