@@ -489,6 +489,18 @@ def test_transactions_resources_and_stores() -> None:
     assert first(worker) == ("X3",)
 
 
+def test_an_answer_in_ones_own_other_conversation_is_a_current_conversation() -> None:
+    story = Story("alice", "bob")
+    asks = [
+        story.write("invoke", "ask", user="alice", surface="websocket", nonce=f"q{number}", ids={"thread_id": thread})
+        for number, thread in enumerate(("t1", "t2"))
+    ]
+    for name, thread in (("agent_started", "t1"), ("agent_completed", "t2")):
+        story.receive("alice", {"type": name, "run_id": "r", "thread_id": thread})
+    story.complete(asks[0], "ok", ids={"run_id": "r", "thread_id": "t1"})
+    assert first(story) == ("X7",)
+
+
 def test_nothing_found_means_nothing_to_explain() -> None:
     assert attribute([], Chat(*USERS).operations).groups == ()
     assert str(Attribution()) == "nothing in the catalogue looks like this"

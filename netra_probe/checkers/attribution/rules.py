@@ -24,7 +24,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
         "G4": "C4 C3", "G5": "C1 C11", "G6": "C5 C1", "D1": "C5 C1 C2", "D2": "C5 C12", "D3": "C1 C11 C5 C2",
         "D5": "C9", "P1": "C1 C12 C2 C11", "P2": "C9 C12", "P3": "C8 C1 C2", "P4": "C10 C11", "K1": "C1 C2 C8 C11",
         "K2": "C1 C2 C12", "K3": "C1 C2 C8 C11", "F1": "C6 C2", "F4": "C3 C4",
-        "A12": "C6",
+        "A12": "C6", "X7": "C13",
     }.items()
 }  # fmt: skip
 
@@ -213,6 +213,7 @@ WHO_SEES_IT = (
     rule("only the last writer is concerned", _last_writer, X1=4),
     rule("whole frames go to another user who is active", _wrong_user, X1=7, G1=-3, G2=-3),
     rule("frames of one's own runs carry others' user ids", lambda c: bool(c.labels) and not c.sightings, X1=5, X3=2),
+    rule("answers stand in another conversation of whoever asked", lambda c: c.has("C13"), X7=8),
     rule("always those of the first user", lambda c: bool(c.labels) and c.first_owner, X3=4),
 )
 
