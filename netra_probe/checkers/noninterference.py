@@ -10,6 +10,7 @@ from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.findings import plain
 from netra_probe.checkers.observations import normalised
 from netra_probe.checkers.principals import listed, times, witness
+from netra_probe.checkers.refusals import Refusals
 from netra_probe.checkers.runs.questions import FIRST_WAIT, PATIENCE
 from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
@@ -79,7 +80,8 @@ class NonInterferenceChecker(Checker):
     """The same script, alone, with others and with others who have other secrets, looks the same to a user.
 
     The history holds the script several times, each part opened by an operation ``variant``. A variant may be recorded
-    more than once: what already differs between two equal parts is noise and is left out.
+    more than once: what already differs between two equal parts is noise and is left out. Without variants, what is
+    judged is who was told to slow down while somebody put a load on the target (``netra_probe.checkers.refusals``).
     """
 
     id = "C11"
@@ -91,7 +93,8 @@ class NonInterferenceChecker(Checker):
     complexity = "time O(bytes observed), memory O(observations of the script), at most 100,000"
     inconclusive_when = (
         "fewer than two variants were recorded, no user took part in all of them, nothing was observed, nobody else "
-        "was there in the variant with others, or everything observed varies by itself"
+        "was there in the variant with others, or everything observed varies by itself; without variants: nobody put "
+        "a load on the target, or nobody else asked for anything"
     )
 
     def begin(self, window: Window) -> CheckerRun:
@@ -134,18 +137,20 @@ class NonInterferencePass(CheckerRun):
         self._open: dict[int, tuple[str, int]] = {}
         self._kept = 0
         self._noise = 0
+        self._refusals = Refusals(start)
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE or action == VARIANT:
             return action in (VARIANT, actions.MINT)
-        if not self._parts:
-            return False
         if surface == "websocket":
-            return action in (actions.RECEIVE, actions.ASK)
-        return surface in ("rest", "auth", "llm", "component")
+            return action in (actions.RECEIVE, actions.SEND) or (action == actions.ASK and bool(self._parts))
+        return surface in ("rest", "auth") or (surface in ("llm", "component") and bool(self._parts))
 
     def feed(self, operation: Operation) -> None:
         action = operation.action
+        self._refusals.feed(operation)
+        if action == actions.SEND:
+            return
         if action == actions.MINT:
             if operation.user:
                 detail = operation.detail
@@ -265,13 +270,18 @@ class NonInterferencePass(CheckerRun):
                 found, count = self._compare(subject, others, before, after, what)
                 findings += found + self._slower(subject, others, before, after, what)
                 compared += count
-        if len(variants & {ALONE, OTHERS, SECRETS}) < 2:
+        findings += self._refusals.findings()
+        if not self._parts and self._refusals.loaded:
+            doubts += self._refusals.doubts()
+        elif len(variants & {ALONE, OTHERS, SECRETS}) < 2:
             doubts.append("fewer than two variants of the script were recorded")
         elif not compared:
             doubts.append("nothing that was observed could be compared")
         if self._kept > KEPT:
             doubts.append(f"more than {KEPT} observations: the rest was not compared")
         evidence = {"observations compared": compared, "observations that vary by themselves": self._noise}
+        if self._refusals.loaded:
+            evidence["told to slow down"] = len(self._refusals.refused)
         return Judgement(checker="C11", findings=tuple(findings), doubts=tuple(doubts), evidence=evidence)
 
     def _of(self, variant: str) -> list[Part]:

@@ -71,6 +71,7 @@ MEASURED = {
     "come_and_go": Amounts(sockets=30, attempts=105, requests=345),
     "compare_logins": Amounts(attempts=2, requests=3),
     "compare_refusals": Amounts(attempts=12, requests=22),
+    "crowd_out": Amounts(sockets=3, messages=652, requests=62),
     "cut_and_resume": Amounts(sockets=6, messages=4),
     "cut_replies": Amounts(requests=24),
     "delete_all": Amounts(attempts=24, requests=185),

@@ -53,6 +53,7 @@ from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
 from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
 from netra_probe.workloads.rest.noninterference import compare_reads
 from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader, try_invalid_handshakes
+from netra_probe.workloads.websocket.crowding import crowd_out
 from netra_probe.workloads.websocket.foreign_ids import (
     burst,
     claim_identity,
@@ -93,6 +94,7 @@ __all__ = [
     "compare_reads",
     "compare_refusals",
     "create_and_read_all",
+    "crowd_out",
     "cut_and_resume",
     "cut_replies",
     "delete_all",

@@ -25,6 +25,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
         "D5": "C9", "P1": "C1 C12 C2 C11", "P2": "C9 C12", "P3": "C8 C1 C2", "P4": "C10 C11", "K1": "C1 C2 C8 C11",
         "K2": "C1 C2 C12", "K3": "C1 C2 C8 C11", "F1": "C6 C2", "F4": "C3 C4",
         "A12": "C6", "X7": "C13",
+        "P5": "C11",
     }.items()
 }  # fmt: skip
 
@@ -324,6 +325,8 @@ IN_STORES = (
     rule("uncommitted data is seen",
          lambda c: c.has("C9", "aborted read (G1a)", "intermediate read (G1b)", "dirty write (G0)"), P2=6),
     rule("something held is not given back", lambda c: c.has("C10"), P4=6),
+    rule("users are told to slow down for what another has used up",
+         lambda c: c.has("C11", "refused for another's load"), P5=8),
     rule("only how long one waits depends on others", lambda c: _depends(c, "wait"), P4=2, W13=2),
     rule("what one sees depends on others, but shows nothing of them", lambda c: _depends(c, "depends"), G5=2, D3=2),
 )  # fmt: skip

@@ -25,6 +25,7 @@ from netra_probe.lab.faults import (
     delivery,
     execution,
     pools,
+    quotas,
     sessions,
     websocket,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "delivery",
     "execution",
     "pools",
+    "quotas",
     "sessions",
     "websocket",
 ]

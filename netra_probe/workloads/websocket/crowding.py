@@ -1,0 +1,101 @@
+"""One user asks for as much as they are given; the others, who ask for little, must not notice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from netra_probe.clients.protocol import PING
+from netra_probe.clients.replies import Refused
+from netra_probe.clients.websocket import Socket
+from netra_probe.history.frames import Frame
+from netra_probe.plans.routes import backend_client
+from netra_probe.plans.tabs import open_tab
+from netra_probe.target.deployment import Mode
+from netra_probe.workloads.outcome import Outcome, names
+from netra_probe.workloads.permissions import workload
+
+if TYPE_CHECKING:
+    from netra_probe.investigation.investigation import Investigation
+    from netra_probe.investigation.users import User
+
+#: Messages and requests of the busy user, where no quota ends them before.
+MESSAGES, READS = 650, 60
+#: Messages that are on their way at a time.
+BATCH = 50
+ROUTE = "/api/threads"
+
+
+@workload(Mode.ATTACK, "using up a quota")
+async def crowd_out(
+    probe: Investigation,
+    busy: User,
+    others: Sequence[User] = (),
+    *,
+    messages: int = MESSAGES,
+    reads: int = READS,
+    backend: int = 0,
+) -> Outcome:
+    """One user sends pings, then reads over HTTP, until told to slow down; after each the others ask once.
+
+    >>> await crowd_out(probe, alice)   # doctest: +SKIP
+    <crowding out of alice, bob, carol: messages 650, reads 60, told to slow down 1, others refused 0>
+
+    A quota that does not know its users (one for all, or one for each address, behind a proxy) refuses the others
+    (fault P5). It comes last: the busy user's own quota is used up for a while.
+    """
+    others = list(others) or [user for user in probe.users if user is not busy]
+    party = (busy, *others)
+    sent, limited, refused = 0, 0, 0
+    sockets = {user.name: await open_tab(user, backend=backend) for user in party}
+    try:
+        if (mine := sockets[busy.name]) is not None:
+            sent, limited = await _flood(probe, mine, messages)
+            listening = [one for name, one in sockets.items() if one is not None and name != busy.name]
+            refused += (await asyncio.gather(*(_pings(probe, one, 1) for one in listening))).count(0)
+    finally:
+        for socket in sockets.values():
+            if socket is not None:
+                await socket.close()
+    clients = {user.name: backend_client(probe, user, backend).http for user in party}
+    asked = 0
+    try:
+        while asked < reads:
+            replies = await asyncio.gather(*(clients[busy.name].request("GET", ROUTE) for _ in range(10)))
+            asked += len(replies)
+            if any(isinstance(reply, Refused) for reply in replies):
+                limited += 1
+                break
+        replies = await asyncio.gather(*(clients[user.name].request("GET", ROUTE) for user in others))
+        refused += sum(isinstance(reply, Refused) for reply in replies)
+    finally:
+        for http in clients.values():
+            await http.close()
+    counts = {"messages": sent, "reads": asked, "told to slow down": limited, "others refused": refused}
+    return Outcome(act="crowding out", users=names(party), counts=counts)
+
+
+async def _flood(probe: Investigation, socket: Socket, messages: int) -> tuple[int, int]:
+    """Pings in batches, each waited for, until one is refused; how many were sent, and whether one was refused."""
+    for sent in range(0, messages, BATCH):
+        number = min(BATCH, messages - sent)
+        if await _pings(probe, socket, number) < number:
+            return sent + number, 1
+    return messages, 0
+
+
+async def _pings(probe: Investigation, socket: Socket, number: int) -> int:
+    """Send so many pings; how many pongs there were when each was answered or refused."""
+    start, pongs, answers = socket.position, 0, 0
+
+    def last(frame: Frame) -> bool:
+        nonlocal pongs, answers
+        pongs += frame.name == "pong"
+        answers += frame.name in ("pong", "error")
+        return answers == number
+
+    for _ in range(number):
+        await socket.send_text(PING)
+    await socket.until(last, within=probe.timeouts.connect, start=start)
+    return pongs
