@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import nbformat
 
 
-#: Builds a grammar of international addresses when it is imported: of 3.3 CPU seconds for nbformat it takes 2.9.
+#: Builds a grammar of international addresses when it is imported: of the 2.4 CPU seconds that importing nbformat takes
+#: (5.11, with jsonschema 4.26), 2.1 are for this, and neither has a switch for it.
 _GRAMMAR = "rfc3987_syntax"
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -110,34 +108,33 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
         if isinstance(running, CheckerRun):
             running.last_frames, running.reconsider = last_frames, routes.clear
     end = window.end
-    with _collector_at_rest():
-        for operation in operations:
-            if end is not None and operation.index >= end:
-                break
-            kind = (operation.surface, operation.action, operation.type)
-            route = routes.get(kind)
-            if route is None:
-                if len(routes) >= MAX_ROUTES:
-                    routes.clear()
-                route = routes[kind] = _route(passes, kind)
-            for position, feed in route[0]:
+    for operation in operations:
+        if end is not None and operation.index >= end:
+            break
+        kind = (operation.surface, operation.action, operation.type)
+        route = routes.get(kind)
+        if route is None:
+            if len(routes) >= MAX_ROUTES:
+                routes.clear()
+            route = routes[kind] = _route(passes, kind)
+        for position, feed in route[0]:
+            try:
+                feed(operation)
+            except Exception as error:
+                passes[position] = checker_error(
+                    checkers[position], f"{type(error).__name__} at operation {operation.index}"
+                )
+                routes.clear()
+        if route[1]:
+            last_frames[operation.connection] = operation
+            frame = read_frame(operation.payload, operation.ids)
+            for position, take in route[1]:
                 try:
-                    feed(operation)
+                    take(operation, frame)
                 except Exception as error:
-                    passes[position] = checker_error(
-                        checkers[position], f"{type(error).__name__} at operation {operation.index}"
-                    )
+                    what = f"{type(error).__name__} at operation {operation.index}"
+                    passes[position] = checker_error(checkers[position], what)
                     routes.clear()
-            if route[1]:
-                last_frames[operation.connection] = operation
-                frame = read_frame(operation.payload, operation.ids)
-                for position, take in route[1]:
-                    try:
-                        take(operation, frame)
-                    except Exception as error:
-                        what = f"{type(error).__name__} at operation {operation.index}"
-                        passes[position] = checker_error(checkers[position], what)
-                        routes.clear()
     judgements = []
     for checker, running in zip(checkers, passes, strict=True):
         if isinstance(running, Judgement):
@@ -148,18 +145,6 @@ def judge(checkers: Sequence[Checker], operations: Iterable[Operation], window: 
         except Exception as error:
             judgements.append(checker_error(checker, f"{type(error).__name__} at the end of the history"))
     return judgements
-
-
-@contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """Passes make no cycles; to look for some in their growing state would take a sixth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _route(passes: Sequence[CheckerRun | Judgement], kind: tuple[str, str, Outcome]) -> Route:

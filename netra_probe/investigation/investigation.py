@@ -34,7 +34,6 @@ from netra_probe.investigation.exclusive_access import TargetLock
 from netra_probe.investigation.resource_metrics import ResourceMetrics
 from netra_probe.investigation.run_trigger import RUN_TRIGGERS
 from netra_probe.investigation.users import User, alias, log_in_accounts
-from netra_probe.target import lab as embedded_lab
 from netra_probe.target.deployment import Mode, Target
 
 #: Characters of an exception's message that are kept.
@@ -390,7 +389,6 @@ class Investigation(InvestigationContext):
                     await self.cache.close()
                 self.history.close()
                 self.turn.leave()
-                await asyncio.to_thread(embedded_lab.release)
                 if self.by_hand is not None:
                     await asyncio.to_thread(self.by_hand.end, self.result())
             self._tell()

@@ -21,16 +21,17 @@ SECRETS = ("database_url", "redis_url", "service_secret", "jwt_secret", "operato
 _own: lab.Lab | None = None
 #: URL of an auth service → what its lab was started with.
 _faults: dict[str, tuple[str, ...]] = {}
-_investigations = 0
 _turn = threading.Lock()
 
 
 def find_or_start() -> Target:
     """The lab that ``NETRA_PROBE_LAB`` names, else one that is up, else one started for this process.
 
-    Raises TargetError when none can be used. Pair with ``release``.
+    The lab of this process stays warm for the next investigation and ends with the process.
+
+    Raises TargetError when none can be used.
     """
-    global _own, _investigations
+    global _own
     with _turn:
         try:
             chosen = os.environ.get(LAB_VARIABLE)
@@ -42,17 +43,9 @@ def find_or_start() -> Target:
                     return as_target(running[0])
                 _own = lab.start_lab()
                 atexit.register(stop)
-            _investigations += 1
             return as_target(_own)
         except lab.LabError as error:
             raise TargetError(str(error)) from None
-
-
-def release() -> None:
-    """An investigation is over. The lab of this process stays warm for the next one and ends with the process."""
-    global _investigations
-    with _turn:
-        _investigations = max(0, _investigations - 1)
 
 
 def faults_of(target: Target) -> list[str]:

@@ -42,6 +42,8 @@ LIBRARIES = (
 )
 """What several services import; none of them starts a thread or opens anything on import."""
 
+#: Modules that a fork imports anew, with the faults and settings of its own environment: it keeps the libraries, which
+#: take 1.0 CPU seconds to import, in each of the services that a lab starts and starts again.
 _OURS = ("netra_probe", "lab_fault_module_")
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None

@@ -19,7 +19,6 @@ whatever context their connection is in).
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import signal
 import socket
@@ -105,14 +104,11 @@ def serve(create_app: Callable[[], Any], **options: Any) -> None:
     get_env().enable_isolation()
     listener = listening_socket()
 
-    gc.disable()  # start-up makes many objects that all stay: looking for rubbish among them costs a fifth of the time
     import uvicorn
 
     application: Any = create_app()
     if options.get("interface") != "wsgi":
         application = Dated(application)
-    gc.enable()
-    gc.freeze()
     wait_for_start()
     config = uvicorn.Config(
         application,
