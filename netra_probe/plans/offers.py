@@ -119,6 +119,8 @@ def _places(route: Route, fields: set[str]) -> tuple[Place, ...]:
         places += [Place.CLAIM_QUERY, Place.CLAIM_HEADER]
     elif fields:
         places.append(Place.CLAIM_BODY)
+    if route.method == "POST" and not route.braces:
+        places.append(Place.KEY)
     return tuple(places)
 
 

@@ -55,6 +55,7 @@ class RestSteps:
         self.walk = world.walk
         self.routes = {route.name: route for route in world.walk.routes}
         self._lines = 0
+        self._keys = 0
         #: Operations and ids with which they have worked for the owner.
         self._controlled: set[tuple[str, str]] = set()
 
@@ -109,6 +110,8 @@ class RestSteps:
             return await self._after_delete(step, route, actor)
         if step.place.claims:
             return await self._claim(step, route, actor), None
+        if step.place is Place.KEY:
+            return await self._equal_key(route, actor), None
         if step.place in (Place.QUERY, Place.BODY):
             return await self._named(step, route, actor)
         if step.role.has_effect and route.braces and route.method == "DELETE":
@@ -231,6 +234,23 @@ class RestSteps:
             # An object that nobody reads afterwards would only raise a doubt.
             mark |= {"object": self._list_of(route)} if route.reads or self._lists_of(route) else {}
         return Act(arguments=own, mark=mark, headers=headers)
+
+    async def _equal_key(self, route: Route, actor: Actor) -> Act:
+        """One's own request with the key under which the owner has just sent one: each must get their own answer."""
+        owner, user = self.world.owner, actor.user or self.world.other
+        await self.world.furnish(owner)
+        first, own = self.walk.fill(route, owner.name), self.walk.fill(route, user.name)
+        if first is None or own is None:
+            raise Impossible("no id is known that it takes")
+        self._keys += 1
+        headers = {"Idempotency-Key": f"netra-probe-{self.world.probe.mark}-{self._keys}"}
+        if not await self.walk.send(owner.name, route, first, headers=headers):
+            raise Impossible("its owner is refused, too")
+        tried = ", ".join(filter(None, (actor.refused, "equal idempotency key")))
+        mark = {**actor.mark, "attempt": tried, "owner": owner.name, "expect": actor.name or "refused"}
+        if actor.refused:
+            mark |= {"expect": "refused"}
+        return Act(arguments=own, mark=mark, headers={**actor.headers, **headers})
 
     async def _control(self, route: Route, arguments: Arguments, thing: Thing) -> None:
         """The owner does the same with the same thing, once: that others are refused says nothing without it."""

@@ -80,6 +80,7 @@ class Place(StrEnum):
     MESSAGE = "message field"
     ARGUMENT = "tool argument"
     HANDSHAKE = "handshake parameter"
+    KEY = "idempotency key"
     CLAIM_QUERY = "user id in the query"
     CLAIM_HEADER = "user id in a header"
     CLAIM_BODY = "user id in the body"

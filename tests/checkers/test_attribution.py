@@ -501,6 +501,25 @@ def test_an_answer_in_ones_own_other_conversation_is_a_current_conversation() ->
     assert first(story) == ("X7",)
 
 
+def test_an_answer_that_an_equal_key_brings_is_kept_without_its_user() -> None:
+    story = owned()
+    answer = {"id": "t1", "title": story.secrets["alice"]}
+    story.request("alice", "POST", "/api/threads", answer, sent={})
+    story.request("bob", "POST", "/api/threads", answer, sent={}, attempt="equal idempotency key", owner="alice",
+                  expect="bob")  # fmt: skip
+    assert first(story) == ("K5",)
+
+
+@pytest.mark.parametrize("reached_before", [False, True])
+def test_a_tool_that_shows_the_first_callers_data_has_the_first_callers_session(reached_before: bool) -> None:
+    story = owned()
+    if reached_before:
+        story.get("bob", "/api/threads/t1", {"detail": "not yours"}, 403, attempt="foreign id", **AIM)
+    for user in ("alice", "bob"):
+        story.request(user, "POST", "/api/tools/execute", {"titles": [story.secrets["alice"]]}, sent={"name": "index"})
+    assert first(story) == ("T1",)
+
+
 def test_nothing_found_means_nothing_to_explain() -> None:
     assert attribute([], Chat(*USERS).operations).groups == ()
     assert str(Attribution()) == "nothing in the catalogue looks like this"

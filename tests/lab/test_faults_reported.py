@@ -11,7 +11,7 @@ from faulty_labs import Drive, FaultyLabs, check
 
 from netra_probe.lab import Lab
 
-GROUPS = (("X7",),)
+GROUPS = (("X7", "K5", "T1"),)
 
 
 async def two_conversations_at_once(lab: Lab) -> list[bool]:
@@ -29,7 +29,34 @@ async def two_conversations_at_once(lab: Lab) -> list[bool]:
     return [bool(strays), any(message["run_id"] == run for message in stored)]
 
 
-DRIVES: dict[str, Drive] = {"X7": two_conversations_at_once}
+async def one_key_of_two_people(lab: Lab) -> list[bool]:
+    """K5: Alice and then Bob make a thread, on different backends, with equal keys; Alice repeats hers."""
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    key = {"Idempotency-Key": "first-thread"}
+    async with rest(lab, alice) as hers, rest(lab, bob, 1) as his:
+        made = (await hers.post("/api/threads", json={"title": "hers"}, headers=key)).json()
+        again = await hers.post("/api/threads", json={"title": "hers"}, headers=key)
+        assert (again.json(), again.headers["Idempotent-Replayed"]) == (made, "true")
+        assert (await hers.get("/api/threads/count")).json() == {"count": 1}
+        got = (await his.post("/api/threads", json={"title": "his"}, headers=key)).json()
+        count = (await his.get("/api/threads/count")).json()["count"]
+    return [got == made, count == 0]
+
+
+async def one_tool_of_two_people(lab: Lab) -> list[bool]:
+    """T1: Alice and then Bob call a tool that another server answers."""
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    answers = []
+    for person in (alice, bob):
+        async with rest(lab, person) as client:
+            await client.post("/api/threads", json={"title": f"of {person.id}"})
+            body = {"tool_name": "conversation_index"}
+            answers.append((await client.post("/api/tools/execute", json=body)).json()["result"])
+    assert answers[0]["account"] == alice.id
+    return [answers[1]["account"] == alice.id, f"of {alice.id}" in answers[1]["titles"]]
+
+
+DRIVES: dict[str, Drive] = {"T1": one_tool_of_two_people, "X7": two_conversations_at_once, "K5": one_key_of_two_people}
 
 
 @pytest.fixture

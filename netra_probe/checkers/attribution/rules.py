@@ -18,6 +18,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
     for fault, checkers in {
         "A1": "C6 C5 C1 C2", "A2": "C6", "A3": "C6 C7", "A4": "C6", "A5": "C6 C5 C1 C2 C8", "A6": "C7", "A7": "C6 C9",
         "A8": "C6", "A9": "C5 C6 C1", "X1": "C1 C2 C3 C4 C6 C8 C11 C12", "X2": "C1 C2 C8 C11", "X3": "C2 C12 C1",
+        "K5": "C1 C2 C5", "T1": "C1 C2 C5 C11",
         "X4": "C1 C2 C11", "X6": "C2 C4 C12 C1 C3 C8", "W1": "C1 C2 C3 C4 C5 C11", "W2": "C2 C5 C1 C3",
         "W3": "C3 C4", "W4": "C5 C1 C2", "W5": "C8 C1 C2 C3 C4", "W6": "C1 C2 C3", "W8": "C3 C4", "W9": "C3 C4",
         "W10": "C3 C4", "W11": "C7", "W13": "C3 C4 C11", "G1": "C1 C11", "G2": "C1 C4 C11", "G3": "C1 C11",
@@ -72,6 +73,13 @@ def _left_over(c: C) -> bool:
 
 def _since_cancel(c: C) -> bool:
     return _cached(c) and c.all(lambda seen: seen.after_cancel)
+
+
+def _first_session(c: C) -> bool:
+    """Tools show one user's data to others, one after the other, and also where they were given no id of that user."""
+    both = (*c.sightings, *c.claimed)
+    calls = all("tool" in seen.action + seen.frame and not seen.overlapping for seen in both)
+    return calls and c.one_owner and any(seen.inferred or not seen.attempted for seen in both)
 
 
 def _completion(c: C) -> bool:
@@ -226,6 +234,7 @@ WHAT_IS_SEEN = (
     rule("only the first asker's completion, for the same prompt", _completion, G5=8, G1=-2, G3=-2, W1=-4),
     rule("foreign content inside one's own run", lambda c: _mixed(c) and not _tools(c), G1=4, G3=4, W1=-4, X1=-2),
     rule("only results of tools are foreign", lambda c: _mixed(c) and _tools(c) and not c.claimed, G2=6, G6=1),
+    rule("all tool calls show one user's data", _first_session, T1=9, K1=-4, K3=-4, G2=-4, X4=-4),
     rule("what one makes comes with others' data in it", _made, X4=5),
     rule("work that several others ordered comes to one user", _one_recipient, X3=9, W6=-4),
     rule("stale data right on connecting", _stale, W6=5, K1=3),
@@ -262,6 +271,7 @@ WITH_CLAIMED_IDS = (
     rule("the id was claimed in a question", lambda c: _stream(c) and _claims(c, "claim", "question"), W2=2),
     rule("the id was used to subscribe or switch", lambda c: _stream(c) and _claims(c, "subscri", "switch"), W4=2),
     rule("a tool did it with more rights than its caller", lambda c: bool(c.claimed) and _tools(c), G6=6),
+    rule("equal idempotency keys of two users are one", lambda c: _claims(c, "idempotency key"), K5=12),
     rule("a user id beside the token is honoured", lambda c: _claims(c, "user_id", "user id", "identity"), A9=8),
     rule("a header or parameter beats the token", _beside, A9=8),
 )

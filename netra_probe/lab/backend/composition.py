@@ -24,6 +24,7 @@ from netra_probe.lab.backend.data.threads import MessageStore, ThreadStore
 from netra_probe.lab.backend.data_access_factory import DataAccessFactory, StoreClasses
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.dialects.installing import install_variant
+from netra_probe.lab.backend.idempotency import IdempotentPosts, KeptAnswers
 from netra_probe.lab.backend.llm_manager import LLMManager
 from netra_probe.lab.backend.process_resources import (
     BackgroundWorker,
@@ -36,6 +37,7 @@ from netra_probe.lab.backend.process_resources import (
 from netra_probe.lab.backend.requests import Services, current_caller
 from netra_probe.lab.backend.routes import AUTH_EVENTS, ROUTES, auth_event
 from netra_probe.lab.backend.settings import SETTINGS, BackendSettings
+from netra_probe.lab.backend.tool_connections import ToolConnections, ToolServer
 from netra_probe.lab.backend.tools import TOOLS, ToolExecutionEngine, UnifiedToolDispatcher
 from netra_probe.lab.backend.unified_authentication_service import (
     AuthProxy,
@@ -70,6 +72,8 @@ def healthy_parts() -> Parts:
             "new_run_id": new_run_id,
             "UnifiedToolDispatcher": UnifiedToolDispatcher,
             "ToolExecutionEngine": ToolExecutionEngine,
+            "ToolConnections": ToolConnections,
+            "ToolServer": ToolServer,
             "LLMManager": LLMManager,
             "ModelBreaker": ModelBreaker,
             "DataAccessFactory": DataAccessFactory,
@@ -97,6 +101,7 @@ def healthy_parts() -> Parts:
             "RateLimiter": RateLimiter,
             "EventLog": EventLog,
             "ConnectionHub": ConnectionHub,
+            "KeptAnswers": KeptAnswers,
             "SessionWatch": SessionWatch,
             "ClientMessages": ClientMessages,
             "WebSocketSession": WebSocketSession,
@@ -105,7 +110,7 @@ def healthy_parts() -> Parts:
             },
             "tools": TOOLS,
             "current_caller": current_caller,
-            "middleware": [NoStore, BodyLimit],
+            "middleware": [NoStore, BodyLimit, IdempotentPosts],
             **ROUTES,
             f"POST {AUTH_EVENTS}": auth_event,
         }
@@ -194,6 +199,7 @@ def assemble(parts: Parts, settings: BackendSettings) -> Services:
         router=router,
         watch=watch,
         limiter=parts["RateLimiter"](redis, window_seconds=limits.quota_window_seconds),
+        kept_answers=parts["KeptAnswers"](redis),
         control=control,
         factory=factory,
         registry=registry,
@@ -237,7 +243,7 @@ def _agent_factory(parts: Parts, *, data_access: Any, router: Any, **model: Any)
     return parts["AgentInstanceFactory"](
         agents=parts["agents"],
         tools=parts["tools"],
-        engine=parts["ToolExecutionEngine"](data_access),
+        engine=parts["ToolExecutionEngine"](data_access, parts["ToolConnections"](parts["ToolServer"]())),
         data_access=data_access,
         make_emitter=make_emitter,
         make_model=functools.partial(parts["LLMManager"], **model),

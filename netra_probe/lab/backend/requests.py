@@ -18,6 +18,7 @@ from netra_probe.lab.backend.data.threads import MAX_CONTENT
 from netra_probe.lab.backend.data_access_factory import DataAccessFactory, UserData
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.errors import BackendError
+from netra_probe.lab.backend.idempotency import KeptAnswers
 from netra_probe.lab.backend.process_resources import BackgroundWorker, ControlChannel, RateLimiter
 from netra_probe.lab.backend.settings import BackendSettings
 from netra_probe.lab.backend.unified_authentication_service import (
@@ -171,6 +172,7 @@ class Services:
     router: WebSocketEventRouter
     watch: SessionWatch
     limiter: RateLimiter
+    kept_answers: KeptAnswers
     control: ControlChannel
     factory: AgentInstanceFactory
     registry: AgentRegistry

@@ -17,6 +17,7 @@ from netra_probe.lab.backend.errors import (
     NotFound,
     PermissionMissing,
 )
+from netra_probe.lab.backend.tool_connections import ToolConnections, ToolServer
 from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
 
@@ -30,6 +31,7 @@ class ToolCall:
     context: UserExecutionContext
     data: UserData
     parameters: Mapping[str, Any]
+    connections: ToolConnections
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,11 @@ async def thread_lookup(call: ToolCall) -> dict[str, Any]:
     }
 
 
+async def conversation_index(call: ToolCall) -> dict[str, Any]:
+    """What the index server shows of the caller's conversations, over the caller's own session there."""
+    return await call.connections.call(call.data, "conversation_index", call.parameters)
+
+
 async def credit_ledger(call: ToolCall) -> dict[str, Any]:
     """The caller's credit balance and newest transactions, for those who administer billing."""
     return await call.data.spend.credits()
@@ -88,6 +95,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool(name="spend_summary", description="the caller's spend records and their sum", run=spend_summary),
     Tool(name="recent_messages", description="what the caller asked before", run=recent_messages),
     Tool(name="thread_lookup", description="one of the caller's threads, by id", run=thread_lookup),
+    Tool(name="conversation_index", description="the caller's conversations, from the index", run=conversation_index),
     Tool(name="credit_ledger", description="the caller's credit transactions", run=credit_ledger, permission=ADMIN),
 )
 
@@ -119,8 +127,9 @@ class ToolOutcome:
 class ToolExecutionEngine:
     """Checks the permission, binds the data to the caller, runs the tool, logs the use."""
 
-    def __init__(self, data_access: DataAccessFactory) -> None:
+    def __init__(self, data_access: DataAccessFactory, connections: ToolConnections | None = None) -> None:
         self._data_access = data_access
+        self._connections = connections or ToolConnections(ToolServer())
 
     async def execute(
         self, tool: Tool, context: UserExecutionContext, parameters: Mapping[str, Any], permissions: Sequence[str]
@@ -133,7 +142,9 @@ class ToolExecutionEngine:
         try:
             self.check_permission(tool, permissions)
             async with asyncio.timeout(TOOL_SECONDS):
-                result = await tool.run(ToolCall(context=context, data=data, parameters=parameters))
+                result = await tool.run(
+                    ToolCall(context=context, data=data, parameters=parameters, connections=self._connections)
+                )
         except BackendError as error:
             refusal = error
         except TimeoutError:

@@ -144,3 +144,39 @@ class ToolWithServiceRights(Fault):
         parts["tools"] = tuple(
             with_service_rights(tool) if tool.name == "thread_lookup" else tool for tool in parts["tools"]
         )
+
+
+@register
+class SessionOfTheServer(Fault):
+    """T1: connections to a tool server are pooled under the server, so that the first caller's session serves all.
+
+    Incident: an MCP client that keeps one session for each server URL, although the session is bound to the credential
+        that opened it (google_workspace_mcp#162, mcp-context-forge#2055, fastmcp#1083).
+    """
+
+    id = "T1"
+    layer = "agents"
+    title = "tool server's session pooled by server, not by user"
+    breaks = "ToolConnections.slot"
+    incident = "one MCP session for each server URL (google_workspace_mcp #162, mcp-context-forge #2055, fastmcp #1083)"
+    trigger = "A, then B: POST /api/tools/execute {tool_name: conversation_index} on one backend"
+    symptom = "B's call answers with A's account and the titles of A's threads, until the process ends"
+    checkers = ("C1", "C2")
+
+    def install(self, parts: Parts) -> None:
+        """Keep one session for the whole process, and note whose it is, to count honestly."""
+        fault = self
+        healthy: type[Any] = parts["ToolConnections"]
+
+        class PooledConnections(healthy):  # type: ignore[misc]
+            def slot(self, user_id: str) -> str:
+                return str(self.server.name) if fault.fires() else str(super().slot(user_id))
+
+            async def call(self, data: Any, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+                fault.reached()
+                answer: dict[str, Any] = await super().call(data, tool, arguments)
+                if answer["account"] != data.user_id:
+                    fault.triggered()
+                return answer
+
+        parts["ToolConnections"] = PooledConnections
