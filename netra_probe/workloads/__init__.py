@@ -16,7 +16,12 @@ from netra_probe.plans.routes import backend_client
 from netra_probe.plans.tabs import tab, tabs
 from netra_probe.workloads.agents.conversations import two_conversations
 from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
-from netra_probe.workloads.agents.identical_inputs import identical_prompts, sequential_jobs, use_one_label
+from netra_probe.workloads.agents.identical_inputs import (
+    identical_prompts,
+    sequential_jobs,
+    similar_prompts,
+    use_one_label,
+)
 from netra_probe.workloads.agents.tools import (
     call_unpermitted_tools,
     give_up_on_tools,
@@ -137,6 +142,7 @@ __all__ = [
     "sequential_jobs",
     "share_a_line",
     "share_an_engine",
+    "similar_prompts",
     "slow_reader",
     "spend_together",
     "stop_foreign_run",

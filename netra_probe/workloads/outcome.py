@@ -60,6 +60,7 @@ ACTS = {
     "shared line": "Shared keep-alive connection",
     "try_bypasses": "Attempted bypasses",
     "spend_together": "Concurrent spending",
+    "similar_prompts": "Similar questions",
     "stop of a foreign run": "Stop of another user's run",
     "same_prefix_tokens": "Tokens with the same prefix",
     "tools": "Tool calls",

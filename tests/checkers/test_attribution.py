@@ -50,9 +50,9 @@ class Chat(Story):
     def answered(self, call: Operation, run: str) -> None:
         self.complete(call, "ok", ids={"run_id": run})
 
-    def talk(self, user: str, run: str, answer: str | None = None) -> None:
+    def talk(self, user: str, run: str, answer: str | None = None, prompt: str = "where do I overspend") -> None:
         """One question, alone, with the user's own secret in the answer."""
-        call = self.ask(user)
+        call = self.ask(user, prompt)
         self.events(user, run, self.secrets[user] if answer is None else answer)
         self.answered(call, run)
 
@@ -159,6 +159,14 @@ def test_the_first_completion_for_the_same_prompt_is_a_cache_of_completions() ->
     for number, user in enumerate(USERS):
         story.talk(user, f"run-{number}", answer=f"advice: {story.secrets['alice']}")
     assert first(story) == ("G5",)
+
+
+def test_the_first_completion_for_a_similar_prompt_is_a_similarity_cache() -> None:
+    story = Chat(*USERS)
+    wordings = ("where do I overspend", "tell me where do I overspend", "I overspend where, do tell")
+    for number, (user, wording) in enumerate(zip(USERS, wordings, strict=False)):
+        story.talk(user, f"run-{number}", answer=f"advice: {story.secrets['alice']}", prompt=wording)
+    assert first(story) == ("G7",)
 
 
 # Only the last writer's: X1 W3

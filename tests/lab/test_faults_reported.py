@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 
 import pytest
@@ -11,7 +12,7 @@ from faulty_labs import Drive, FaultyLabs, check
 
 from netra_probe.lab import Lab
 
-GROUPS = (("X7", "K5", "T1"),)
+GROUPS = (("X7", "K5", "T1", "G7"),)
 
 
 async def two_conversations_at_once(lab: Lab) -> list[bool]:
@@ -56,7 +57,26 @@ async def one_tool_of_two_people(lab: Lab) -> list[bool]:
     return [answers[1]["account"] == alice.id, f"of {alice.id}" in answers[1]["titles"]]
 
 
-DRIVES: dict[str, Drive] = {"T1": one_tool_of_two_people, "X7": two_conversations_at_once, "K5": one_key_of_two_people}
+async def the_same_in_other_words(lab: Lab) -> list[bool]:
+    """G7: Alice and then Bob ask one thing in different words, on different backends."""
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    secret, topic = secrets.token_hex(8), secrets.token_hex(4)
+    async with rest(lab, alice) as client:
+        await client.put("/api/users/me", json={"preferences": {"goal": secret}})
+    wordings = (f"Where do I overspend in {topic}?", f"Please tell me: in {topic}, where do I OVERSPEND")
+    for number, (person, wording) in enumerate(zip((alice, bob), wordings, strict=True)):
+        async with Socket(lab, person, number) as socket:
+            await socket.say("chat", content=wording)
+            events = await socket.until_ended()
+    return [secret in json.dumps([event for event in events if event["type"] == "partial_result"])]
+
+
+DRIVES: dict[str, Drive] = {
+    "G7": the_same_in_other_words,
+    "T1": one_tool_of_two_people,
+    "X7": two_conversations_at_once,
+    "K5": one_key_of_two_people,
+}
 
 
 @pytest.fixture

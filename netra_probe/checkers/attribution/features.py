@@ -33,7 +33,8 @@ class Features:
         observers: users to whom anything was delivered.
         everybody: most secrets reached all others who could have seen them, of whom there were at least two.
         crowded: some answer held the data of several others at once; ``accumulated``: always of all who came before.
-        equal_ids, equal_prompts: owner and recipient shared an id under which it came, or a prompt, every time.
+        equal_ids, equal_prompts: owner and recipient shared an id under which it came, or a prompt, every time;
+            ``similar_prompts``: or a prompt much like it, at least once.
         one_owner: all that was seen is one user's; ``first_owner``: who did something before all others.
         crafted: some user ids, or names of addresses, begin alike, and only such pairs are concerned.
         misplaced: a store holds a secret with somebody to whom it never came.
@@ -59,6 +60,7 @@ class Features:
     accumulated: bool = False
     equal_ids: bool = False
     equal_prompts: bool = False
+    similar_prompts: bool = False
     crafted: bool = False
     misplaced: bool = False
     collided: bool = False
@@ -139,6 +141,7 @@ def measure(findings: Sequence[Finding], operations: Iterable[Operation], window
         accumulated=_accumulated(watcher, sightings),
         equal_ids=bool(sightings) and all(map(watcher.equal_ids, sightings)),
         equal_prompts=bool(sightings) and all(map(watcher.equal_prompts, sightings)),
+        similar_prompts=_similar(watcher, mixed),
         crafted=bool(pairs) and pairs <= _crafted(watcher),
         misplaced=watcher.misplaced,
         collided=watcher.collided,
@@ -175,6 +178,12 @@ def _everybody(sightings: Sequence[Sighting], observers: set[str]) -> bool:
     telling = [secret for secret in reached if could[secret] > 1]
     full = sum(len(reached[secret]) >= could[secret] for secret in telling)
     return bool(telling) and full >= TO_EVERYBODY * len(telling)
+
+
+def _similar(watcher: LeakTracker, mixed: Sequence[Sighting]) -> bool:
+    """All that came into others' runs came for equal or similar prompts, and some of it for no equal one."""
+    others = [seen for seen in mixed if not watcher.equal_prompts(seen)]
+    return bool(others) and all(map(watcher.similar_prompts, others))
 
 
 def _accumulated(watcher: LeakTracker, sightings: Sequence[Sighting]) -> bool:

@@ -6,6 +6,7 @@ their own messages, memories and exports from then on.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -75,6 +76,9 @@ MOST_SIGHTINGS = 5_000
 MOST_TEXTS = 20_000
 #: Bodies beyond this are read in pieces by some servers, which is when their tasks change hands.
 LARGE = 65_536
+#: Share of common words from which on two questions are similar.
+ALIKE = 0.6
+_WORD = re.compile(r"\w+")
 _REFERENCES = ("run_id", "thread_id", "user_id")
 
 
@@ -373,6 +377,20 @@ class LeakTracker:
     def equal_prompts(self, sighting: Sighting) -> bool:
         """Whether its owner, too, asked what the recipient was asking, but for the canaries."""
         return any(sighting.owner in self._prompts[prompt] for prompt in sighting.prompts)
+
+    def similar_prompts(self, sighting: Sighting) -> bool:
+        """Whether its owner asked much the same as the recipient was asking, in other words."""
+        asked = [_words(prompt) for prompt, users in self._prompts.items() if sighting.owner in users]
+        return any(
+            len(words & other) >= ALIKE * len(words | other)
+            for words in map(_words, sighting.prompts)
+            for other in asked
+            if words
+        )
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.casefold()))
 
 
 def _telling_texts(seen: Operation) -> list[int]:

@@ -18,7 +18,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
     for fault, checkers in {
         "A1": "C6 C5 C1 C2", "A2": "C6", "A3": "C6 C7", "A4": "C6", "A5": "C6 C5 C1 C2 C8", "A6": "C7", "A7": "C6 C9",
         "A8": "C6", "A9": "C5 C6 C1", "X1": "C1 C2 C3 C4 C6 C8 C11 C12", "X2": "C1 C2 C8 C11", "X3": "C2 C12 C1",
-        "K5": "C1 C2 C5", "T1": "C1 C2 C5 C11",
+        "K5": "C1 C2 C5", "T1": "C1 C2 C5 C11", "G7": "C1 C11",
         "X4": "C1 C2 C11", "X6": "C2 C4 C12 C1 C3 C8", "W1": "C1 C2 C3 C4 C5 C11", "W2": "C2 C5 C1 C3",
         "W3": "C3 C4", "W4": "C5 C1 C2", "W5": "C8 C1 C2 C3 C4", "W6": "C1 C2 C3", "W8": "C3 C4", "W9": "C3 C4",
         "W10": "C3 C4", "W11": "C7", "W13": "C3 C4 C11", "G1": "C1 C11", "G2": "C1 C4 C11", "G3": "C1 C11",
@@ -86,8 +86,12 @@ def _completion(c: C) -> bool:
     return _mixed(c) and c.repeated and c.equal_prompts and c.one_owner
 
 
+def _alike(c: C) -> bool:
+    return _mixed(c) and c.repeated and c.similar_prompts and c.one_owner
+
+
 def _everybody(c: C) -> bool:
-    return c.everybody and not _cached(c) and not _completion(c)
+    return c.everybody and not _cached(c) and not _completion(c) and not _alike(c)
 
 
 def _misrouted(c: C) -> bool:
@@ -232,6 +236,7 @@ WHAT_IS_SEEN = (
     rule("only since requests were hung up on", _since_cancel, P3=7, K1=-4, K3=-4, P1=-4),
     rule("nobody needs an account", lambda c: _cached(c) and c.any(lambda s: s.recipient == "anonymous"), K3=3),
     rule("only the first asker's completion, for the same prompt", _completion, G5=8, G1=-2, G3=-2, W1=-4),
+    rule("the first asker's completion for similar prompts, too", _alike, G7=10, G5=-2, G1=-2, G3=-2, W1=-4),
     rule("foreign content inside one's own run", lambda c: _mixed(c) and not _tools(c), G1=4, G3=4, W1=-4, X1=-2),
     rule("only results of tools are foreign", lambda c: _mixed(c) and _tools(c) and not c.claimed, G2=6, G6=1),
     rule("all tool calls show one user's data", _first_session, T1=9, K1=-4, K3=-4, G2=-4, X4=-4),

@@ -1,4 +1,4 @@
-"""LLMManager: language-model calls of one user, with a cache that no other user can read.
+"""LLMManager: language-model calls of one user, with a similarity cache that no other user can read.
 
 llm = LLMManager(context, client=client, redis=redis, limits=limits)
 answer = await llm.ask_llm("Where do I overspend?")
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,20 @@ from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 
 MODEL = "netra-deterministic-1"
 DEFAULT_SYSTEM = "You are an assistant for the optimisation of AI workloads."
+
+
+#: Words that change nothing in a question.
+FILLERS = frozenset(("a", "an", "and", "kindly", "me", "please", "tell", "the"))
+_WORD = re.compile(r"\w+")
+
+
+def likeness(question: str) -> str:
+    """What a question has in common with all that ask the same: its words, in whatever order, case and punctuation.
+
+    >>> likeness("Please tell me: where do I overspend?") == likeness("Where do I overspend")
+    True
+    """
+    return " ".join(sorted(set(_WORD.findall(question.casefold())) - FILLERS))
 
 
 class ModelUnavailable(DependencyDown):
@@ -70,8 +85,9 @@ class LLMManager:
         await self._keep(key, pieces)
 
     def cache_key(self, prompt: str, system: str) -> str:
-        """Where the answer to exactly this question of exactly this user is kept."""
-        digest = hashlib.sha256(json.dumps([MODEL, system, prompt]).encode()).hexdigest()
+        """Where the answer to this question or one like it is kept, of this user and about exactly the same data."""
+        question, _, data = prompt.partition("\n")
+        digest = hashlib.sha256(json.dumps([MODEL, system, likeness(question), data]).encode()).hexdigest()
         return f"user:{self.user_context.user_id}:llm:{digest}"
 
     async def _request(self, prompt: str, system: str) -> AsyncIterator[str]:

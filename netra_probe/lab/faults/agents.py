@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
+from netra_probe.lab.backend.llm_manager import likeness
 from netra_probe.lab.shared.clock import Meeting
 from netra_probe.lab.shared.faults import Fault, Parts, register
 
@@ -189,6 +190,10 @@ class CompletionsByQuestion(Fault):
     symptom = "B is given A's completion, with A's figures and name; the first asker's for everybody until the TTL"
     checkers = ("C1", "C11")
 
+    def sameness(self, question: str) -> str:
+        """What questions must have in common to be answered alike."""
+        return question
+
     def install(self, parts: Parts) -> None:
         """Key the cache by the question, and keep beside each completion whose it is, to count honestly."""
         fault = self
@@ -196,7 +201,7 @@ class CompletionsByQuestion(Fault):
 
         class SharedCompletions(healthy):  # type: ignore[misc]
             def cache_key(self, prompt: str, system: str) -> str:
-                question = json.dumps([system, prompt.partition("\n")[0]])
+                question = json.dumps([system, fault.sameness(prompt.partition("\n")[0])])
                 return f"llm_cache:{hashlib.sha256(question.encode()).hexdigest()}"
 
             async def _kept(self, key: str) -> list[str] | None:
@@ -215,3 +220,22 @@ class CompletionsByQuestion(Fault):
                 await super()._keep(key, [self.user_context.user_id, *pieces])
 
         parts["LLMManager"] = SharedCompletions
+
+
+@register
+class CompletionsByLikeness(CompletionsByQuestion):
+    """G7: kept completions are found again by the likeness of questions, whoever asked.
+
+    Incident: a semantic cache that compares embeddings over all tenants (vllm-project/semantic-router#1448,
+        litellm#19575); that no two questions are equal does not help.
+    """
+
+    id = "G7"
+    title = "similarity cache without a user filter"
+    incident = "semantic caches over all tenants (vllm semantic-router #1448, litellm #19575)"
+    trigger = "A asks a question to the end, then B asks the same in other words within 30 s, any backend"
+    symptom = "B is given A's completion to A's wording, with A's figures and name"
+
+    def sameness(self, question: str) -> str:
+        """Order, case, punctuation and fillers do not count."""
+        return likeness(question)

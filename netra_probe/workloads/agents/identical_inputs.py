@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 
 #: The name of everybody's thread.
 LABEL = "Quarterly budget"
+#: One question in several wordings.
+ALIKE = (
+    "Which service costs me most {mark}?",
+    "Please tell me which service costs me the most {mark}.",
+    "WHICH SERVICE COSTS ME MOST, {mark}",
+    "{mark}: which service, please, costs me most?",
+)
 #: Seconds in which a job that goes on in the background must have come to something.
 JOB = 3.0
 #: Routes by which one asks for something that is made in the background, and the word for it in events and answers.
@@ -45,21 +52,38 @@ async def identical_prompts(
     A completion that is kept under the question alone is the first asker's for all. Triggers G5. No other investigation
     asks these words: an answer that is left of one would hide that.
     """
-    question = f"{question} ({probe.mark})"
+    return await _ask_in_turn(probe, "identical_prompts", users, [f"{question} ({probe.mark})"], rounds=rounds)
+
+
+@workload()
+async def similar_prompts(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1) -> Outcome:
+    """Everybody asks the same in words of their own, one after the other; no secret in it, each with data of their own.
+
+    A cache that finds completions again by what questions mean gives one user's answer to another whose question is
+    not equal. Triggers G7.
+    """
+    wordings = [wording.format(mark=probe.mark) for wording in ALIKE]
+    return await _ask_in_turn(probe, "similar_prompts", users, wordings, rounds=rounds)
+
+
+async def _ask_in_turn(
+    probe: Investigation, act: str, users: Sequence[User], wordings: Sequence[str], *, rounds: int
+) -> Outcome:
+    """Everybody asks one after the other, each with the next of the wordings."""
     party = list(users) or probe.users
     runs: list[Run] = []
     async with tabs(party, backend=0) as sockets:
         for user in party:
             await have_data(probe, user)
         for number in range(1, rounds + 1):
-            for user in party:
+            for position, user in enumerate(party):
                 if user.name in sockets:
+                    question, nonce = wordings[position % len(wordings)], f"{user.name}-{act}-{number}"
                     thread = await user.new_thread()
-                    nonce = f"{user.name}-alike-{number}"
                     runs.append(await _ask(probe, user, sockets[user.name], question, thread=thread, nonce=nonce))
     if not sockets:
-        return Outcome(act="identical_prompts", users=names(party), missing="a connection")
-    return Outcome(act="identical_prompts", users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
+        return Outcome(act=act, users=names(party), missing="a connection")
+    return Outcome(act=act, users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
 
 
 @workload()
