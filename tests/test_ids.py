@@ -1,9 +1,10 @@
 """Four id spaces that never look alike: notebooks and cases, faults, checkers, requirements. Every id leads somewhere.
 
-What people read (notebooks with their outputs, README, papers, rendered findings) names checkers in words and says
+What people read (notebooks with their outputs, README, papers, reports, the terminal) names checkers in words and says
 *fault* where it means one; docstrings and comments name nothing that is not there.
 """
 
+import gzip
 import io
 import json
 import re
@@ -12,11 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
+from click.testing import CliRunner
 
+from netra_probe.batch.progress import Place
 from netra_probe.catalogue.folders import PROJECT
 from netra_probe.catalogue.scenarios import SCENARIOS, cases_by_id
 from netra_probe.checkers.verdict import CHECKER_NAMES
+from netra_probe.cli.main import app
 from netra_probe.lab.shared.faults import known_faults
+from netra_probe.report.publish import publish
+from netra_probe.results.results import PLAN, SCHEMA, write_json
 
 _ID = re.compile(r"(?<![\w./#-])[A-Z]\d{1,2}(?:\.\d{1,2})?(?![\w-])")
 _FAULT = re.compile(r"fault|detect|red\b|\| red on|LAB_FAULTS", re.IGNORECASE)
@@ -88,6 +95,40 @@ def test_every_id_in_a_notebook_leads_somewhere() -> None:
             wrong += [f"{path.name}: {line}" for text in texts for line in unresolved(text)]
     assert read > 20 * len(SCENARIOS)
     assert wrong == []
+
+
+def recorded_run(folder: Path) -> Path:
+    """A run of two notebooks that found something, as it was recorded: real histories of labs with a fault."""
+    run = folder / "lab" / "20261101T010000Z-aaaaaa"
+    (run / "history").mkdir(parents=True)
+    recordings = Path(__file__).parent / "history" / "recordings"
+    scenarios = []
+    for id, recording in (("C4", "C4-W1"), ("B5", "B5-G6")):
+        recorded = gzip.decompress((recordings / f"{recording}.jsonl.gz").read_bytes())
+        (run / "history" / f"{id}.jsonl").write_bytes(recorded)
+        cases = {case.id: case.claim for case in SCENARIOS[id].declared}
+        planned = {"id": id, "title": SCENARIOS[id].title, "cases": cases, "notebook": ""}
+        scenarios.append({**planned, "status": "completed", "reason": ""})
+    plan = {"schema": SCHEMA, "run": run.name, "environment": "lab", "seed": 7, "users": 3, "faults": ["W1"], "pid": 0}
+    started = {"started": "2026-11-01T01:00:00Z", "versions": {"python": "3.11.9", "netra-probe": "0.1.0"}}
+    write_json(run / PLAN, {**plan, **started, "scenarios": scenarios})
+    return run
+
+
+def test_every_id_in_a_report_and_on_the_terminal_leads_somewhere(tmp_path: Path) -> None:
+    run = recorded_run(tmp_path)
+    judged = CliRunner().invoke(app, ["recheck", str(run)])
+    assert "canary · foreign canary" in judged.output
+    assert unresolved(judged.output) == []
+    publish(Place(run))
+    page = BeautifulSoup((run / "report.html").read_text(encoding="utf-8"), "html.parser")
+    assert page.body is not None
+    for unread in page.body(["script", "style"]):
+        unread.decompose()
+    blocks = page.body(["h1", "h2", "h3", "h4", "p", "li", "tr", "summary", "pre", "dt", "dd", "figcaption"])
+    told = [block.get_text(" ", strip=True) for block in blocks]
+    assert len(told) > 100
+    assert [line for text in told for line in unresolved(text)] == [], run
 
 
 def test_every_id_in_a_docstring_or_comment_leads_somewhere() -> None:

@@ -20,6 +20,7 @@ from netra_probe.report.alerts import Alerts
 from netra_probe.results.results import NOTHING_DECIDED, RESULTS, case_heading
 from netra_probe.results.schema import basis, operations_of
 from netra_probe.target.deployment import Mode, Target
+from netra_probe.target.lab import title_of_fault
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -105,6 +106,8 @@ def is_bundle(run: str) -> bool:
 #: Hygiene issues of one case that the terminal shows; results.json holds all. What turned it red is always shown.
 MOST_FINDINGS = 3
 COLUMNS = 120
+#: Characters of what a failure rests on, in the table.
+MOST_OF_A_FAILURE = 100
 
 
 def summary(results: dict[str, Any]) -> str:
@@ -112,7 +115,11 @@ def summary(results: dict[str, Any]) -> str:
     rows, details = [], []
     for scenario in results["scenarios"]:
         for case in scenario["cases"]:
-            rows.append([case["id"], case_heading(case), case["verdict"], basis(case)])
+            # What a failure rests on is told in full below the table.
+            evidence = basis(case)
+            if case["verdict"] == Verdict.FAIL:
+                evidence = textwrap.shorten(evidence, MOST_OF_A_FAILURE, placeholder=" …")
+            rows.append([case["id"], case_heading(case), case["verdict"], evidence])
             red = [found for found in case["findings"] if found["severity"] != "hygiene"]
             beside = [found for found in case["findings"] if found["severity"] == "hygiene"]
             for finding in (*red, *beside[:MOST_FINDINGS]):
@@ -128,7 +135,7 @@ def summary(results: dict[str, Any]) -> str:
                     )
                 details += [f"    {step['text']}" for step in finding["witness"]]
                 if finding["attribution"]:
-                    details.append(f"    looks like fault {', '.join(finding['attribution'])}")
+                    details.append(f"    looks like fault {', '.join(map(title_of_fault, finding['attribution']))}")
             if len(beside) > MOST_FINDINGS:
                 details.append(f"{case['id']} … and {len(beside) - MOST_FINDINGS} more hygiene issues in {RESULTS}")
     objections = sum(

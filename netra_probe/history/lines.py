@@ -60,7 +60,8 @@ def _what(operation: Operation) -> str:
     if operation.call is not None:
         outcome = {"ok": "", "fail": "refused ", "info": "failed "}[operation.type]
         return f"← {status or outcome}{action}"
-    return f"{operation.type} {status}{action}"
+    outcome = "" if operation.type == "ok" else f"{operation.type} "
+    return f"{outcome}{status}{'owns' if action == actions.OWN else action}"
 
 
 def _request(operation: Operation) -> str:

@@ -11,6 +11,7 @@ from netra_probe.checkers.verdict import Verdict, checker_name
 from netra_probe.display.controls import visible
 from netra_probe.results.runs import Run
 from netra_probe.results.schema import operations_of
+from netra_probe.target.lab import title_of_fault
 
 JUNIT = "junit.xml"
 
@@ -77,7 +78,9 @@ def _finding(finding: dict[str, Any]) -> str:
     lines = [f"{checker_name(finding['checker'])} · {finding['kind']}: {finding['summary']}", finding["explanation"]]
     lines += [f"  {operation}" for operation in operations_of(finding)]
     lines += [f"  {step['text'] or '#' + str(step['operation'])}" for step in finding["witness"]]
-    lines += [f"looks like fault {', '.join(finding['attribution'])}"] * bool(finding["attribution"])
+    lines += [f"looks like fault {', '.join(map(title_of_fault, finding['attribution']))}"] * bool(
+        finding["attribution"]
+    )
     return visible("\n".join(line for line in lines if line))
 
 
