@@ -112,6 +112,7 @@ MEASURED = {
     "reconnect_storm": Amounts(sockets=14, messages=5),
     "reference_foreign_ids": Amounts(sockets=2, messages=3, attempts=1, requests=16),
     "refresh_together": Amounts(requests=11),
+    "reuse_address": Amounts(accounts=2, attempts=8, requests=160),
     "saturate": Amounts(requests=105),
     "share_a_line": Amounts(attempts=12, requests=78),
     "share_an_engine": Amounts(),

@@ -75,12 +75,11 @@ async def remove_user(user: User, routes: Routes) -> list[str]:
     if any(not item.endswith(FOR_GOOD) for item in left):
         # The account is the only key to what is left: it stays, for the next sweep to try again.
         return [*left, f"account of {user.name}"]
-    route = routes.removal("auth", AUTH_REMOVAL)
-    if route is None:
+    if routes.removal("auth", AUTH_REMOVAL) is None:
         # Without a way out the least one owes is an ended session and a name on the list.
         await user.auth.logout()
         left.append(f"account of {user.name}")
-    elif not await _delete(user, user.auth.http, route):
+    elif not await remove_account(user, routes):
         left.append(f"account of {user.name}")
     else:
         again = await user.in_time(lambda: user.auth.login(email=user.email, password=user._password))
@@ -89,6 +88,12 @@ async def remove_user(user: User, routes: Routes) -> list[str]:
         elif not isinstance(again, Refused):
             left.append(f"account of {user.name}")
     return left
+
+
+async def remove_account(user: User, routes: Routes) -> bool:
+    """Let an account remove itself at the auth service; whether it has one to do that by, and it was answered."""
+    route = routes.removal("auth", AUTH_REMOVAL)
+    return route is not None and await _delete(user, user.auth.http, route)
 
 
 async def _delete(user: User, http: Http, route: str) -> bool:

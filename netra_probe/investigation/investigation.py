@@ -127,10 +127,11 @@ class Investigation(InvestigationContext):
 
     # Users
 
-    async def recruit(self, number: int, *, beside: User | None = None) -> list[User]:
+    async def recruit(self, number: int, *, beside: User | None = None, again: User | None = None) -> list[User]:
         """Register more users through the real route, concurrently; returns them.
 
-        ``beside`` gives them addresses that begin like this user's: ``…alice@`` and ``…alicea@``. Where the target
+        ``beside`` gives them addresses that begin like this user's: ``…alice@`` and ``…alicea@``; ``again`` gives one
+        the address of a user who has gone. Where the target
         names ``accounts`` those log in instead, fewer than asked for if there are no more; in mode ``observe`` the
         users are names without accounts. What was withheld is noted for the next check.
 
@@ -151,9 +152,11 @@ class Investigation(InvestigationContext):
                 while address in taken:
                     address += "a"
                 taken.add(address)
-            email = f"{address}@netra-probe.example"
+            email = again.email if again is not None else f"{address}@netra-probe.example"
             password = self.ledger.password(email)
             recruits.append(User(self, name=name, email=email, password=password, backend=position))
+            if again is not None:
+                recruits[-1].identity = f"{email} {name}"
         if self.target.mode is Mode.OBSERVE:
             self.notes.withhold("mode observe: registering users needs mode probe")
             self._everybody += recruits

@@ -79,7 +79,7 @@ class Replay(Investigation):
         }
         self._window = min((int(m.detail.get("start", 0)) for m in self._markers.values()), default=0)
 
-    async def recruit(self, number: int, *, beside: User | None = None) -> list[User]:
+    async def recruit(self, number: int, *, beside: User | None = None, again: User | None = None) -> list[User]:
         recruits = []
         by_name = {operation.user: operation for operation in self.history if operation.action == actions.PRINCIPAL}
         for position in range(len(self._everybody), len(self._everybody) + number):
@@ -95,6 +95,8 @@ class Replay(Investigation):
                 password=Secret("recorded"),
                 backend=position,
             )
+            if again is not None:
+                user.identity = f"{user.email} {user.name}"
             user.id = principal.ids.get("user_id", "")
             user.auth.access = user.auth.refreshing = _token(user.id)
             user.rest.http.token = user.auth.access

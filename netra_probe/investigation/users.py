@@ -73,6 +73,8 @@ class User:
         #: Whether a registration went out whose outcome is not known: the account may be there.
         self.unsure = False
         self.email = email
+        #: What makes the user's canaries different from everybody else's, also from a former user's of the address.
+        self.identity = email
         self.id = ""
         self.socket: Socket | None = None
         self.opened: Opened | None = None
@@ -121,7 +123,7 @@ class User:
         """A fresh canary of this user for a field and a surface; each call is a new epoch."""
         epoch = next(self._epochs.setdefault(f"{field}|{surface}", itertools.count()))
         canary = mint(
-            seed=self._probe.seed, identity=self.email, user=self.name, field=field, surface=surface, epoch=epoch
+            seed=self._probe.seed, identity=self.identity, user=self.name, field=field, surface=surface, epoch=epoch
         )
         self._probe.history.observe(
             actions.MINT,
@@ -142,6 +144,11 @@ class User:
         if reply:
             self._adopt()
         return reply
+
+    def forget(self) -> None:
+        """The account is gone, and there is nothing of it to be removed any more."""
+        self.id, self.unsure = "", False
+        self.auth.access = self.auth.refreshing = self.rest.http.token = None
 
     async def login(self) -> Reply:
         """Log in again; the clients use the new tokens from now on."""

@@ -11,6 +11,7 @@ from netra_probe.clients.policy import allows, needed_at
 from netra_probe.clients.replies import Answered
 from netra_probe.history import actions
 from netra_probe.history.store import STEP
+from netra_probe.investigation.cleanup import AUTH_REMOVAL
 from netra_probe.investigation.survey import Survey, survey
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.crawler import ApiCrawler
@@ -72,6 +73,8 @@ class Executor:
             has.add("attack")
         if not probe.target.accounts:
             has.add("registration")
+            if probe.routes.removal("auth", AUTH_REMOVAL) is not None:
+                has.add("removal")
         if self._found.auth.offers("POST", "/auth/logout"):
             has.add("logout")
         if STREAM in own:

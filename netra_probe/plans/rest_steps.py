@@ -106,6 +106,8 @@ class RestSteps:
         """The request, and the thing of the owner's that it is about."""
         if step.operation.startswith(TOOL):
             return await self._call_tool(step, route, actor)
+        if step.principal is Principal.REGISTERED_AGAIN and step.place in (Place.NOWHERE, Place.PATH):
+            return await self._of_before(step, route), None
         if step.timing is Timing.AFTER_DELETE:
             return await self._after_delete(step, route, actor)
         if step.place.claims:
@@ -184,6 +186,20 @@ class RestSteps:
         if actor.refused:
             mark["attempt"] = f"{actor.refused}, use after delete"
         return Act(arguments=arguments, mark={**actor.mark, **mark}, headers=actor.headers), None
+
+    async def _of_before(self, step: Step, route: Route) -> Act:
+        """What the former user of one's address had: it is not shown with one's own, and refused by its id."""
+        reborn, walk = await self.world.reborn(), self.walk
+        whose = reborn.former.name if step.place is Place.PATH else reborn.user.name
+        arguments = walk.fill(route, reborn.user.name, whose=whose)
+        if arguments is None:
+            raise Impossible("no id is known that it takes")
+        if step.place is Place.NOWHERE:
+            return Act(arguments=arguments, mark={})
+        thing = self.world.private(arguments)
+        spelled = {name: spelling(step.spelling, id) if id == thing.id else id for name, id in arguments.path.items()}
+        mark = {"attempt": "id of before", "object": thing.aim, "owner": whose, "expect": "refused"}
+        return Act(arguments=replace(arguments, path=spelled), mark=mark)
 
     async def _named(self, step: Step, route: Route, actor: Actor) -> tuple[Act, Thing | None]:
         """A foreign id beside the path: the owner names it first, as the control."""

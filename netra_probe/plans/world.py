@@ -19,6 +19,7 @@ from netra_probe.openapi import Route
 from netra_probe.openapi.arguments import Arguments
 from netra_probe.openapi.objects import Thing, collection_of
 from netra_probe.plans.crawler import ApiCrawler
+from netra_probe.plans.rebirth import NotReborn, Reborn, register_again
 from netra_probe.plans.steps import Principal
 from netra_probe.plans.tabs import open_tab
 
@@ -70,6 +71,7 @@ class World:
         self.stack = AsyncExitStack()
         self._furnished: set[str] = set()
         self._namesake: User | None = None
+        self._reborn: Reborn | None = None
         self._session: AuthClient | None = None
         self._ended: tuple[AuthClient, float] | None = None
 
@@ -96,7 +98,17 @@ class World:
             case Principal.ENDED:
                 session = await self._ended_session()
                 return Actor(user=self.owner, token=session.access, mark=session.mark, refused="after logout")
-        raise Impossible("nobody here can remove an account and make it again")
+            case Principal.REGISTERED_AGAIN:
+                return Actor(user=(await self.reborn()).user)
+
+    async def reborn(self) -> Reborn:
+        """A user who has registered the address of one who has gone. Raises Impossible when there is none to be had."""
+        if self._reborn is None:
+            try:
+                self._reborn = await register_again(self.probe, self.walk)
+            except NotReborn as reason:
+                raise Impossible(str(reason)) from None
+        return self._reborn
 
     async def _other_session(self) -> AuthClient:
         if self._session is None:

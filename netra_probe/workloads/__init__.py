@@ -57,6 +57,7 @@ from netra_probe.workloads.rest.authorization_matrix import trespass
 from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
 from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
 from netra_probe.workloads.rest.noninterference import compare_reads
+from netra_probe.workloads.rest.registered_again import reuse_address
 from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader, try_invalid_handshakes
 from netra_probe.workloads.websocket.crowding import crowd_out
 from netra_probe.workloads.websocket.foreign_ids import (
@@ -137,6 +138,7 @@ __all__ = [
     "reconnect_storm",
     "reference_foreign_ids",
     "refresh_together",
+    "reuse_address",
     "same_prefix_tokens",
     "saturate",
     "sequential_jobs",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from backend_client import Socket, register_in
+from backend_client import Socket, http, register_in, rest
 from composing import Composed
 from faulty_labs import Drive, FaultyLabs, check
+from wire_acts import enrol, thread_of
 
 from netra_probe.lab import Lab
 
@@ -23,8 +24,24 @@ async def p5(lab: Lab) -> list[bool]:
     return [answer["type"] == "error_message" and answer["error_code"] == "RATE_LIMITED"]
 
 
-DRIVES: dict[str, Drive] = {"P5": p5}
-GROUPS = (("P5",),)
+async def d7(lab: Lab) -> list[bool]:
+    former = await register_in(lab, "former")
+    thread = await thread_of(lab, former, "of the former one")
+    async with rest(lab, former) as client, http(lab.parameters["auth_url"], headers=former.headers) as auth:
+        assert (await client.delete("/api/users/me")).status_code == 200
+        assert (await client.get("/api/threads")).json() == []
+        assert (await auth.delete(f"/auth/users/{former.id}")).status_code == 200
+    again = await enrol(lab, former.email)
+    own = await thread_of(lab, again, "of the next one")
+    async with rest(lab, again) as client:
+        listed = {one["id"] for one in (await client.get("/api/threads")).json()}
+        words = (await client.get("/api/chat/messages")).text
+    assert again.id != former.id and own in listed
+    return [thread in listed, "of the former one" in words]
+
+
+DRIVES: dict[str, Drive] = {"D7": d7, "P5": p5}
+GROUPS = (("P5",), ("D7",))
 
 
 @pytest.fixture

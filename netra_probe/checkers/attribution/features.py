@@ -37,6 +37,7 @@ class Features:
             ``similar_prompts``: or a prompt much like it, at least once.
         one_owner: all that was seen is one user's; ``first_owner``: who did something before all others.
         crafted: some user ids, or names of addresses, begin alike, and only such pairs are concerned.
+        inherited: owner and recipient have one and the same address, one after the other.
         misplaced: a store holds a secret with somebody to whom it never came.
         kinds: (checker, kind) of the findings; ``said``: their summaries.
         lost_by: users that lost something; ``loss_rate``: share of the questions that stayed without an end.
@@ -62,6 +63,7 @@ class Features:
     equal_prompts: bool = False
     similar_prompts: bool = False
     crafted: bool = False
+    inherited: bool = False
     misplaced: bool = False
     collided: bool = False
     echo: bool = False
@@ -143,6 +145,7 @@ def measure(findings: Sequence[Finding], operations: Iterable[Operation], window
         equal_prompts=bool(sightings) and all(map(watcher.equal_prompts, sightings)),
         similar_prompts=_similar(watcher, mixed),
         crafted=bool(pairs) and pairs <= _crafted(watcher),
+        inherited=bool(pairs) and all(_one_mailbox(watcher, pair) for pair in pairs),
         misplaced=watcher.misplaced,
         collided=watcher.collided,
         echo=bool(sightings) and all(seen.index < window.start for seen in sightings),
@@ -192,6 +195,11 @@ def _accumulated(watcher: LeakTracker, sightings: Sequence[Sighting]) -> bool:
     pairs = {(seen.owner, seen.recipient) for seen in sightings}
     later = all(order.get(owner, 0) < order.get(recipient, 1) for owner, recipient in pairs)
     return later and any(len(watcher.crowded[seen.index]) > 1 for seen in sightings)
+
+
+def _one_mailbox(watcher: LeakTracker, people: frozenset[str]) -> bool:
+    boxes = {watcher.mailboxes.get(user, user) for user in people}
+    return len(people) > 1 and len(boxes) == 1
 
 
 def _crafted(watcher: LeakTracker) -> set[frozenset[str]]:

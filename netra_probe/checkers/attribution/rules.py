@@ -26,7 +26,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
         "D5": "C9", "P1": "C1 C12 C2 C11", "P2": "C9 C12", "P3": "C8 C1 C2", "P4": "C10 C11", "K1": "C1 C2 C8 C11",
         "K2": "C1 C2 C12", "K3": "C1 C2 C8 C11", "F1": "C6 C2", "F4": "C3 C4",
         "A12": "C6", "X7": "C13",
-        "P5": "C11",
+        "D7": "C1 C2 C5 C12", "P5": "C11",
     }.items()
 }  # fmt: skip
 
@@ -247,6 +247,11 @@ WHAT_IS_SEEN = (
     rule("what comes is frames", lambda c: _stale(c) and c.all(lambda s: s.surface == "websocket"), W6=2),
 )
 
+WHO_HAD_IT_BEFORE = (
+    rule("all of it was a former user's, whose address the one who sees it has registered again",
+         lambda c: c.inherited, D7=14),
+)  # fmt: skip
+
 WHEN_IT_HAPPENS = (
     rule("only between equal ids at the same time", lambda c: c.equal_ids and not _next_user(c), W5=4, X6=4, X1=-2),
     rule("the platform itself gave out equal ids", lambda c: c.collided, X6=6),
@@ -349,6 +354,7 @@ IN_STORES = (
 RULES: tuple[Rule, ...] = (
     *WHO_SEES_IT,
     *WHAT_IS_SEEN,
+    *WHO_HAD_IT_BEFORE,
     *WHEN_IT_HAPPENS,
     *WITH_CLAIMED_IDS,
     *WITH_CREDENTIALS,

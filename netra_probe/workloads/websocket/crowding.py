@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from netra_probe.clients.policy import slowed_down
 from netra_probe.clients.protocol import PING
 from netra_probe.clients.replies import Refused
 from netra_probe.clients.websocket import Socket
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
-#: Messages and requests of the busy user, where no quota ends them before.
-MESSAGES, READS = 650, 60
+#: Messages and requests of the busy user, where no quota ends them before: twice what the platform allows, since a
+#: quota that is counted in fixed windows may begin anew on the way.
+MESSAGES, READS = 1300, 60
 #: Messages that are on their way at a time.
 BATCH = 50
 ROUTE = "/api/threads"
@@ -72,6 +74,8 @@ async def crowd_out(
     finally:
         for http in clients.values():
             await http.close()
+    # That the busy user is told to slow down is what was wanted.
+    probe.notes.lift(slowed_down(busy.name, f"GET {ROUTE}"))
     counts = {"messages": sent, "reads": asked, "told to slow down": limited, "others refused": refused}
     return Outcome(act="crowding out", users=names(party), counts=counts)
 
