@@ -26,7 +26,10 @@ DATABASES = (0, 1)
 
 
 class CacheClient:
-    """A look into the target's Redis that changes nothing: SCAN, TYPE and the reading commands."""
+    """A look into the target's Redis that changes nothing: SCAN, TYPE and the reading commands.
+
+    But for ``cut_subscriptions``, which disturbs whoever listens.
+    """
 
     def __init__(self, history: Recorder, databases: tuple[redis.Redis, ...]) -> None:
         self.history = history
@@ -103,6 +106,10 @@ class CacheClient:
         # Who was not allowed to give its name cannot tell itself from others.
         others = [client for client in listed if client.get("name") != NAME]
         return len(others) if len(others) < len(listed) else None
+
+    async def cut_subscriptions(self) -> None:
+        """End every connection that listens for messages, as a fail-over does; for targets that may be disturbed."""
+        await self._asked(self._databases[0].client_kill_filter(_type="pubsub", skipme=True))
 
     async def close(self) -> None:
         for database in self._databases:

@@ -68,6 +68,7 @@ from netra_probe.workloads.websocket.foreign_ids import (
     stop_foreign_run,
     stop_own_run,
 )
+from netra_probe.workloads.websocket.interruptions import interrupt_listeners
 from netra_probe.workloads.websocket.reconnects import (
     across_backends,
     cut_and_resume,
@@ -118,6 +119,7 @@ __all__ = [
     "half_done",
     "identical_prompts",
     "inspect_tokens",
+    "interrupt_listeners",
     "introduce",
     "killed_peer",
     "late_close",

@@ -46,6 +46,7 @@ ACTS = {
     "forged at stores": "Forged tokens at data stores",
     "gave up": "Abandoned tool calls",
     "half-done writes": "Aborted batch writes",
+    "interrupt_listeners": "Subscriptions at the cache interrupted",
     "introduced": "Identity checks",
     "kept": "Create and read everything",
     "log_in_through": "OAuth logins with swapped callbacks",

@@ -419,6 +419,19 @@ def test_half_of_the_runs_lost_on_two_backends_are_a_registry_in_each_process() 
     assert first(story) == ("F4",)
 
 
+def test_losses_on_all_that_was_open_when_a_store_was_away_are_a_listener_that_died() -> None:
+    story = Chat("alice", "bob")
+    for user in ("alice", "bob"):
+        story.talk(user, f"run-of-{user}")
+    story.write("ok", "disturb", detail={"what": "interrupt", "target": "subscriptions at the cache"})
+    calls = [story.ask(user) for user in ("alice", "bob")]
+    story.wait(20)
+    for call in calls:
+        story.complete(call, "info", detail={"silent": 20.0})
+    fence(story, "alice", "bob")
+    assert first(story) == ("W14",)
+
+
 def test_losses_that_come_with_the_death_of_another_are_a_fan_out_that_stops() -> None:
     story = Chat("alice", "bob", "carol")
     story.talk("bob", "run-1")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 
 import pytest
+import redis.asyncio as redis
 from backend_client import Socket, register_in, rest
 from composing import Composed
 from faulty_labs import Drive, FaultyLabs, check
 
 from netra_probe.lab import Lab
 
-GROUPS = (("X7", "K5", "T1", "G7"),)
+GROUPS = (("X7", "K5", "T1", "G7"), ("W14",))
+
+SILENCE = 3.0
+"""Longer than the healthy lab needs to listen again."""
 
 
 async def two_conversations_at_once(lab: Lab) -> list[bool]:
@@ -71,7 +76,30 @@ async def the_same_in_other_words(lab: Lab) -> list[bool]:
     return [secret in json.dumps([event for event in events if event["type"] == "partial_result"])]
 
 
+async def redis_loses_its_subscribers(lab: Lab) -> list[bool]:
+    """W14: all subscriptions are cut while Alice is connected; then she asks."""
+    alice = await register_in(lab)
+    async with rest(lab, alice) as client, Socket(lab, alice) as socket:
+        async with redis.from_url(lab.parameters["redis_url"]) as store:
+            await store.client_kill_filter(_type="pubsub")
+        body = {"request": "Are you there?"}
+        run = (await client.post("/api/agents/execute", json=body)).json()["run_id"]
+        while (await client.get(f"/api/runs/{run}")).json()["status"] == "in_progress":
+            await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(SILENCE):
+                await socket.until_ended()
+            silent = False
+        except TimeoutError:
+            silent = True
+            await socket.quiet()  # a ping is answered
+        async with Socket(lab, alice) as later:
+            kept = [event["run_id"] for event in await later.until_ended()] if silent else []
+    return [silent, run in kept]
+
+
 DRIVES: dict[str, Drive] = {
+    "W14": redis_loses_its_subscribers,
     "G7": the_same_in_other_words,
     "T1": one_tool_of_two_people,
     "X7": two_conversations_at_once,

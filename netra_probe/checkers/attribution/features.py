@@ -43,6 +43,7 @@ class Features:
         lost_by: users that lost something; ``loss_rate``: share of the questions that stayed without an end.
         rivalled: those without an end were all asked on a connection beside another one of the user's.
         crossed: those were asked at another backend than was listened to, all of them and no others.
+        outlived: those without an end were all asked on connections that had outlived an interruption of a dependency.
         others_died: somebody else's connection died or stalled while those who lost something were connected; or
             (``own_died``) an earlier one of their own.
         echo: all that was seen had come to who saw it before the window.
@@ -76,6 +77,7 @@ class Features:
     backends: int = 0
     rivalled: bool = False
     crossed: bool = False
+    outlived: bool = False
     others_died: bool = False
     own_died: bool = False
     slowed: frozenset[str] = frozenset()
@@ -163,6 +165,7 @@ def measure(findings: Sequence[Finding], operations: Iterable[Operation], window
         rivalled=0 < losses.silent == losses.rivalled,
         crossed=0 < losses.silent == losses.crossed < losses.asked,
         backends=len(losses.backends),
+        outlived=0 < losses.silent == losses.outlived,
         others_died=losses.others_died if losses.silent else losses.harmed_others(lost_by),
         own_died=0 < losses.silent == losses.orphaned,
         slowed=frozenset(losses.slowed),

@@ -32,6 +32,7 @@ class Losses:
         crossed: asked at another backend than is listened to.
         rivalled: asked on a connection beside another one of the same user to the same backend.
         bereaved: another user's connection had died or stalled since theirs was opened.
+        outlived: on a connection that was open when what the target depends on was interrupted.
         orphaned: an earlier connection of the same user to the same backend had, at any time.
     """
 
@@ -42,6 +43,7 @@ class Losses:
     rivalled: int = 0
     bereaved: int = 0
     orphaned: int = 0
+    outlived: int = 0
     backends: set[str] = field(default_factory=set)
     #: Users whose connections were ended or stalled in the window, and those made to read slowly.
     bad: set[str] = field(default_factory=set)
@@ -54,6 +56,7 @@ class Losses:
         self._rivals: set[str] = set()
         #: Connection → when it was disturbed last; those that are disturbed now; those that closed meanwhile.
         self._struck: dict[str, int] = {}
+        self._interrupted = -1
         self._stalled: set[str] = set()
         self._left: set[str] = set()
 
@@ -108,7 +111,9 @@ class Losses:
     def _disturbed(self, operation: Operation) -> None:
         what, name = str(operation.detail.get("what", "")), str(operation.detail.get("target", ""))
         user = operation.user or name.partition("/")[0]
-        if "resume" in what:
+        if "interrupt" in what:
+            self._interrupted = operation.index
+        elif "resume" in what:
             self._stalled.discard(name)
             if name in self._left:
                 self._closed(name)
@@ -125,6 +130,7 @@ class Losses:
             return
         self.silent += 1
         self.crossed += bool(operation.backend) and operation.backend != here.backend
+        self.outlived += here.since < self._interrupted
         self.rivalled += name in self._rivals
         self.bereaved += any(
             self._owner(other) != here.user

@@ -18,7 +18,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
     for fault, checkers in {
         "A1": "C6 C5 C1 C2", "A2": "C6", "A3": "C6 C7", "A4": "C6", "A5": "C6 C5 C1 C2 C8", "A6": "C7", "A7": "C6 C9",
         "A8": "C6", "A9": "C5 C6 C1", "X1": "C1 C2 C3 C4 C6 C8 C11 C12", "X2": "C1 C2 C8 C11", "X3": "C2 C12 C1",
-        "K5": "C1 C2 C5", "T1": "C1 C2 C5 C11", "G7": "C1 C11",
+        "K5": "C1 C2 C5", "T1": "C1 C2 C5 C11", "G7": "C1 C11", "W14": "C3 C4",
         "X4": "C1 C2 C11", "X6": "C2 C4 C12 C1 C3 C8", "W1": "C1 C2 C3 C4 C5 C11", "W2": "C2 C5 C1 C3",
         "W3": "C3 C4", "W4": "C5 C1 C2", "W5": "C8 C1 C2 C3 C4", "W6": "C1 C2 C3", "W8": "C3 C4", "W9": "C3 C4",
         "W10": "C3 C4", "W11": "C7", "W13": "C3 C4 C11", "G1": "C1 C11", "G2": "C1 C4 C11", "G3": "C1 C11",
@@ -320,6 +320,8 @@ WITH_LOSSES = (
     rule("no other connection died", lambda c: c.lossy and not c.others_died and not c.own_died, W13=-4),
     rule("only what another backend works on than the one listened to", lambda c: c.crossed, F4=8, W3=-4, W13=-4),
     rule("about 1 − 1/n of the runs on n backends are lost", _half, F4=5),
+    rule("only connections from before a dependency was interrupted", lambda c: c.lossy and c.outlived,
+         W14=12, W3=-4, F4=-4, W13=-4),
     rule("there is one backend only", lambda c: c.lossy and c.backends == 1, F4=-4),
     rule("whole runs are lost, and nothing of those that arrive", _whole, F4=2, W3=1, W13=1, W8=-1),
     rule("what was owed to a living connection came when its user connected again",

@@ -298,17 +298,21 @@ class WebSocketEventRouter:
     async def _listen(self, ready: asyncio.Event) -> None:
         while True:
             try:
-                async with self._redis.pubsub() as channel:
-                    await channel.psubscribe(LIVE_PATTERN)
-                    async for message in channel.listen():
-                        if message["type"] == "psubscribe":
-                            ready.set()
-                            self._hub.wake_all()
-                        elif message["type"] == "pmessage":
-                            self._hub.wake(user_of_channel(message["channel"]))
+                await self._listen_once(ready)
             except (RedisError, OSError) as error:
                 log.warning("event router lost Redis (%s); trying again", type(error).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen_once(self, ready: asyncio.Event) -> None:
+        """Wake whom it concerns until the connection is lost."""
+        async with self._redis.pubsub() as channel:
+            await channel.psubscribe(LIVE_PATTERN)
+            async for message in channel.listen():
+                if message["type"] == "psubscribe":
+                    ready.set()
+                    self._hub.wake_all()
+                elif message["type"] == "pmessage":
+                    self._hub.wake(user_of_channel(message["channel"]))
 
     async def _forget_former_life(self) -> None:
         async for key in self._redis.scan_iter(match="user_sessions:*", count=500):

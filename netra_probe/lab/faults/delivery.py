@@ -9,8 +9,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from redis.exceptions import RedisError
 from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
+from netra_probe.lab.backend.websocket_event_router import RECONNECT_SECONDS
 from netra_probe.lab.faults.connections import narrow_send_buffers
 from netra_probe.lab.shared.faults import Fault, Parts, register
 
@@ -214,3 +216,40 @@ class TaskPerEvent(Fault):
                 await super()._send(event)
 
         parts["UserWebSocketEmitter"] = BackgroundEmitter
+
+
+@register
+class ListenerDies(Fault):
+    """W14: the one task that listens for news ends with its connection to Redis, and nothing starts it again.
+
+    Incident: a manager's listening thread that an exception ends: clients stay connected, heartbeats are answered by
+        somebody else, and nothing comes until a restart (python-socketio#143, #1411).
+    """
+
+    id = "W14"
+    layer = "websocket"
+    title = "the listener dies with a short loss of Redis"
+    breaks = "WebSocketEventRouter._listen"
+    incident = "a listening thread ended by an exception (python-socketio #143, #1411)"
+    trigger = "open a socket; CLIENT KILL TYPE pubsub (or a restart of Redis); ask over the same socket"
+    symptom = "pings are answered and no events come, on all sockets of the backend; a new socket gets what is kept"
+    checkers = ("C3",)
+
+    def install(self, parts: Parts) -> None:
+        """Listen once."""
+        fault = self
+        healthy: type[Any] = parts["WebSocketEventRouter"]
+
+        class OnceListeningRouter(healthy):  # type: ignore[misc]
+            async def _listen(self, ready: Any) -> None:
+                fault.reached()
+                while True:
+                    try:
+                        await self._listen_once(ready)
+                    except (RedisError, OSError):
+                        if fault.fires():
+                            fault.triggered()
+                            return
+                    await asyncio.sleep(RECONNECT_SECONDS)
+
+        parts["WebSocketEventRouter"] = OnceListeningRouter
