@@ -23,6 +23,8 @@ _BY_TYPE = {"ok": REACHED, "fail": REFUSED, "info": UNANSWERED}
 OUTCOMES = (REACHED, REFUSED, UNANSWERED, IMPOSSIBLE, UNDONE)
 #: Who notes what was not sent, where it was no planner.
 WALK = "walk"
+#: Who notes names that no description lists and that were tried, and which of them were answered.
+SEARCH = "search"
 #: Fields of a step that are combined with each other.
 DIMENSIONS = ("principal", "channel", "place", "spelling", "timing", "connection", "disturbance", "listeners")
 #: Nobody lists these, so that nothing is known of them unless they were looked for by name.
@@ -35,6 +37,7 @@ class Steps:
     def __init__(self) -> None:
         self._plans: list[Mapping[str, Any]] = []
         self._unsent: dict[str, str] = {}
+        self._searched: dict[str, bool] = {}
         self._sent = set[str]()
         self._steps: dict[str, Mapping[str, Any]] = {}
         self._why: dict[str, str] = {}
@@ -52,7 +55,10 @@ class Steps:
                 self._outcomes[belongs].add(_BY_TYPE[operation.type])
         elif operation.action == actions.PLAN:
             self._unsent |= {name: str(why) for name, why in _mapping(detail.get("withheld")).items()}
-            if detail.get("by") != WALK:
+            if detail.get("by") == SEARCH:
+                found = _listed(detail.get("found"))
+                self._searched |= {str(name): name in found for name in _listed(detail.get("tried"))}
+            elif detail.get("by") != WALK:
                 self._plans.append(detail)
         elif operation.action == actions.STEP:
             if isinstance(detail.get("id"), str):
@@ -111,8 +117,17 @@ class Steps:
                 "withheld": {name: why for name, why in sorted(self._unsent.items()) if name not in self._sent | known},
             },
             "impossible": [*map(_reason, _listed(plans[-1].get("impossible"))), *self._could_not()],
-            "not searched": [str(what) for what in _listed(plans[-1].get("not_searched"))],
+            "not searched": [self._but_for(str(what)) for what in _listed(plans[-1].get("not_searched"))],
         }
+
+    def _but_for(self, what: str) -> str:
+        """What nobody lists, and how many names of it were tried all the same."""
+        if what != NOT_SEARCHED[0] or not self._searched:
+            return what
+        found = sorted(name for name, answered in self._searched.items() if answered)
+        words = sorted({name.rpartition("/")[2] for name in self._searched if not name.endswith("}")})
+        told = f"{what}, but for {len(self._searched)} names beside the listed ones ({', '.join(words[:12])})"
+        return f"{told}; answered: {', '.join(found[:12])}" if found else told
 
     def _dimensions(self, outcomes: Mapping[str, str], left_out: Mapping[str, Any]) -> Record:
         """For each value of each dimension what became of its steps."""

@@ -114,6 +114,7 @@ MEASURED = {
     "refresh_together": Amounts(requests=11),
     "reuse_address": Amounts(accounts=2, attempts=8, requests=160),
     "saturate": Amounts(requests=105),
+    "search_unlisted": Amounts(attempts=2, requests=220),
     "share_a_line": Amounts(attempts=12, requests=78),
     "share_an_engine": Amounts(),
     "slow_reader": Amounts(sockets=3, messages=16, requests=10),

@@ -58,6 +58,7 @@ from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
 from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
 from netra_probe.workloads.rest.noninterference import compare_reads
 from netra_probe.workloads.rest.registered_again import reuse_address
+from netra_probe.workloads.rest.unlisted_routes import search_unlisted
 from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader, try_invalid_handshakes
 from netra_probe.workloads.websocket.crowding import crowd_out
 from netra_probe.workloads.websocket.foreign_ids import (
@@ -143,6 +144,7 @@ __all__ = [
     "reuse_address",
     "same_prefix_tokens",
     "saturate",
+    "search_unlisted",
     "sequential_jobs",
     "share_a_line",
     "share_an_engine",

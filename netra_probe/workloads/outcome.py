@@ -59,6 +59,7 @@ ACTS = {
     "reference_foreign_ids": "Agents and tools with another user's ids",
     "refresh_together": "Concurrent token refreshes",
     "reused address": "A removed address registered again",
+    "search of unlisted routes": "Names beside the listed routes",
     "saturated pool": "More requests than connections",
     "shared line": "Shared keep-alive connection",
     "try_bypasses": "Attempted bypasses",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from backend_client import Socket, http, register_in, rest
+from backend_client import Socket, backend_url, http, register_in, rest
 from composing import Composed
 from faulty_labs import Drive, FaultyLabs, check
-from wire_acts import enrol, thread_of
+from wire_acts import enrol, text_of, thread_of
 
 from netra_probe.lab import Lab
 
@@ -40,8 +40,18 @@ async def d7(lab: Lab) -> list[bool]:
     return [thread in listed, "of the former one" in words]
 
 
-DRIVES: dict[str, Drive] = {"D7": d7, "P5": p5}
-GROUPS = (("P5",), ("D7",))
+async def d8(lab: Lab) -> list[bool]:
+    owner, other = await register_in(lab, "owner"), await register_in(lab, "other")
+    thread = await thread_of(lab, owner, "for my eyes only")
+    path = f"/api/threads/{thread}/export"
+    async with http(backend_url(lab)) as client:
+        assert path not in (await client.get("/openapi.json")).text
+    assert "for my eyes only" in await text_of(lab, owner, path)
+    return ["for my eyes only" in await text_of(lab, who, path) for who in (other, None)]
+
+
+DRIVES: dict[str, Drive] = {"D7": d7, "D8": d8, "P5": p5}
+GROUPS = (("P5",), ("D7", "D8"))
 
 
 @pytest.fixture

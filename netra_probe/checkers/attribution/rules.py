@@ -26,7 +26,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
         "D5": "C9", "P1": "C1 C12 C2 C11", "P2": "C9 C12", "P3": "C8 C1 C2", "P4": "C10 C11", "K1": "C1 C2 C8 C11",
         "K2": "C1 C2 C12", "K3": "C1 C2 C8 C11", "F1": "C6 C2", "F4": "C3 C4",
         "A12": "C6", "X7": "C13",
-        "D7": "C1 C2 C5 C12", "P5": "C11",
+        "D7": "C1 C2 C5 C12", "D8": "C1 C2 C5", "P5": "C11",
     }.items()
 }  # fmt: skip
 
@@ -161,6 +161,11 @@ def _claims(c: C, *words: str) -> bool:
     return any(word in seen.attempted for seen in c.claimed if not seen.pushed for word in words)
 
 
+def _unlisted(c: C) -> bool:
+    both = (*c.sightings, *c.claimed)
+    return bool(both) and all(seen.attempted.startswith("unlisted route") for seen in both)
+
+
 def _accepted(*words: str) -> Callable[[C], bool]:
     return lambda c: c.has("C6", "forged credential accepted") and c.named(*(f'"{word}' for word in words))
 
@@ -280,6 +285,7 @@ WITH_CLAIMED_IDS = (
     rule("a stream is opened by its id", _stream, W4=4, W2=4),
     rule("the id was claimed in a question", lambda c: _stream(c) and _claims(c, "claim", "question"), W2=2),
     rule("the id was used to subscribe or switch", lambda c: _stream(c) and _claims(c, "subscri", "switch"), W4=2),
+    rule("only through a route that no description lists", _unlisted, D8=14),
     rule("a tool did it with more rights than its caller", lambda c: bool(c.claimed) and _tools(c), G6=6),
     rule("equal idempotency keys of two users are one", lambda c: _claims(c, "idempotency key"), K5=12),
     rule("a user id beside the token is honoured", lambda c: _claims(c, "user_id", "user id", "identity"), A9=8),

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netra_probe.lab.backend.errors import BackendError, RateLimited
 from netra_probe.lab.backend.requests import Services, current_caller
-from netra_probe.lab.backend.routes import AUTH_EVENTS, ROUTES, VERSION
+from netra_probe.lab.backend.routes import AUTH_EVENTS, ROUTES, UNLISTED, VERSION
 from netra_probe.lab.shared.faults import Fault, Parts
 from netra_probe.lab.shared.live_configuration import state_route
 
@@ -88,6 +88,9 @@ def build_application(services: Services, parts: Parts, faults: Sequence[Fault])
     for key in ROUTES:
         method, _, path = key.partition(" ")
         app.add_api_route(path, parts[key], methods=[method], name=key, operation_id=_operation_id(key))
+    for key in UNLISTED:
+        method, _, path = key.partition(" ")
+        app.add_api_route(path, parts[key], methods=[method], include_in_schema=False)
     app.add_api_route(AUTH_EVENTS, parts[f"POST {AUTH_EVENTS}"], methods=["POST"], include_in_schema=False)
     for path in SOCKET_PATHS:
         app.add_api_websocket_route(path, _socket_route(services))

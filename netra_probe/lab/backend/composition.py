@@ -35,7 +35,7 @@ from netra_probe.lab.backend.process_resources import (
     connect_redis,
 )
 from netra_probe.lab.backend.requests import Services, current_caller
-from netra_probe.lab.backend.routes import AUTH_EVENTS, ROUTES, auth_event
+from netra_probe.lab.backend.routes import AUTH_EVENTS, ROUTES, UNLISTED, auth_event
 from netra_probe.lab.backend.settings import SETTINGS, BackendSettings
 from netra_probe.lab.backend.tool_connections import ToolConnections, ToolServer
 from netra_probe.lab.backend.tools import TOOLS, ToolExecutionEngine, UnifiedToolDispatcher
@@ -112,6 +112,7 @@ def healthy_parts() -> Parts:
             "current_caller": current_caller,
             "middleware": [NoStore, BodyLimit, IdempotentPosts],
             **ROUTES,
+            **UNLISTED,
             f"POST {AUTH_EVENTS}": auth_event,
         }
     )

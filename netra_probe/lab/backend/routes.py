@@ -200,6 +200,12 @@ async def add_thread_message(caller: CurrentCaller, thread_id: str, body: Messag
     return await caller.data.messages.add(thread_id, role="user", content=body.content, metadata=body.metadata)
 
 
+async def export_thread(caller: CurrentCaller, thread_id: str) -> dict[str, Any]:
+    """One thread with its messages in one document; left over from an older front end, and in no description."""
+    thread = await caller.data.threads.get(thread_id)
+    return {**thread, "messages": await caller.data.messages.of_thread(thread_id, limit=500)}
+
+
 async def list_messages(
     caller: CurrentCaller, thread_id: str | None = None, limit: Limit = 50, offset: Offset = 0
 ) -> dict[str, Any]:
@@ -429,6 +435,9 @@ async def auth_event(
 
 AUTH_EVENTS: Final = "/internal/auth-events"
 """Where the auth service posts ``{"event", "user_id"}``; not in the published interface."""
+
+UNLISTED: Final[dict[str, Callable[..., Any]]] = {"GET /api/threads/{thread_id}/export": export_thread}
+"""Served, and not in the published interface."""
 
 ROUTES: Final[dict[str, Callable[..., Any]]] = {
     "GET /health": health,
