@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,6 +29,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("retention:scan", "Find secrets in notebooks, histories, reports, logs and archives."),
     "scenarios": ("notebooks:scenarios", "List the scenarios: title, cases and last verdict."),
 }
+
+#: An option of the commands that start labs.
+modules_option = click.option(
+    "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
+)
 
 
 class Commands(click.Group):

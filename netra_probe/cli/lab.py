@@ -15,6 +15,7 @@ import click
 import psutil
 
 from netra_probe import lab as labs
+from netra_probe.cli.group import modules_option
 from netra_probe.cli.plans import check_faults
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.display.tables import Table
@@ -97,9 +98,7 @@ def app() -> None:
 
 @app.command()
 @click.option("--fault", "faults", multiple=True, help="a fault, such as W1 or X1:0.5 (repeatable)")
-@click.option(
-    "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
-)
+@modules_option
 @click.option(
     "--ports",
     type=click.Choice(["usual", "ephemeral"]),
@@ -246,9 +245,7 @@ def status(as_json: bool) -> None:
 
 
 @app.command(name="faults")
-@click.option(
-    "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
-)
+@modules_option
 @as_json
 def list_faults(modules: tuple[Path, ...], as_json: bool) -> None:
     """The defects that a lab can be started with: what each breaks, what triggers it, which checkers should see it."""

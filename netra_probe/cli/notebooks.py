@@ -16,6 +16,7 @@ from netra_probe.batch.notebooks import all_notebooks
 from netra_probe.batch.selection import START, select
 from netra_probe.catalogue.folders import folder, own_folder, packaged
 from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.cli.group import modules_option
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
 
@@ -52,9 +53,7 @@ def scenarios(as_json: bool) -> None:
 @click.option("--browser/--no-browser", default=True, help="open a browser window")
 @click.option("--port", default=8888, show_default=True, help="port of JupyterLab; another one if it is taken")
 @click.option("--fault", "faults", multiple=True, help="a fault of the lab, such as W1 or X1:0.5 (repeatable)")
-@click.option(
-    "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
-)
+@modules_option
 def open_lab(browser: bool, port: int, faults: tuple[str, ...], modules: tuple[Path, ...]) -> int:
     """Open the start notebook in JupyterLab, with a lab.
 

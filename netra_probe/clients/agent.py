@@ -11,6 +11,7 @@ from typing import Any
 from netra_probe.clients.replies import Answered, Closed, Refused, Silent
 from netra_probe.clients.websocket import Received, Socket
 from netra_probe.history import actions
+from netra_probe.history.operation import Operation
 from netra_probe.history.runs import COMPLETED, TERMINAL, Following
 from netra_probe.history.store import Recorder
 
@@ -90,6 +91,22 @@ class Patience:
             self._was_silent = True
 
 
+def note_question(
+    history: Recorder, socket: Socket, text: str, *, nonce: str, thread_id: str, backend: str | None
+) -> Operation:
+    """Note that a question is asked, by the owner of the socket on which its answer is awaited."""
+    return history.invoke(
+        actions.ASK,
+        user=socket.user,
+        connection=socket.name,
+        backend=backend,
+        surface="websocket",
+        nonce=nonce,
+        payload=text,
+        ids={"thread_id": thread_id} if thread_id else {},
+    )
+
+
 async def ask(
     history: Recorder,
     socket: Socket,
@@ -118,16 +135,7 @@ async def ask(
     does.
     """
     timeouts = socket.timeouts
-    call = history.invoke(
-        actions.ASK,
-        user=socket.user,
-        connection=socket.name,
-        backend=socket.backend,
-        surface="websocket",
-        nonce=nonce,
-        payload=text,
-        ids={"thread_id": thread_id} if thread_id else {},
-    )
+    call = note_question(history, socket, text, nonce=nonce, thread_id=thread_id, backend=socket.backend)
     payload: dict[str, Any] = {"content": text, "message": text, "user_request": text, "turn_id": nonce}
     message: dict[str, Any] = {"type": kind, "payload": payload, "message_id": nonce}
     if thread_id:

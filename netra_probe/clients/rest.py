@@ -41,15 +41,6 @@ class BackendClient:
             await self.http.request("GET", "/api/threads/{id}/messages", path={"id": thread}, attempt=attempt)
         )
 
-    async def post_message(self, thread: str, text: str, *, attempt: Mapping[str, Any] | None = None) -> Reply:
-        """Add a message of the user to a thread."""
-        body = {"content": text, "message": text, "role": "user"}
-        reply = await self.http.request(
-            "POST", "/api/threads/{id}/messages", path={"id": thread}, json=body, attempt=attempt
-        )
-        self._own("message", reply)
-        return reply
-
     def _own(self, kind: str, reply: Reply) -> None:
         if isinstance(reply, Answered) and isinstance(reply.body, dict) and isinstance(reply.body.get("id"), str):
             id = reply.body["id"]

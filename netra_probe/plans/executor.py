@@ -179,12 +179,7 @@ class Executor:
 
     async def _in_a_run(self, user: User) -> list[asyncio.Future[Any]]:
         """A run of the user's that has begun and goes on."""
-        socket = self.world.sockets.get(user.name)
-        if socket is None or socket.closed is not None:
-            socket = await open_tab(user, backend=self.world.owner.backend_number)
-            if socket is None:
-                raise Impossible("there is no socket")
-            self.world.sockets[user.name] = socket
+        socket = await self.world.socket_of(user)
         start = len(socket.received)
         asking = asyncio.ensure_future(user.ask(long_question(), socket=socket))
         await until_run_begins(self.probe, socket, start=start)

@@ -15,7 +15,7 @@ from netra_probe.plans.messages import foreign, say
 from netra_probe.plans.offers import HANDSHAKE, QUESTION
 from netra_probe.plans.steps import Channel, Connection, Place, Principal, Role, Spelling, Step, Timing
 from netra_probe.plans.tabs import QUESTION as WORDS
-from netra_probe.plans.tabs import long_question, open_tab, until_run_begins
+from netra_probe.plans.tabs import long_question, until_run_begins
 from netra_probe.plans.trials import spelling
 from netra_probe.plans.world import Actor, Impossible, World
 
@@ -54,7 +54,7 @@ class SocketSteps:
         if step.place is Place.NOWHERE:
             await say(self.probe, socket, kind, {"thread_id": self._thread}, attempt={"act": True})
             return
-        own = await self._tab(self.world.owner)
+        own = await self.world.socket_of(self.world.owner)
         await say(self.probe, own, kind, {"thread_id": self._thread})
         spelled = spelling(step.spelling, self._thread)
         mark = self._mark(step, f"{kind} a foreign thread", "thread", self._thread)
@@ -68,7 +68,7 @@ class SocketSteps:
 
     async def _stop(self, step: Step, user: User, socket: Socket) -> None:
         """Somebody stops a run of the owner's that goes on."""
-        own = await self._tab(self.world.owner)
+        own = await self.world.socket_of(self.world.owner)
         asking, run = await self._begin_run(own)
         if run:
             mark: Mapping[str, Any] = {"act": True}
@@ -84,7 +84,7 @@ class SocketSteps:
         if step.place is Place.NOWHERE:
             await user.ask(WORDS, socket=socket, attempt={"act": True})
             return
-        own = await self._tab(self.world.owner)
+        own = await self.world.socket_of(self.world.owner)
         mark = self._mark(step, "claim a thread in a question", "thread", self._thread)
         asking = []
         if step.timing is Timing.SAME_INSTANT:
@@ -132,7 +132,7 @@ class SocketSteps:
         )
         if isinstance(opened, Socket):
             if step.timing is Timing.SAME_INSTANT and user is not None and not actor.refused:
-                own = await self._tab(owner)
+                own = await self.world.socket_of(owner)
                 await owner.ask(WORDS, socket=own)
             await opened.fence()
             await opened.close()
@@ -147,18 +147,8 @@ class SocketSteps:
         self._thread = await owner.new_thread()
         if not self._thread:
             raise Impossible("no thread can be made")
-        run = await owner.ask(WORDS, socket=await self._tab(owner), thread=self._thread)
+        run = await owner.ask(WORDS, socket=await self.world.socket_of(owner), thread=self._thread)
         self.world.own_run(owner, run.run_id)
-
-    async def _tab(self, user: User) -> Socket:
-        """The socket on which a user listens, or one opened for it."""
-        socket = self.world.sockets.get(user.name)
-        if socket is None or socket.closed is not None:
-            socket = await open_tab(user, backend=self.world.owner.backend_number)
-            if socket is None:
-                raise Impossible("there is no socket")
-            self.world.sockets[user.name] = socket
-        return socket
 
     async def _begin_run(self, own: Socket) -> tuple[asyncio.Future[list[Run]], str]:
         owner = self.world.owner

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -208,17 +208,24 @@ class World:
 
     # Who listens
 
+    async def socket_of(self, user: User) -> Socket:
+        """The socket on which a user listens, or one opened for it."""
+        socket = self.sockets.get(user.name)
+        if socket is None or socket.closed is not None:
+            socket = await open_tab(user, backend=self.owner.backend_number)
+            if socket is None:
+                raise Impossible("there is no socket")
+            self.sockets[user.name] = socket
+        return socket
+
     async def listen(self, *, wanted: bool) -> None:
         """Have everybody listen, or nobody; whoever was cut or shut out comes again."""
         if not wanted:
             await self.leave()
             return
         for user in (self.owner, self.other, *self.probe.users):
-            socket = self.sockets.get(user.name)
-            if socket is None or socket.closed is not None:
-                opened = await open_tab(user, backend=self.owner.backend_number)
-                if opened is not None:
-                    self.sockets[user.name] = opened
+            with suppress(Impossible):
+                await self.socket_of(user)
 
     async def leave(self) -> None:
         """Close what everybody listens on, after it was shown to have been alive."""

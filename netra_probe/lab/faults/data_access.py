@@ -249,16 +249,12 @@ class CheckThenAct(Fault):
 
         class HastySpend(healthy):  # type: ignore[misc]
             async def use_credits(self, amount: int, reason: str) -> Any:
-                from netra_probe.lab.backend.user_execution_context import new_record_id
-
                 fault.reached()
                 async with self._database.get_session(self._user_id) as session:
                     seen = await session.fetchval("SELECT credits FROM users WHERE id = $1", self._user_id)
                     await asking.join(self._user_id)
-                    if seen is None or seen < amount or not fault.fires():
-                        hasty = False
-                    else:
-                        hasty = True
+                    hasty = seen is not None and seen >= amount and fault.fires()
+                    if hasty:
                         replaced = await session.fetchval(
                             "UPDATE users SET credits = $2 "
                             "FROM (SELECT credits AS left_over FROM users WHERE id = $1 FOR UPDATE) AS before "
@@ -268,19 +264,10 @@ class CheckThenAct(Fault):
                         )
                         if replaced != seen:
                             fault.triggered()
-                        transaction_id = new_record_id("credit")
-                        await session.execute(
-                            "INSERT INTO credit_transactions (id, user_id, amount, balance_after, reason) "
-                            "VALUES ($1, $2, $3, $4, $5)",
-                            transaction_id,
-                            self._user_id,
-                            -amount,
-                            seen - amount,
-                            reason,
-                        )
+                        entry = await self._book(session, amount, seen - amount, reason)
                 if not hasty:
                     return await super().use_credits(amount, reason)
                 await self._cache.invalidate()
-                return {"id": transaction_id, "amount": -amount, "balance": seen - amount}
+                return entry
 
         parts["SpendStore"] = HastySpend

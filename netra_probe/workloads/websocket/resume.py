@@ -7,11 +7,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from netra_probe.clients.agent import Run
+from netra_probe.clients.agent import Run, note_question
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Closed, Refused, Silent
 from netra_probe.clients.websocket import Socket
-from netra_probe.history import actions
 from netra_probe.history.untrusted import decoded
 from netra_probe.plans.tabs import QUESTION, mark_of, tab, until_run_ends
 from netra_probe.workloads.permissions import workload
@@ -83,16 +82,7 @@ async def ask_over_rest(
     text = f"{question} [{user.canary('question', 'rest')}]"
     nonce = f"{user.name}-rest-question-{secrets.token_hex(4)}"
     thread = await user.new_thread()
-    call = probe.history.invoke(
-        actions.ASK,
-        user=user.name,
-        connection=listening.name,
-        backend=http.backend,
-        surface="websocket",
-        nonce=nonce,
-        payload=text,
-        ids={"thread_id": thread} if thread else {},
-    )
+    call = note_question(probe.history, listening, text, nonce=nonce, thread_id=thread, backend=http.backend)
     start, begin = len(listening.received), time.monotonic()
     body = {"request": text, "user_request": text, "message": text, "content": text, "thread_id": thread or None}
     reply = await http.request("POST", route, json=body, nonce=nonce)

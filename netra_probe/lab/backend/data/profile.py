@@ -159,18 +159,22 @@ class SpendStore(OwnedStore):
             )
             if balance is None:
                 raise Conflict("There are not enough credits for this.", code="INSUFFICIENT_CREDITS")
-            transaction_id = new_record_id("credit")
-            await session.execute(
-                "INSERT INTO credit_transactions (id, user_id, amount, balance_after, reason) "
-                "VALUES ($1, $2, $3, $4, $5)",
-                transaction_id,
-                self._user_id,
-                -amount,
-                balance,
-                reason,
-            )
+            entry = await self._book(session, amount, balance, reason)
         await self._cache.invalidate()
-        return {"id": transaction_id, "amount": -amount, "balance": balance}
+        return entry
+
+    async def _book(self, session: Any, amount: int, balance: int, reason: str) -> dict[str, Any]:
+        """Write down what was taken, and what it left."""
+        entry = {"id": new_record_id("credit"), "amount": -amount, "balance": balance}
+        await session.execute(
+            "INSERT INTO credit_transactions (id, user_id, amount, balance_after, reason) VALUES ($1, $2, $3, $4, $5)",
+            entry["id"],
+            self._user_id,
+            -amount,
+            balance,
+            reason,
+        )
+        return entry
 
 
 def _shown_record(row: Any) -> dict[str, Any]:
