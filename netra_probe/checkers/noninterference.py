@@ -14,7 +14,7 @@ from netra_probe.checkers.refusals import Refusals
 from netra_probe.checkers.runs.questions import FIRST_WAIT, PATIENCE
 from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
-from netra_probe.history.frames import frame_of
+from netra_probe.history.frames import Frame, frame_of
 from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.history.runs import EVENTS
 
@@ -73,6 +73,8 @@ KEPT = 100_000
 FEWEST, ERROR, RATIO, NOTICED = 8, 0.001, 5.0, 500_000_000
 #: Others' secrets may not show in the time it takes either: almost every value on one side, and twice as large.
 ORDER, TELLING_RATIO = 0.95, 2.0
+#: Events that bring a piece of an answer; the wait for the first one, and how many a side are compared.
+PIECE, FIRST_PIECE, FEWEST_PIECES = "partial_result", "the first piece of an answer", 10
 _SOCKET_CHATTER = frozenset({"", "ping", "pong", "ack", "heartbeat", "heartbeat_ack", "connection_established"})
 
 
@@ -93,8 +95,9 @@ class NonInterferenceChecker(Checker):
     complexity = "time O(bytes observed), memory O(observations of the script), at most 100,000"
     inconclusive_when = (
         "fewer than two variants were recorded, no user took part in all of them, nothing was observed, nobody else "
-        "was there in the variant with others, or everything observed varies by itself; without variants: nobody put "
-        "a load on the target, or nobody else asked for anything"
+        "was there in the variant with others, everything observed varies by itself, or many questions were asked "
+        "whose answers did not come in pieces; without variants: nobody put a load on the target, or nobody else asked "
+        "for anything"
     )
 
     def begin(self, window: Window) -> CheckerRun:
@@ -131,6 +134,9 @@ class NonInterferencePass(CheckerRun):
         self._given_up: dict[tuple[str, str], float] = {}
         self._soon: dict[tuple[str, str], float] = {}
         self._parts: list[Part] = []
+        #: Run → its last event; runs whose answer has begun.
+        self._last_events: dict[str, int] = {}
+        self._begun: set[str] = set()
         #: token → owner and field; nonces of the questions.
         self._canaries: dict[str, tuple[str, str]] = {}
         self._nonces: set[str] = set()
@@ -198,6 +204,7 @@ class NonInterferencePass(CheckerRun):
             return
         text = f"{frame.name} {normalised(operation.payload, self._mark(user))}"
         if frame.name in EVENTS:
+            self._first_piece(part, user, frame, operation.time)
             id = frame.ids.get("turn_id", "")
             label = part.runs.get(id) or part.runs.get(frame.run) or ""
             if not label:
@@ -205,6 +212,15 @@ class NonInterferencePass(CheckerRun):
         else:
             label = frame.name
         self._keep(part, user, self._label(part, user, f"{label}: event"), text, operation.index)
+
+    def _first_piece(self, part: Part, user: str, frame: Frame, time: int) -> None:
+        """How long the first piece of an answer took, from the event before it on."""
+        before = self._last_events.get(frame.run)
+        if frame.name == PIECE and before is not None and frame.run not in self._begun:
+            self._begun.add(frame.run)
+            self._waited(part, user, FIRST_PIECE, time - before)
+        if len(self._last_events) < KEPT:
+            self._last_events[frame.run] = time
 
     def _rename(self, part: Part, user: str, run: str, label: str) -> None:
         """Now that the run of a question is known, its events so far belong to that question."""
@@ -267,6 +283,9 @@ class NonInterferencePass(CheckerRun):
                 others = self._others(after, subject)
                 if not others:
                     doubts.append(f"nobody but {subject} was there in {after!r}")
+                asked, pieces = (self._fewest(subject, action, before, after) for action in ("ask", FIRST_PIECE))
+                if asked >= FEWEST_PIECES > pieces:
+                    doubts.append(f"too few answers to {subject} came in pieces to compare how soon they began")
                 found, count = self._compare(subject, others, before, after, what)
                 findings += found + self._slower(subject, others, before, after, what)
                 compared += count
@@ -283,6 +302,12 @@ class NonInterferencePass(CheckerRun):
         if self._refusals.loaded:
             evidence["told to slow down"] = len(self._refusals.refused)
         return Judgement(checker="C11", findings=tuple(findings), doubts=tuple(doubts), evidence=evidence)
+
+    def _fewest(self, subject: str, action: str, *variants: str) -> int:
+        """How many waits of a kind there are at least on each side."""
+        return min(
+            sum(len(part.waits.get(subject, {}).get(action, ())) for part in self._of(variant)) for variant in variants
+        )
 
     def _of(self, variant: str) -> list[Part]:
         """The parts of a variant in which anything was observed at all."""
@@ -351,7 +376,7 @@ class NonInterferencePass(CheckerRun):
                 [wait for part in self._of(variant) for wait in part.waits.get(subject, {}).get(action, ())]
                 for variant in (before, after)
             ]
-            if min(map(len, samples)) < FEWEST:
+            if min(map(len, samples)) < (FEWEST_PIECES if action == FIRST_PIECE else FEWEST):
                 continue
             result = compare(*samples)
             low, high = sorted(result.medians)

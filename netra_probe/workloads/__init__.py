@@ -15,6 +15,7 @@ from netra_probe.plans.budget import Budget
 from netra_probe.plans.routes import backend_client
 from netra_probe.plans.tabs import tab, tabs
 from netra_probe.workloads.agents.conversations import two_conversations
+from netra_probe.workloads.agents.first_pieces import first_pieces
 from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
 from netra_probe.workloads.agents.identical_inputs import (
     identical_prompts,
@@ -110,6 +111,7 @@ __all__ = [
     "equal_ids",
     "explore",
     "explorer",
+    "first_pieces",
     "follow_foreign",
     "follow_login",
     "forge",

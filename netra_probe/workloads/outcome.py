@@ -42,6 +42,7 @@ ACTS = {
     "explored reads": "Combinations that read",
     "explored sockets": "Combinations over sockets",
     "explored writes": "Combinations that write",
+    "first_pieces": "Time to the first piece of an answer",
     "forge": "Forged tokens",
     "forged at stores": "Forged tokens at data stores",
     "gave up": "Abandoned tool calls",

@@ -17,6 +17,7 @@ from netra_probe.lab.shared.faults import known_faults
 from .model import Settings
 from .model_faults import FAULTS, Fault
 from .story import Story, encode
+from .test_noninterference import asked_in_turns
 
 USERS = ("alice", "bob", "carol")
 LARGE = "x" * 70_000
@@ -430,6 +431,10 @@ def test_losses_on_all_that_was_open_when_a_store_was_away_are_a_listener_that_d
         story.complete(call, "info", detail={"silent": 20.0})
     fence(story, "alice", "bob")
     assert first(story) == ("W14",)
+
+
+def test_an_answer_that_begins_sooner_if_others_have_asked_is_a_shared_prefix() -> None:
+    assert first(asked_in_turns(10, new=0.06, shared=0.0)) == ("K6",)
 
 
 def test_losses_that_come_with_the_death_of_another_are_a_fan_out_that_stops() -> None:

@@ -157,6 +157,41 @@ def test_time_tells_of_others_secrets() -> None:
     assert (finding.kind, finding.recipients) == ("wait depends on secrets", ("alice",))
 
 
+def asked_in_turns(pairs: int, new: float, shared: float, piece: str = "partial_result") -> Play:
+    """Alice asks what bob has asked before, and what nobody has, in turns."""
+    told, random = Play("alice", "bob"), Random(5)
+    for _ in range(pairs):
+        for variant, pause in ((OTHERS, new), (SECRETS, shared)):
+            told.write("ok", "variant", detail={"variant": variant})
+            told.get("bob", "/api/threads", [])
+            run = {"run_id": f"run_{len(told.operations):08x}"}
+            ask = told.write("invoke", "ask", user="alice", connection="alice/ws-1", surface="websocket")
+            told.receive("alice", {"type": "agent_started", **run})
+            told.wait(random.uniform(0.0, 2.0))  # what comes before the answer takes as long as it takes
+            told.receive("alice", {"type": "agent_thinking", **run})
+            for wait in (pause + usual(random) / 5, 0.01):
+                told.wait(wait)
+                told.receive("alice", {"type": piece, **run})
+            told.complete(ask, "ok", ids=run)
+    return told
+
+
+def test_the_first_piece_tells_what_others_have_asked() -> None:
+    (finding,) = judged(asked_in_turns(10, new=0.06, shared=0.0)).findings
+    assert finding.kind == "wait depends on secrets"
+    assert "first piece" in finding.summary
+
+
+@pytest.mark.parametrize(("pairs", "new"), [(10, 0.0), (9, 0.06)], ids=["no difference", "too few pairs"])
+def test_first_pieces_that_tell_nothing(pairs: int, new: float) -> None:
+    assert judged(asked_in_turns(pairs, new=new, shared=0.0)).findings == ()
+
+
+def test_answers_that_come_whole_tell_nothing_and_that_is_said() -> None:
+    judgement = judged(asked_in_turns(10, new=0.06, shared=0.0, piece="agent_completed"))
+    assert judgement.doubts == ("too few answers to alice came in pieces to compare how soon they began",)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 
 import pytest
 import redis.asyncio as redis
@@ -13,8 +14,9 @@ from composing import Composed
 from faulty_labs import Drive, FaultyLabs, check
 
 from netra_probe.lab import Lab
+from netra_probe.lab.llm_service.prefix_cache import PREFILL_SECONDS
 
-GROUPS = (("X7", "K5", "T1", "G7"), ("W14",))
+GROUPS = (("X7", "K5", "T1", "G7"), ("K6", "W14"))
 
 SILENCE = 3.0
 """Longer than the healthy lab needs to listen again."""
@@ -98,7 +100,30 @@ async def redis_loses_its_subscribers(lab: Lab) -> list[bool]:
     return [silent, run in kept]
 
 
+async def time_to_the_first_piece(lab: Lab) -> list[bool]:
+    """K6: Bob asks, in turns, what Alice has asked and what nobody has; the median of what each takes."""
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    seconds: dict[str, list[float]] = {"shared": [], "new": []}
+    mark = secrets.token_hex(4)
+    async with Socket(lab, alice) as hers, Socket(lab, bob) as his:
+        for number in range(5):
+            for kind, waits in seconds.items():
+                question = f"{mark} {number} {kind} {'Consider every month. ' * 100}"
+                if kind == "shared":
+                    await hers.say("chat", content=question)
+                    await hers.until_ended()
+                await his.say("chat", content=question)
+                await his.until(lambda frame: frame["payload"].get("step_number") == 3)
+                begun = time.perf_counter()
+                await his.until_type("partial_result")
+                waits.append(time.perf_counter() - begun)
+                await his.until_ended()
+    shared, new = (sorted(waits)[len(waits) // 2] for waits in seconds.values())
+    return [shared < new - PREFILL_SECONDS / 2]
+
+
 DRIVES: dict[str, Drive] = {
+    "K6": time_to_the_first_piece,
     "W14": redis_loses_its_subscribers,
     "G7": the_same_in_other_words,
     "T1": one_tool_of_two_people,

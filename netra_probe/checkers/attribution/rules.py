@@ -18,7 +18,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
     for fault, checkers in {
         "A1": "C6 C5 C1 C2", "A2": "C6", "A3": "C6 C7", "A4": "C6", "A5": "C6 C5 C1 C2 C8", "A6": "C7", "A7": "C6 C9",
         "A8": "C6", "A9": "C5 C6 C1", "X1": "C1 C2 C3 C4 C6 C8 C11 C12", "X2": "C1 C2 C8 C11", "X3": "C2 C12 C1",
-        "K5": "C1 C2 C5", "T1": "C1 C2 C5 C11", "G7": "C1 C11", "W14": "C3 C4",
+        "K5": "C1 C2 C5", "T1": "C1 C2 C5 C11", "G7": "C1 C11", "W14": "C3 C4", "K6": "C11",
         "X4": "C1 C2 C11", "X6": "C2 C4 C12 C1 C3 C8", "W1": "C1 C2 C3 C4 C5 C11", "W2": "C2 C5 C1 C3",
         "W3": "C3 C4", "W4": "C5 C1 C2", "W5": "C8 C1 C2 C3 C4", "W6": "C1 C2 C3", "W8": "C3 C4", "W9": "C3 C4",
         "W10": "C3 C4", "W11": "C7", "W13": "C3 C4 C11", "G1": "C1 C11", "G2": "C1 C4 C11", "G3": "C1 C11",
@@ -355,6 +355,8 @@ IN_STORES = (
     rule("something held is not given back", lambda c: c.has("C10"), P4=6),
     rule("users are told to slow down for what another has used up",
          lambda c: c.has("C11", "refused for another's load"), P5=8),
+    rule("how soon an answer begins tells what others have asked",
+         lambda c: _depends(c, "wait depends on secrets") and c.named("the first piece"), K6=8),
     rule("only how long one waits depends on others", lambda c: _depends(c, "wait"), P4=2, W13=2),
     rule("what one sees depends on others, but shows nothing of them", lambda c: _depends(c, "depends"), G5=2, D3=2),
 )  # fmt: skip

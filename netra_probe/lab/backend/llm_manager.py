@@ -94,6 +94,7 @@ class LLMManager:
         body = {
             "model": MODEL,
             "stream": True,
+            "cache_salt": hashlib.sha256(self.user_context.user_id.encode()).hexdigest(),
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": prompt}],
         }
         complete = False

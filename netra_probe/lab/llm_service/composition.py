@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.routing import Route
 
+from netra_probe.lab.llm_service.prefix_cache import PrefixCache
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
 from netra_probe.lab.shared.live_configuration import OPERATOR_HEADER, state_route
@@ -87,11 +88,12 @@ class CompletionBody(BaseModel):
     model: str = "netra-deterministic-1"
     messages: Annotated[list[Turn], Field(min_length=1, max_length=200)]
     stream: bool = False
+    cache_salt: Annotated[str, Field(max_length=200)] = ""
 
 
 def healthy_parts() -> Parts:
     """Every replaceable part in its healthy form."""
-    return Parts({"complete": complete, "pieces_of": pieces_of})
+    return Parts({"complete": complete, "pieces_of": pieces_of, "PrefixCache": PrefixCache})
 
 
 class Model:
@@ -100,6 +102,7 @@ class Model:
     def __init__(self, parts: Parts) -> None:
         self._complete = parts["complete"]
         self._pieces_of = parts["pieces_of"]
+        self._prefixes = parts["PrefixCache"]()
         self.calls: deque[dict[str, Any]] = deque(maxlen=KEPT_CALLS)
 
     async def answer(self, body: CompletionBody) -> Response:
@@ -112,6 +115,8 @@ class Model:
             return JSONResponse({"error": {"message": "the model failed", "type": "server_error"}}, status_code=500)
         if STALL in request:
             await asyncio.sleep(STALL_SECONDS)
+        system = "".join(message.content for message in messages if message.role == "system")
+        await self._prefixes.read(body.cache_salt, system, request)
         identifier = "chatcmpl-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         if body.stream:
             return StreamingResponse(self._stream(identifier, body.model, text), media_type="text/event-stream")
