@@ -123,6 +123,7 @@ MEASURED = {
     "stop_foreign_run": Amounts(sockets=2, messages=2, attempts=1, requests=1),
     "stop_own_run": Amounts(sockets=3, messages=3, requests=3),
     "same_prefix_tokens": Amounts(sockets=50, attempts=42, requests=127),
+    "swap_identity": Amounts(sockets=6, messages=6, attempts=1, requests=8),
     "take": Amounts(accounts=1, sockets=15, messages=40, attempts=60, requests=170),
     "tools_after_logout": Amounts(attempts=4, requests=18),
     "trespass": Amounts(attempts=103, requests=300),

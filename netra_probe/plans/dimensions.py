@@ -110,8 +110,8 @@ MISSING: tuple[Missing, ...] = (
     Missing(value=Channel.SUBPROTOCOL, unless=_handshake, because="only handshakes have sub-protocols"),
     Missing(
         value=Channel.MESSAGE,
-        unless=lambda offer, target: False,
-        because="no message that carries a credential is described",
+        unless=lambda offer, target: offer.surface == "websocket" and offer.name != HANDSHAKE,
+        because="only on an open socket a message can carry a credential",
     ),
     *(
         Missing(value=place, unless=_takes(place), because="no id stands there")

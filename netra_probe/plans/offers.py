@@ -150,6 +150,7 @@ MESSAGES: tuple[tuple[str, Role, str], ...] = (
     ("get_thread_history", Role.READ, "thread"),
     ("user_typing", Role.UPDATE, "thread"),
     ("stop_agent", Role.STOP, "run"),
+    ("refresh_token", Role.ISSUE, ""),  # which names a token
 )
 #: A question to the agent over a socket, and the opening of one.
 QUESTION, HANDSHAKE = "question", "handshake"

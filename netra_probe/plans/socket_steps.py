@@ -16,6 +16,7 @@ from netra_probe.plans.offers import HANDSHAKE, QUESTION
 from netra_probe.plans.steps import Channel, Connection, Place, Principal, Role, Spelling, Step, Timing
 from netra_probe.plans.tabs import QUESTION as WORDS
 from netra_probe.plans.tabs import long_question, until_run_begins
+from netra_probe.plans.token_messages import KIND, present, show_token_of
 from netra_probe.plans.trials import spelling
 from netra_probe.plans.world import Actor, Impossible, World
 
@@ -37,12 +38,23 @@ class SocketSteps:
             return
         if actor.user is None:
             raise Impossible("whoever has no credential has no socket")
+        if step.operation == f"message {KIND}":
+            await self._show_token(step, actor.user)
+            return
         await self._know()
         async with _Line(self, step, actor) as socket:
             if step.operation == QUESTION:
                 await self._ask(step, actor, actor.user, socket)
             else:
                 await self._say(step, actor.user, socket)
+
+    async def _show_token(self, step: Step, user: User) -> None:
+        """A token in a message: one's own, or the owner's; then it is seen whose connection it is."""
+        owner = self.world.owner
+        shown = user if step.place is Place.NOWHERE else owner
+        beside = owner if user is not owner else self.world.other
+        if await show_token_of(self.probe, user, shown, beside=beside) is None:
+            raise Impossible("there is no socket over which threads are made")
 
     # What is said
 
@@ -183,6 +195,11 @@ class _Line:
         if not isinstance(opened, Socket):
             raise Impossible("there is no socket")
         self._own = opened
+        token = self._actor.token or user.auth.access
+        if self._step.channel is Channel.MESSAGE and token is not None:
+            shown = await present(self._steps.probe, opened, token)
+            if not shown:
+                raise Impossible("no token is taken in a message")
         return opened
 
     async def __aexit__(self, *_: object) -> None:

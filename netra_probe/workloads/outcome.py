@@ -62,6 +62,7 @@ ACTS = {
     "reused address": "A removed address registered again",
     "search of unlisted routes": "Names beside the listed routes",
     "saturated pool": "More requests than connections",
+    "tokens in messages": "Tokens shown on open sockets",
     "shared line": "Shared keep-alive connection",
     "try_bypasses": "Attempted bypasses",
     "spend_together": "Concurrent spending",

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from backend_client import Socket, backend_url, http, register_in, rest
 from composing import Composed
 from faulty_labs import Drive, FaultyLabs, check
+from people import Person
 from wire_acts import enrol, text_of, thread_of
 
 from netra_probe.lab import Lab
 
 QUOTA = 600
+
+
+async def rows(lab: Lab, who: Person, path: str) -> list[Any]:
+    """A list of somebody's."""
+    return list(json.loads(await text_of(lab, who, path)))
 
 
 async def p5(lab: Lab) -> list[bool]:
@@ -50,8 +59,22 @@ async def d8(lab: Lab) -> list[bool]:
     return ["for my eyes only" in await text_of(lab, who, path) for who in (other, None)]
 
 
-DRIVES: dict[str, Drive] = {"D7": d7, "D8": d8, "P5": p5}
-GROUPS = (("P5",), ("D7", "D8"))
+async def a11(lab: Lab) -> list[bool]:
+    alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
+    async with Socket(lab, alice) as socket, Socket(lab, alice) as own:
+        await socket.say("refresh_token", token=bob.access_token)
+        answer = await socket.until_type("system_message", "error_message")
+        await socket.say("create_thread")
+        await socket.quiet()
+        made = len(await rows(lab, bob, "/api/threads"))
+        await own.say("chat", content="words of alice")
+        await own.until_ended()
+        heard = json.dumps(await socket.quiet())
+    return [answer["type"] == "system_message", made == 1 and "words of alice" in heard]
+
+
+DRIVES: dict[str, Drive] = {"A11": a11, "D7": d7, "D8": d8, "P5": p5}
+GROUPS = (("P5",), ("A11", "D7", "D8"))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
         "D5": "C9", "P1": "C1 C12 C2 C11", "P2": "C9 C12", "P3": "C8 C1 C2", "P4": "C10 C11", "K1": "C1 C2 C8 C11",
         "K2": "C1 C2 C12", "K3": "C1 C2 C8 C11", "F1": "C6 C2", "F4": "C3 C4",
         "A12": "C6", "X7": "C13",
-        "D7": "C1 C2 C5 C12", "D8": "C1 C2 C5", "P5": "C11",
+        "D7": "C1 C2 C5 C12", "D8": "C1 C2 C5", "P5": "C11", "A11": "C6 C1 C2 C5",
     }.items()
 }  # fmt: skip
 
@@ -302,6 +302,8 @@ WITH_CREDENTIALS = (
     rule("a token is taken for one that begins alike", _accepted("same beginning"), A5=8),
     rule("a valid token is answered as another user",
          lambda c: c.has("C6", "valid credential answered as another"), A5=3, A8=2, X1=1),
+    rule("a socket acts for whoever's token was shown on it, and carries another's events",
+         lambda c: c.has("C6", "valid credential answered as another") and c.named("token in a message"), A11=10),
     rule("a login in progress ends in another account", lambda c: c.named("oauth", "OAuth", "callback"), A8=6),
     rule("what works once worked twice", lambda c: c.has("C6", "single-use credential accepted twice"), A7=6),
     rule("a bypass for development is open", _accepted("bypass", "development"), F1=8),

@@ -31,6 +31,7 @@ from netra_probe.lab.faults import (
     pools,
     quotas,
     sessions,
+    token_messages,
     websocket,
 )
 
@@ -54,5 +55,6 @@ __all__ = [
     "pools",
     "quotas",
     "sessions",
+    "token_messages",
     "websocket",
 ]
