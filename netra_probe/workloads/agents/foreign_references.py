@@ -86,13 +86,17 @@ async def _call_tools(
     if not isinstance(listed, Answered) or not isinstance(listed.body, dict | list):
         return 0
     tools = listed.body.get("tools", []) if isinstance(listed.body, dict) else listed.body
-    looking = 0
+    looking, elsewhere = 0, await owner.new_thread()
     for tool in tools:
         name = tool.get("name") if isinstance(tool, dict) else tool
         body = tool_call(str(name), aim["id"])
         reply = await clients[owner.name].request("POST", execute, json=body, attempt={"object": aim})
         if not isinstance(reply, Answered) or secret not in str(reply.body):
             continue  # it does not look up what it is given
+        control = tool_call(str(name), elsewhere)
+        reply = await clients[owner.name].request("POST", execute, json=control)
+        if isinstance(reply, Answered) and secret in str(reply.body):
+            continue  # it shows whatever is its caller's, whichever id it is given
         looking += 1
         own = await intruder.new_thread()
         own_body = tool_call(str(name), own)
