@@ -184,7 +184,7 @@ def without(id: str, number: int) -> Any:
     notebook = nbformat.read(NOTEBOOKS[id], as_version=4)  # type: ignore[no-untyped-call]
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", ()):
-            cell.source = 'environment, users, rounds, seed, target = "lab", 3, 1, 7, {}\ndeadline = 10.0'
+            cell.source = 'environment, users, rounds, seed, target = "lab", 3, 1, 7, {}\ndeadline, budget = 10.0, 60'
     del notebook.cells[number]
     return notebook
 
