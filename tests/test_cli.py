@@ -213,7 +213,8 @@ def checks_of(history: History, case: str) -> list[dict[str, Any]]:
     return next(one.detail["checkers"] for one in history if one.action == "check" and one.detail["case"] == case)
 
 
-@pytest.mark.parametrize("fault", ["D1", pytest.param("G5", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("fault", ["D1", "G5"])
 def test_each_broken_route_is_named_wherever_one_reads(fault: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     ended = netra_probe("run", "D3", "--fault", fault, "--output", str(run), "-p", "rounds", "1", "-p", "deadline", "3")

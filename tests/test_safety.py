@@ -448,7 +448,14 @@ def interruptible(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("moment", ['"POST /auth/register"', '"action":"ask"', '"DELETE '], ids=str.lower)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        '"action":"ask"',
+        *(pytest.param(moment, marks=pytest.mark.nightly) for moment in ('"POST /auth/register"', '"DELETE ')),
+    ],
+    ids=str.lower,
+)
 def test_ctrl_c_at_any_time_leaves_a_valid_result_and_no_account(moment: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     path = write_parameters(tmp_path)

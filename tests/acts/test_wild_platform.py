@@ -16,7 +16,8 @@ BOUND = 300.0
 
 
 @pytest.mark.parametrize(
-    ("scenario", "seed"), [("C4", 0), ("C4", 1), ("C4", 2), pytest.param("S1", 3, marks=pytest.mark.nightly)]
+    ("scenario", "seed"),
+    [("C4", 0), *(pytest.param(*one, marks=pytest.mark.nightly) for one in (("C4", 1), ("C4", 2), ("S1", 3)))],
 )
 async def test_a_wild_server_ends_no_notebook_and_passes_no_case(
     scenario: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
