@@ -73,8 +73,16 @@ import netra_probe.workloads, netra_probe.results.results, netra_probe.cli.reche
     assert done.returncode == 0, done.stderr
 
 
-#: What nobody in the package imports or one does, and still stands alone: commands, programs, what notebooks import.
-FACES = ("__init__", "__main__", "netra_probe.cli.", "netra_probe.display.coverage", "netra_probe.lab.conditions")
+#: What nobody in the package imports or one does, and still stands alone: commands, programs, what notebooks import,
+#: and faults, which are added by the file.
+FACES = (
+    "__init__",
+    "__main__",
+    "netra_probe.cli.",
+    "netra_probe.display.coverage",
+    "netra_probe.lab.conditions",
+    "netra_probe.lab.faults.",
+)
 
 
 def test_modules_are_of_a_size_that_is_worth_a_name(imports: networkx.DiGraph) -> None:

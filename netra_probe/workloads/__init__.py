@@ -14,8 +14,6 @@ from __future__ import annotations
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.routes import backend_client
 from netra_probe.plans.tabs import tab, tabs
-from netra_probe.workloads.agents.conversations import two_conversations
-from netra_probe.workloads.agents.first_pieces import first_pieces
 from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
 from netra_probe.workloads.agents.identical_inputs import (
     identical_prompts,
@@ -71,13 +69,14 @@ from netra_probe.workloads.websocket.foreign_ids import (
     stop_foreign_run,
     stop_own_run,
 )
-from netra_probe.workloads.websocket.interruptions import interrupt_listeners
 from netra_probe.workloads.websocket.reconnects import (
     across_backends,
     cut_and_resume,
+    interrupt_listeners,
     late_close,
     leave_and_join,
     reconnect_storm,
+    two_conversations,
     two_tabs,
 )
 from netra_probe.workloads.websocket.resume import catch_up

@@ -14,7 +14,7 @@ from composing import Composed
 from faulty_labs import Drive, FaultyLabs, check
 
 from netra_probe.lab import Lab
-from netra_probe.lab.llm_service.prefix_cache import PREFILL_SECONDS
+from netra_probe.lab.llm_service.composition import PREFILL_SECONDS
 
 GROUPS = (("X7", "K5", "T1", "G7"), ("K6", "W14"))
 

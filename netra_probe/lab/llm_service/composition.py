@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import itertools
 import json
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -18,7 +18,6 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.routing import Route
 
-from netra_probe.lab.llm_service.prefix_cache import PrefixCache
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
 from netra_probe.lab.shared.live_configuration import OPERATOR_HEADER, state_route
@@ -26,6 +25,40 @@ from netra_probe.lab.shared.live_configuration import OPERATOR_HEADER, state_rou
 OPENING = "This follows from what you told me."
 PIECES = 3
 """Streamed answers come in this many pieces whatever their length, so that runs can be compared event by event."""
+PREFIX = 2_000
+"""Characters of a prefix; shorter requests are read at once."""
+PREFILL_SECONDS = 0.06
+"""The pause before the first piece of an answer to a prefix that is new."""
+MOST_PREFIXES = 10_000
+
+
+class PrefixCache:
+    """Prefixes that the model has read already: a request that begins with one is answered sooner.
+
+    As in engines that keep whole blocks of a prompt, only a long beginning of the first line counts: what follows is
+    the user's own data. Whoever sends another ``cache_salt`` shares nothing (CVE-2025-46570, and its remedy in vLLM).
+    """
+
+    def __init__(self) -> None:
+        self._read: OrderedDict[str, str] = OrderedDict()
+
+    def place(self, salt: str, prefix: str) -> str:
+        """Where a prefix is kept."""
+        return hashlib.sha256(json.dumps([salt, prefix]).encode("utf-8", "surrogatepass")).hexdigest()
+
+    async def read(self, salt: str, system: str, request: str) -> str | None:
+        """Read the beginning of a request, which takes a moment; at once, and whose it was, where it is known."""
+        line = request.partition("\n")[0]
+        if len(line) < PREFIX:
+            return None
+        place = self.place(salt, f"{system}\n{line[:PREFIX]}")
+        known = self._read.get(place)
+        if known is None:
+            await asyncio.sleep(PREFILL_SECONDS)
+            self._read[place] = salt
+            if len(self._read) > MOST_PREFIXES:
+                self._read.popitem(last=False)
+        return known
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from netra_probe.checkers.noninterference import OTHERS, SECRETS, VARIANT
 from netra_probe.clients.agent import Run, ask
 from netra_probe.clients.replies import Answered
 from netra_probe.clients.websocket import Received, Socket
@@ -37,6 +38,10 @@ ALIKE = (
     "WHICH SERVICE COSTS ME MOST, {mark}",
     "{mark}: which service, please, costs me most?",
 )
+#: Characters of a question: caches keep long beginnings only; it goes out in three spellings, in frames of 8,192 bytes.
+LENGTH = 2_100
+#: Pairs that are compared: ten for the rank test, and two that may fail.
+PAIRS = 12
 #: Seconds in which a job that goes on in the background must have come to something.
 JOB = 3.0
 #: Routes by which one asks for something that is made in the background, and the word for it in events and answers.
@@ -184,3 +189,36 @@ async def _thread(user: User, title: str | None) -> str:
         actions.OWN, user=user.name, ids={"thread_id": id}, detail={"kind": "thread", "id": id}
     )
     return id
+
+
+@workload(answers="first_pieces")
+async def first_pieces(probe: Investigation, watcher: User, other: User, *, pairs: int = PAIRS) -> Outcome:
+    """One user asks what another one has asked before, and what nobody has, in turns; all questions are equally long.
+
+    The two are compared by the time to the first piece (``checkers.noninterference``). A cache of prefixes that all
+    tenants share answers the former sooner (fault K6), so that others' questions can be guessed.
+    """
+    runs: list[Run] = []
+    async with tabs((watcher, other), backend=watcher.backend_number) as sockets:
+        if len(sockets) < 2:
+            return Outcome(act="first_pieces", users=(watcher.name, other.name), missing="a connection")
+        runs += await probe.together(
+            _ask_at_length(probe, other, sockets[other.name], "shared", number) for number in range(pairs)
+        )
+        # Whoever comes first in a pair changes, so that nothing that gets slower all the time looks like a difference.
+        for number in range(pairs):
+            for variant in (OTHERS, SECRETS) if number % 2 else (SECRETS, OTHERS):
+                probe.history.observe(VARIANT, detail={"variant": variant})
+                await other.rest.threads()
+                kind = "shared" if variant == SECRETS else "new"
+                runs.append(await _ask_at_length(probe, watcher, sockets[watcher.name], kind, number))
+    return Outcome(
+        act="first_pieces", users=(watcher.name, other.name), counts={"asked": len(runs), "answered": answered(runs)}
+    )
+
+
+async def _ask_at_length(probe: Investigation, user: User, socket: Socket, kind: str, number: int) -> Run:
+    """A long question in a thread of its own; its canary stands at the end, so that the beginnings can be equal."""
+    begin = f"{probe.mark}-{kind}-{number}: where do I overspend? "
+    question = (begin + "Consider every month by itself. " * (LENGTH // 32))[:LENGTH]
+    return await user.ask(question, socket=socket, new_thread=True)

@@ -10,11 +10,13 @@ from netra_probe import nemesis
 from netra_probe.clients.agent import Run
 from netra_probe.clients.replies import Silent
 from netra_probe.clients.websocket import Received, Socket
+from netra_probe.history import actions
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import (
     QUESTION,
     answered,
     everybody_asks,
+    long_question,
     mark_of,
     open_tab,
     tab,
@@ -28,6 +30,8 @@ from netra_probe.workloads.websocket.resume import RUN_ROUTES, ask_over_rest, co
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
+
+ONLY_LAB = "only a lab's stores are interrupted"
 
 
 @workload(answers="reconnect storm")
@@ -241,3 +245,65 @@ def _fell_silent(runs: Sequence[Run]) -> bool:
 
 def _others(probe: Investigation, *users: User) -> list[User]:
     return [other for other in probe.users if other not in users]
+
+
+@workload(answers="two conversations")
+async def two_conversations(probe: Investigation, user: User, *, rounds: int = 1) -> Outcome:
+    """One user asks in one thread and, before the answer is there, in another one; then reads both.
+
+    Over one connection, as who changes the conversation does, and over two, as who has two tabs. A place that knows
+    only one current conversation for a user or a connection mixes them up (fault X7).
+    """
+    runs: list[Run] = []
+    threads = [await user.new_thread() for _ in range(2)]
+    async with tab(user) as one, tab(user) as other:
+        if one is None or other is None or not all(threads):
+            return Outcome(act="two_conversations", users=(user.name,), missing="threads and a connection")
+        for _ in range(rounds):
+            for second in (one, other):
+                runs += await _overlapping(probe, user, threads, (one, second))
+    read = sum([bool(await user.rest.messages(thread)) for thread in threads])
+    return Outcome(
+        act="two_conversations",
+        users=(user.name,),
+        counts={"asked": len(runs), "answered": answered(runs), "read": read},
+    )
+
+
+async def _overlapping(
+    probe: Investigation, user: User, threads: list[str], sockets: tuple[Socket, Socket]
+) -> list[Run]:
+    """A long question in the first thread, and a short one in the second as soon as the first one's run has begun."""
+    start = len(sockets[0].received)
+    first = probe.start([user.ask(long_question(), socket=sockets[0], thread=threads[0])])
+    await until_run_begins(probe, sockets[0], start=start, thread=threads[0])
+    second = await user.ask(QUESTION, socket=sockets[1], thread=threads[1])
+    return [*await first, second]
+
+
+@workload(answers="interrupt_listeners")
+async def interrupt_listeners(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
+    """Cut all subscriptions at the cache, as a fail-over does, while sockets are open; then everybody asks over them.
+
+    Sockets that answer pings and get no events any more are the sign of a listener that did not come back (fault W14).
+    """
+    party = list(users) or probe.users
+    if not probe.rules.lab:
+        probe.notes.withhold(ONLY_LAB)
+        return Outcome(act="interrupt_listeners", users=names(party), missing=ONLY_LAB)
+    if probe.cache is None:
+        return Outcome(act="interrupt_listeners", users=names(party), missing="access to the cache")
+    async with tabs(party) as sockets:
+        runs = await everybody_asks(party, sockets)
+        # Whoever else investigates this lab would be disturbed as well.
+        await probe.turn.alone()
+        try:
+            probe.history.observe(actions.DISTURB, detail={"what": "interrupt", "target": "subscriptions at the cache"})
+            await probe.cache.cut_subscriptions()
+            await asyncio.gather(*(socket.fence() for socket in sockets.values()))
+            runs += await everybody_asks(party, sockets)
+        finally:
+            await probe.turn.measured()
+    return Outcome(
+        act="interrupt_listeners", users=names(party), counts={"asked": len(runs), "answered": answered(runs)}
+    )
