@@ -184,7 +184,7 @@ class _Line:
         assert user is not None
         plain = self._step.connection is Connection.OWN and self._step.principal is not Principal.SESSION
         if plain and self._step.channel is Channel.HEADER:
-            return await self._steps._tab(user)
+            return await self._steps.world.socket_of(user)
         shift = int(self._step.connection is Connection.OTHER_BACKEND)
         world = self._steps.world
         before = user.socket
