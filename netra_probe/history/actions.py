@@ -29,6 +29,8 @@ action         surface     detail
 ``revoke``     probe       the user's credential ended, as seen from outside (also ``logout``, ``expire``, ``disable``,
                            ``delete``): ``credential`` (which one, where a user has several)
 ``txn``        any         a transaction: ``txn``, its micro-operations ``["r" | "w" | "append" | "spend", key, value]``
+``ledger``     rest        observation: a balance and its entries: ``key``, ``balance``, ``entries`` (id → amount),
+                           ``acts`` (how often its user has spent since the reading before), ``opening``
 ``row``        database    observation: one row: ``table``, ``key``, ``owner`` (alias, or None)
 ``key``        cache       observation: one key: ``key``, ``owners`` (aliases named in the key)
 ``gauge``      any         observation: a number: ``name``, ``value`` (sockets, pool connections, tasks, …)
@@ -64,6 +66,7 @@ ROW = "row"
 KEY = "key"
 GAUGE = "gauge"
 TXN = "txn"
+LEDGER = "ledger"
 TOKEN = "token"
 #: What ends a credential: actions of the probe, or what a disturbance did.
 ENDINGS = frozenset(("logout", "revoke", "expire", "disable", "delete"))

@@ -38,6 +38,7 @@ from netra_probe.workloads.components.agent_factory import make_agents
 from netra_probe.workloads.components.emitter import make_emitters
 from netra_probe.workloads.components.tool_engine import make_dispatchers, share_an_engine
 from netra_probe.workloads.database.cancelled_writes import half_done, share_a_line
+from netra_probe.workloads.database.ledgers import keep_books
 from netra_probe.workloads.database.pools import borrow_in_turn, cancel_then_read, churn, cut_replies, saturate
 from netra_probe.workloads.database.stores import forge_at_stores, open_stores, outlive_sessions
 from netra_probe.workloads.database.transactions import append_together, spend_together
@@ -124,6 +125,7 @@ __all__ = [
     "inspect_tokens",
     "interrupt_listeners",
     "introduce",
+    "keep_books",
     "killed_peer",
     "late_close",
     "leave_and_join",

@@ -50,6 +50,7 @@ ACTS = {
     "interrupt_listeners": "Subscriptions at the cache interrupted",
     "introduced": "Identity checks",
     "kept": "Create and read everything",
+    "kept books": "Balances beside their entries",
     "log_in_through": "OAuth logins with swapped callbacks",
     "neighbours": "Tool calls with another user's thread",
     "opened stores": "Data stores with valid and invalid tokens",

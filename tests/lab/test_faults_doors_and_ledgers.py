@@ -73,8 +73,21 @@ async def a11(lab: Lab) -> list[bool]:
     return [answer["type"] == "system_message", made == 1 and "words of alice" in heard]
 
 
-DRIVES: dict[str, Drive] = {"A11": a11, "D7": d7, "D8": d8, "P5": p5}
-GROUPS = (("P5",), ("A11", "D7", "D8"))
+async def d6(lab: Lab) -> list[bool]:
+    first, other = await register_in(lab, "first"), await register_in(lab, "other")
+    books = []
+    for who in (first, other):
+        async with rest(lab, who) as client:
+            assert (await client.post("/api/credits/use", json={"amount": 5, "reason": "own use"})).status_code == 200
+    for who in (first, other):
+        async with rest(lab, who) as client:
+            books.append((await client.get("/api/credits")).json())
+    assert [book["balance"] for book in books] == [95, 95]
+    return [len(books[0]["transactions"]) == 2, books[1]["transactions"] == []]
+
+
+DRIVES: dict[str, Drive] = {"A11": a11, "D6": d6, "D7": d7, "D8": d8, "P5": p5}
+GROUPS = (("P5",), ("A11", "D6", "D8"), ("D7",))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ CAUGHT_BY: Mapping[str, frozenset[str]] = {
         "D5": "C9", "P1": "C1 C12 C2 C11", "P2": "C9 C12", "P3": "C8 C1 C2", "P4": "C10 C11", "K1": "C1 C2 C8 C11",
         "K2": "C1 C2 C12", "K3": "C1 C2 C8 C11", "F1": "C6 C2", "F4": "C3 C4",
         "A12": "C6", "X7": "C13",
-        "D7": "C1 C2 C5 C12", "D8": "C1 C2 C5", "P5": "C11", "A11": "C6 C1 C2 C5",
+        "D6": "C9 C1", "D7": "C1 C2 C5 C12", "D8": "C1 C2 C5", "P5": "C11", "A11": "C6 C1 C2 C5",
     }.items()
 }  # fmt: skip
 
@@ -352,6 +352,8 @@ IN_STORES = (
          lambda c: c.has("C9", "lost update", "lost append", "write skew (G2)", "read skew (G-single)"), D5=6, P2=1),
     rule("what can be had once was granted twice", lambda c: c.has("C9", "double spend"), D5=5),
     rule("and that was a refresh token", lambda c: c.has("C9", "double spend") and c.named("refresh"), A7=8),
+    rule("a balance and its entries do not add up, whoever's acts they are",
+         lambda c: c.has("C9", "books do not balance"), D6=14),
     rule("uncommitted data is seen",
          lambda c: c.has("C9", "aborted read (G1a)", "intermediate read (G1b)", "dirty write (G0)"), P2=6),
     rule("something held is not given back", lambda c: c.has("C10"), P4=6),

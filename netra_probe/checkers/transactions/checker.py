@@ -8,6 +8,7 @@ from typing import Any
 from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.principals import witness
 from netra_probe.checkers.transactions.anomalies import LEVELS, PREVENTED_BY, SPENT, Anomaly, find_anomalies
+from netra_probe.checkers.transactions.books import Books
 from netra_probe.checkers.transactions.version_order import Step, Transaction, frozen, index_keys
 from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
@@ -17,12 +18,13 @@ _ACTS = frozenset(("r", "w", "append", "spend"))
 
 
 class TransactionChecker(Checker):
-    """The outcomes of concurrent transactions are those of some serial order.
+    """The outcomes of concurrent transactions are those of some serial order, and balances are the sums of entries.
 
     A transaction is an operation ``txn`` whose ``detail.txn`` lists micro-operations: ``["r", key, value]``,
     ``["w", key, value]`` (with the replaced version as a fourth element where the target tells it),
     ``["append", key, value]`` with reads of whole lists, and ``["spend", key, unit]`` for what can be had once (a
     refresh token, a voucher, a credit). Values must be unique per key; ambiguous ones are left out and counted.
+    Readings of a ledger (``ledger``) must add up (``netra_probe.checkers.transactions.books``).
 
     >>> def txn(index, type, steps, call=None):
     ...     return Operation(index=index, time=index, type=type, action="txn", user="alice", call=call, surface="rest",
@@ -40,7 +42,8 @@ class TransactionChecker(Checker):
 
     id = "C9"
     guarantee = (
-        "The outcomes of concurrent transactions are those of some serial order of them (or of the level given)."
+        "The outcomes of concurrent transactions are those of some serial order of them (or of the level given); what "
+        "is left of a balance is what there was and its user's own entries, one for each own act."
     )
     source = (
         "A. Adya, Weak Consistency, MIT 1999; Kingsbury and Alvaro, Elle, VLDB 2020; the Hermitage tests; "
@@ -77,11 +80,15 @@ class _TransactionPass(CheckerRun):
         self._surfaces: set[str] = set()
         self._overlapping = 0
         self._malformed = 0
+        self._books = Books(start)
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
-        return action == actions.TXN
+        return action in (actions.TXN, actions.LEDGER)
 
     def feed(self, operation: Operation) -> None:
+        if operation.action == actions.LEDGER:
+            self._books.feed(operation)
+            return
         if operation.index < self._start:
             return
         if operation.type == "invoke":
@@ -164,7 +171,7 @@ class _TransactionPass(CheckerRun):
             doubts.append(f"{self._malformed} micro-operations could not be read")
         return Judgement(
             checker=TransactionChecker.id,
-            findings=_findings(reported, min(self._surfaces, default="")),
+            findings=(*_findings(reported, min(self._surfaces, default="")), *self._books.findings()),
             doubts=tuple(doubts),
             evidence={
                 "transactions": len(transactions),
@@ -172,6 +179,7 @@ class _TransactionPass(CheckerRun):
                 "overlapping transactions": self._overlapping,
                 "ambiguous versions": sum(len(key.ambiguous) for key in keys.values()),
                 "anomalies that the level allows": len(anomalies) - len(reported),
+                **({"ledger readings compared": self._books.compared} if self._books.compared else {}),
             },
         )
 

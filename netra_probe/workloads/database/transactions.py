@@ -43,7 +43,7 @@ APPENDS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Counter:
+class Counter:
     """Something that is spent by one route and shown by another."""
 
     read: Route
@@ -61,7 +61,7 @@ async def spend_together(probe: Investigation, user: User) -> Outcome:
     clients = _clients(probe, user)
     await user.new_thread()  # a backend may know of an account, and credit it, from its first write on
     try:
-        counter, balance = await _find_counter(found.backend, clients[0])
+        counter, balance = await find_counter(found.backend, clients[0])
         if counter is None or balance < 2:
             return Outcome(act="spend_together", users=(user.name,), missing="a balance to spend")
         await _warm_up(clients, counter.read)
@@ -115,7 +115,7 @@ async def append_together(probe: Investigation, user: User, *, times: int = APPE
 # Balances
 
 
-async def _find_counter(backend: Interface, http: Http) -> tuple[_Counter | None, int]:
+async def find_counter(backend: Interface, http: Http) -> tuple[Counter | None, int]:
     """The first pair of routes by which something is counted and spent, and how much there is."""
     for spend in backend.routes:
         amount = _amount_of(spend, backend)
@@ -124,9 +124,9 @@ async def _find_counter(backend: Interface, http: Http) -> tuple[_Counter | None
         readers = [route for route in backend.routes if route.reads and not route.braces]
         readers = [route for route in readers if spend.path.startswith(route.path) or _SPENDS.search(route.path)]
         for read in readers:
-            balance = _balance_in(await http.request("GET", read.path))
+            balance = balance_in(await http.request("GET", read.path))
             if balance is not None:
-                return _Counter(read=read, spend=spend, amount=amount), balance
+                return Counter(read=read, spend=spend, amount=amount), balance
     return None, 0
 
 
@@ -137,7 +137,7 @@ def _amount_of(route: Route, backend: Interface) -> str:
 
 
 async def _take(
-    probe: Investigation, user: User, http: Http, backend: Interface, counter: _Counter, amount: int, *,
+    probe: Investigation, user: User, http: Http, backend: Interface, counter: Counter, amount: int, *,
     whole: bool = False,
 ) -> bool:  # fmt: skip
     """Spend an amount; what the answer says of the balance before and after becomes the transaction's read and write.
@@ -152,7 +152,7 @@ async def _take(
     )
     body = {**(arguments.body if arguments is not None else {}), counter.amount: amount}
     reply = await http.request("POST", counter.spend.path, json=body)
-    after = _balance_in(reply)
+    after = balance_in(reply)
     steps: list[list[Any]] = intended
     if not whole:
         steps = [["r", key, after + amount], ["w", key, after]] if after is not None else []
@@ -160,17 +160,17 @@ async def _take(
     return isinstance(reply, Answered)
 
 
-async def _read_balance(probe: Investigation, user: User, http: Http, counter: _Counter) -> int | None:
+async def _read_balance(probe: Investigation, user: User, http: Http, counter: Counter) -> int | None:
     key = f"credits of {user.name}"
     call = probe.history.invoke(actions.TXN, detail={"txn": [["r", key, None]]}, **_process(user))
     reply = await http.request("GET", counter.read.path)
-    balance = _balance_in(reply)
+    balance = balance_in(reply)
     steps = [["r", key, balance]] if balance is not None else []
     probe.history.complete(call, outcome_of(reply), detail={"txn": steps})
     return balance
 
 
-def _balance_in(reply: Reply) -> int | None:
+def balance_in(reply: Reply) -> int | None:
     body = reply.body if isinstance(reply, Answered) else None
     for name, value in body.items() if isinstance(body, dict) else ():
         if _BALANCE.match(name) and isinstance(value, int) and not isinstance(value, bool):
