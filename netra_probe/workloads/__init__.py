@@ -16,6 +16,7 @@ from netra_probe.plans.routes import backend_client
 from netra_probe.plans.tabs import tab, tabs
 from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
 from netra_probe.workloads.agents.identical_inputs import (
+    first_pieces,
     identical_prompts,
     sequential_jobs,
     similar_prompts,
