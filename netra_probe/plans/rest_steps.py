@@ -80,6 +80,7 @@ class RestSteps:
             await asyncio.gather(self._send(http, route, actor, act, step.channel), *companion)
         if not route.reads and not step.operation.startswith(TOOL):
             await self._look(thing, route)
+            await self._see_own(actor)
         if step.place.claims:
             await self._look_at_list(route)
 
@@ -381,14 +382,22 @@ class RestSteps:
                 await http.request("GET", reader.path, query=arguments.query or None, **own)
         return http
 
-    def _lists(self) -> list[tuple[Route, Arguments]]:
-        """How the owner reads what is the owner's, without naming anything."""
-        walk, owner = self.walk, self.world.owner.name
+    def _lists(self, user: str = "") -> list[tuple[Route, Arguments]]:
+        """How the owner, or this user, reads what is their own, without naming anything."""
+        walk, name = self.walk, user or self.world.owner.name
         return [
-            (route, walk.answered[owner, route.name][0])
+            (route, walk.answered[name, route.name][0])
             for route in walk.routes
-            if route.reads and not route.braces and route.service == "backend" and walk.is_personal(owner, route)
+            if route.reads and not route.braces and route.service == "backend" and walk.is_personal(name, route)
         ]
+
+    async def _see_own(self, actor: Actor) -> None:
+        """Whoever writes looks at what is their own, once: that they see nobody else's says nothing without it."""
+        if actor.name is None or actor.refused or ("own", actor.name) in self._controlled:
+            return
+        self._controlled.add(("own", actor.name))
+        for reader, arguments in self._lists(actor.name)[:LOOKS]:
+            await self.walk.send(actor.name, reader, arguments)
 
     async def _before(self, step: Step, route: Route, thing: Thing | None) -> None:
         """The owner looks what is there; a request of the owner's is broken off."""

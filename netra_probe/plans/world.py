@@ -108,6 +108,7 @@ class World:
                 self._reborn = await register_again(self.probe, self.walk)
             except NotReborn as reason:
                 raise Impossible(str(reason)) from None
+            await self.furnish(self._reborn.user)
         return self._reborn
 
     async def _other_session(self) -> AuthClient:

@@ -6,7 +6,7 @@ from composing import Composed
 from msgspec import structs
 
 from netra_probe import History, Investigation, investigate, workloads
-from netra_probe.checkers import REGISTRY
+from netra_probe.checkers import REGISTRY, canary
 from netra_probe.checkers.base import Window, judge
 from netra_probe.checkers.coverage import coverage
 from netra_probe.checkers.judging import judge_history
@@ -105,6 +105,21 @@ async def test_who_has_registered_an_address_again_is_refused_what_was_there_bef
     record = probe.result().coverage["steps"]
     assert (record["refused"], record["reached"], record["impossible"]) == (2, 1, 0)
     assert found(probe, start) == set()
+
+
+async def test_whoever_writes_sees_something_of_their_own_in_the_same_plan(probe: Investigation) -> None:
+    alice, bob, *_ = probe.users
+    write = {"operation": "POST /api/threads/{thread_id}/messages", "role": Role.CREATE, "place": Place.PATH}
+    steps = [
+        Step(principal=who, listeners=Listeners.IDLE, **write)
+        for who in (Principal.NAMESAKE, Principal.REGISTERED_AGAIN)
+    ]
+    executor = await Executor.on(probe, owner=alice, other=bob, budget=budget_of(10_000))
+    for _ in range(2):
+        start = len(probe.history)
+        await executor.carry_out(Plan(tuple(steps), seed=7))
+    await executor.close()
+    assert canary()(list(probe.history), Window(start=start)).doubts == ()
 
 
 async def test_beside_each_step_stands_what_became_of_it(probe: Investigation) -> None:
