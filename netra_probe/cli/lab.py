@@ -25,44 +25,30 @@ from netra_probe.target.lab import SECRETS, as_target
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def _choice(option: str, default: str, help: str, *, name: str = "", alone: str = "") -> Callable[[Command], Command]:
+    """An option for one part of a variant; ``alone`` is what the option means without a value."""
+    name = name or option.removeprefix("--")
+    more: dict[str, Any] = {"is_flag": False, "flag_value": alone} if alone else {"show_default": True}
+    return click.option(option, name, type=click.Choice(Variant.choices(name)), default=default, help=help, **more)
+
+
 _OPTIONS = (
-    click.option(
-        "--dialect",
-        type=click.Choice(Variant.choices("dialect")),
-        default="contract",
-        show_default=True,
-        help="the envelope of events on sockets",
-    ),
-    click.option(
-        "--handshake",
-        type=click.Choice(Variant.choices("handshake")),
-        default="frame-then-1008",
-        show_default=True,
-        help="how a socket is refused",
-    ),
-    click.option(
-        "--welcome",
-        type=click.Choice(Variant.choices("welcome")),
-        default="contract",
-        show_default=True,
-        help="the first frame on a socket",
-    ),
-    click.option(
+    _choice("--dialect", "contract", "the envelope of events on sockets"),
+    _choice("--handshake", "frame-then-1008", "how a socket is refused"),
+    _choice("--welcome", "contract", "the first frame on a socket"),
+    _choice(
         "--zombie",
-        type=click.Choice(Variant.choices("zombie")),
-        default="no",
-        is_flag=False,
-        flag_value="silent",
-        help="sockets say welcome and one ping, then nothing for ever (lingering: after a first second of life)",
+        "no",
+        "sockets say welcome and one ping, then nothing for ever (lingering: after a first second of life)",
+        alone="silent",
     ),
-    click.option(
+    _choice(
         "--shared-identity",
-        "identity",
-        type=click.Choice(Variant.choices("identity")),
-        default="token",
-        is_flag=False,
-        flag_value="demo-user",
-        help="bind all sockets to one demo-user-001 (demo-users: each to one of its own)",
+        "token",
+        "bind all sockets to one demo-user-001 (demo-users: each to one of its own)",
+        name="identity",
+        alone="demo-user",
     ),
     click.option("--breaker", is_flag=True, help="five refused handshakes in a row shut out everybody for 30 s"),
     click.option(

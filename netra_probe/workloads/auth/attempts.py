@@ -105,10 +105,6 @@ class ShortToken:
     token: Secret
     over: float
 
-    async def outlive(self, probe: Investigation) -> None:
-        """Wait until it has expired."""
-        await probe.wire.pause(self.over - time.monotonic())
-
 
 def claims(token: Secret | None) -> dict[str, Any]:
     """The claims of a token; nothing of one that is opaque."""

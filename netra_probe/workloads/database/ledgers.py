@@ -79,7 +79,7 @@ class _Account:
             reply = await http.request("POST", counter.spend.path, json=body)
             self.acts += isinstance(reply, Answered)
             # What was not answered may have been booked or not.
-            self.unsure |= not isinstance(reply, Answered) and reply.status is None
+            self.unsure |= not isinstance(reply, Answered) and getattr(reply, "status", None) is None
         return self.acts - before
 
     async def read(self, probe: Investigation, counter: Counter, *, opening: bool = False) -> int:
