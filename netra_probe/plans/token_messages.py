@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 KIND, PHASE = "refresh_token", "token in a message"
 
 
-async def present(probe: Investigation, socket: Socket, token: Secret, **attempt: Any) -> bool:
+async def present(probe: Investigation, socket: Socket, token: Secret, **mark: Any) -> bool:
     """Show a token on an open socket; whether it was not refused."""
     named = {"token": token.reveal(), "access_token": token.reveal()}
-    answer = await say(probe, socket, KIND, named, attempt=attempt or None)
+    answer = await say(probe, socket, KIND, named, attempt=mark or None)
     return isinstance(answer, Received) and answer.frame.name != "error"
 
 
@@ -58,7 +58,7 @@ async def show_token_of(probe: Investigation, user: User, shown: User, *, beside
         if line is None or own is None or others is None or token is None:
             return None
         name = "own token in a message" if shown is user else "another user's token in a message"
-        accepted = await present(probe, line, token, act=True, attempt=name, expect=user.name, owner=shown.name)
+        accepted = await present(probe, line, token, act=True)
         acts = await _acts_for(probe, line, (user, beside))
         if not acts or line.closed is not None:
             return None

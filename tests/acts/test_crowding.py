@@ -14,7 +14,7 @@ from netra_probe.target.lab import as_target
 
 async def crowded(probe: Investigation) -> tuple[dict[str, int], Judgement]:
     start = len(probe.history)
-    outcome = await workloads.crowd_out(probe, probe.users[0])
+    outcome = await workloads.crowd_out(probe)
     return dict(outcome.counts), noninterference()(list(probe.history), Window(start=start))
 
 
@@ -32,8 +32,8 @@ async def test_a_quota_of_the_address_refuses_those_who_asked_for_little(compose
     counts, judgement = await crowded(probe)
     await probe.close()
     assert lab.status()["faults"]["P5"]["triggered"] > 0
-    assert counts["others refused"] >= 2
+    assert counts["others refused"] >= 3
     assert {(finding.kind, finding.victims, finding.recipients) for finding in judgement.findings} == {
-        ("refused for another's load", (name,), ("alice",)) for name in ("bob", "carol")
+        ("refused for another's load", (name,), ("dave",)) for name in ("alice", "bob", "carol")
     }
     assert attribute(judgement.findings, list(probe.history)).groups[0].faults == ("P5",)

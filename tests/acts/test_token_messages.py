@@ -60,6 +60,7 @@ async def test_the_explorer_shows_tokens_in_messages() -> None:
     await executor.close()
     judgements = judge([kind() for kind in REGISTRY.values()], list(probe.history), Window(start=start))
     assert [finding.summary for judgement in judgements for finding in judgement.findings] == []
+    assert {judgement.checker: judgement.doubts for judgement in judgements}["C5"] == ()
     await probe.close()
     record = probe.result().coverage["steps"]
     assert (record["reached"], record["refused"], record["impossible"]) == (4, 0, 0)

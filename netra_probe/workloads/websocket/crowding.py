@@ -32,7 +32,7 @@ ROUTE = "/api/threads"
 @workload(Mode.ATTACK, "using up a quota")
 async def crowd_out(
     probe: Investigation,
-    busy: User,
+    busy: User | None = None,
     others: Sequence[User] = (),
     *,
     messages: int = MESSAGES,
@@ -41,12 +41,18 @@ async def crowd_out(
 ) -> Outcome:
     """One user sends pings, then reads over HTTP, until told to slow down; after each the others ask once.
 
-    >>> await crowd_out(probe, alice)   # doctest: +SKIP
-    <crowding out of alice, bob, carol: messages 650, reads 60, told to slow down 1, others refused 0>
+    >>> await crowd_out(probe)   # doctest: +SKIP
+    <crowding out of dave, alice, bob, carol: messages 650, reads 60, told to slow down 1, others refused 0>
 
     A quota that does not know its users (one for all, or one for each address, behind a proxy) refuses the others
-    (fault P5). It comes last: the busy user's own quota is used up for a while.
+    (fault P5).
+
+    Arguments:
+        busy: whose quota is used up for a while; a further user, where one can be had.
     """
+    if busy is None and not probe.target.accounts:
+        (busy,) = await probe.recruit(1)
+    busy = busy or probe.users[-1]
     others = list(others) or [user for user in probe.users if user is not busy]
     party = (busy, *others)
     sent, limited, refused = 0, 0, 0
