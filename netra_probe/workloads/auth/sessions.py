@@ -13,6 +13,7 @@ from netra_probe.history import actions
 from netra_probe.history.principals import People
 from netra_probe.history.secret import Secret
 from netra_probe.investigation.survey import Survey, survey
+from netra_probe.plans.token_messages import show_token_of
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.attempts import attempt, claims, control, outcome_of
 from netra_probe.workloads.auth.credential_end import GRACE, Held, afterwards, ask_for_life, hold, release
@@ -153,3 +154,26 @@ async def _refresh(probe: Investigation, user: User, client: AuthClient, used: S
     probe.history.complete(spending, outcome, detail={"txn": steps})
     probe.history.complete(trying, outcome, ids={"user_id": who} if who else {})
     return Seen(outcome=outcome, who=who)
+
+
+@workload(Mode.ATTACK, "showing another user's token", answers="tokens in messages")
+async def swap_identity(probe: Investigation, user: User, other: User) -> Outcome:
+    """On connections of one user: first their own token in a message, then the other's; whose events come then?
+
+    >>> await swap_identity(probe, bob, alice)   # doctest: +SKIP
+    <tokens in messages of bob, alice: shown 2, accepted 1, acting for themselves 2>
+
+    A socket that takes another's token for what it does, and keeps the subscriptions that it had, carries the events of
+    one user to the other (fault A11).
+    """
+    followed = [await show_token_of(probe, user, shown, beside=other) for shown in (user, other)]
+    seen = [one for one in followed if one is not None]
+    people = (user.name, other.name)
+    if not seen:
+        return Outcome(act="tokens in messages", users=people, missing="a socket over which threads are made")
+    counts = {
+        "shown": len(seen),
+        "accepted": sum(one.accepted for one in seen),
+        "acting for themselves": sum(one.acts == user.name for one in seen),
+    }
+    return Outcome(act="tokens in messages", users=people, counts=counts)
