@@ -75,6 +75,8 @@ FEWEST, ERROR, RATIO, NOTICED = 8, 0.001, 5.0, 500_000_000
 ORDER, TELLING_RATIO = 0.95, 2.0
 #: Events that bring a piece of an answer; the wait for the first one, and how many a side are compared.
 PIECE, FIRST_PIECE, FEWEST_PIECES = "partial_result", "the first piece of an answer", 10
+#: Order and ratio that tell among first pieces, which are compared in turns, so that a busy machine delays both alike.
+PIECES = 0.9, 1.5
 _SOCKET_CHATTER = frozenset({"", "ping", "pong", "ack", "heartbeat", "heartbeat_ack", "connection_established"})
 
 
@@ -383,7 +385,8 @@ class NonInterferencePass(CheckerRun):
             if what == "presence":
                 unfair = result.medians[1] == high > max(RATIO * low, low + NOTICED)
             else:
-                unfair = high > TELLING_RATIO * low and not 1 - ORDER < result.greater < ORDER
+                order, ratio = PIECES if action == FIRST_PIECE else (ORDER, TELLING_RATIO)
+                unfair = high > ratio * low and not 1 - order < result.greater < order
             if result.p >= ERROR or not unfair:
                 continue
             shown = tuple(part.index for variant in (before, after) for part in self._of(variant)[:1])

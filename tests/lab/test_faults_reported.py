@@ -101,7 +101,7 @@ async def redis_loses_its_subscribers(lab: Lab) -> list[bool]:
 
 
 async def time_to_the_first_piece(lab: Lab) -> list[bool]:
-    """K6: Bob asks, in turns, what Alice has asked and what nobody has; the median of what each takes."""
+    """K6: Bob asks, in turns, what Alice has asked and what nobody has; the least that each takes."""
     alice, bob = await register_in(lab, "alice"), await register_in(lab, "bob")
     seconds: dict[str, list[float]] = {"shared": [], "new": []}
     mark = secrets.token_hex(4)
@@ -118,7 +118,7 @@ async def time_to_the_first_piece(lab: Lab) -> list[bool]:
                 await his.until_type("partial_result")
                 waits.append(time.perf_counter() - begun)
                 await his.until_ended()
-    shared, new = (sorted(waits)[len(waits) // 2] for waits in seconds.values())
+    shared, new = map(min, seconds.values())  # a busy machine only adds
     return [shared < new - PREFILL_SECONDS / 2]
 
 

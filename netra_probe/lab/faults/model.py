@@ -22,7 +22,7 @@ class SharedPrefixes(Fault):
     breaks = "PrefixCache.place"
     incident = "vLLM CVE-2025-46570"
     trigger = "A asks a question of 2,000 characters or more; B asks one that begins with the same 2,000"
-    symptom = "B's first partial_result comes 60 ms sooner than for a question that nobody has asked"
+    symptom = "B's first partial_result comes 0.1 s sooner than for a question that nobody has asked"
     checkers = ("C11",)
 
     def install(self, parts: Parts) -> None:

@@ -27,7 +27,7 @@ PIECES = 3
 """Streamed answers come in this many pieces whatever their length, so that runs can be compared event by event."""
 PREFIX = 2_000
 """Characters of a prefix; shorter requests are read at once."""
-PREFILL_SECONDS = 0.06
+PREFILL_SECONDS = 0.1
 """The pause before the first piece of an answer to a prefix that is new."""
 MOST_PREFIXES = 10_000
 
