@@ -19,8 +19,6 @@ from netra_probe.lab import Lab
 GROUPS = (("X2", "X3", "X4", "G3", "G4", "G5", "G6"), ("X6", "G1", "G2"))
 
 ROUNDS = 2
-STOPS = 8
-"""How often a run is to be stopped, which comes too late where it has just ended."""
 
 
 async def pair(lab: Lab) -> tuple[Person, Person]:
@@ -141,19 +139,25 @@ async def history_of_the_same_label(lab: Lab) -> list[bool]:
 
 
 async def stopping_a_run(lab: Lab) -> list[bool]:
-    """G4: Alice stops her run while one of Bob, begun later, works."""
+    """G4: Alice stops her run while Bob's, begun later, works; both wait for the model until one is stopped."""
     alice, bob = await pair(lab)
     async with Socket(lab, alice) as hers, Socket(lab, bob) as his:
-        for _ in range(STOPS):
-            await hers.say("chat", content="To be stopped")
-            run_id = (await hers.until_type("agent_started"))["run_id"]
-            await his.say("chat", content="To go on")
-            await his.until_type("agent_started")
-            await hers.say("stop_agent", run_id=run_id)
-            last = [(await socket.until_ended())[-1]["type"] for socket in (hers, his)]
-            if last != ["final_report", "final_report"]:  # both: the order came too late
-                return [last[1] == "agent_error", last[0] == "final_report"]
-    raise AssertionError("no run could be stopped in time")
+        runs = {}
+        for socket in (hers, his):
+            await socket.say("chat", content="#model-stall#")
+            at_the_model = await socket.until(lambda frame: frame.get("payload", {}).get("step_number") == 3)
+            runs[socket] = at_the_model["run_id"]
+        await hers.say("stop_agent", run_id=runs[hers])
+        ends = {socket: asyncio.create_task(socket.until_ended()) for socket in runs}
+        await asyncio.wait(ends.values(), return_when=asyncio.FIRST_COMPLETED)
+        stopped = [ends[socket].done() for socket in (hers, his)]
+        for socket in runs:
+            if not ends[socket].done():
+                await socket.say("stop_agent", run_id=runs[socket])
+        for end in ends.values():
+            end.cancel()
+        await asyncio.gather(*ends.values(), return_exceptions=True)
+        return [stopped[1], not stopped[0]]
 
 
 async def the_same_question(lab: Lab) -> list[bool]:
