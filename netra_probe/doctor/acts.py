@@ -101,7 +101,7 @@ MEASURED = {
     "let_expire": Amounts(sockets=4, attempts=7, requests=19),
     "log_in_through": Amounts(attempts=6, requests=60),
     "log_out": Amounts(sockets=4, attempts=8, requests=21),
-    "look_up_neighbours": Amounts(attempts=3, requests=33),
+    "look_up_neighbours": Amounts(attempts=3, requests=39),
     "keep_books": Amounts(requests=25),
     "make_agents": Amounts(),
     "make_contexts": Amounts(),

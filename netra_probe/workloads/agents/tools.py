@@ -158,6 +158,10 @@ async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner:
     return Outcome(act="call_unpermitted_tools", users=both, counts=counts)
 
 
+def _shows(reply: Reply, secret: str) -> bool:
+    return isinstance(reply, Answered) and secret in str(reply.body)
+
+
 @workload(Mode.ATTACK, "naming other users' ids")
 async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *, backend: int = 0) -> Outcome:
     """Everybody gives tools the id of the next one's thread, all in the same instant; then everybody their own.
@@ -172,9 +176,12 @@ async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *
     try:
         aims = [foreign("foreign id for a tool", "thread", bench.thread, bench.user) for bench in working]
         for bench, aim in zip(working, aims, strict=True):
+            elsewhere = await bench.user.new_thread()
             for tool in bench.tools:
                 reply = await bench.call(tool, mark={"object": aim["object"]})
-                looking |= {tool} if isinstance(reply, Answered) and bench.secret in str(reply.body) else set()
+                # one that shows it for another id as well shows whatever is its caller's, and looks nothing up
+                if _shows(reply, bench.secret) and not _shows(await bench.call(tool, thread=elsewhere), bench.secret):
+                    looking.add(tool)
         for tool in sorted(looking):
             controls = [(bench, {"object": aim["object"]}) for bench, aim in zip(working, aims, strict=True)]
             await asyncio.gather(*(bench.read(control) for bench, control in controls))
