@@ -364,6 +364,7 @@ def test_scan_addresses_what_it_finds_without_repeating_it(tmp_path: Path) -> No
     assert "hunter2" not in ended.stdout
 
 
+@pytest.mark.nightly
 def test_a_run_that_is_asked_to_end_leaves_a_valid_result_and_nothing_running(tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "netra_probe.cli.main", "run", "C4", "--output", str(run)]

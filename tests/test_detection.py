@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from netra_probe.cli.detect import summary
 from netra_probe.detection.matrix import Report, rows
 from netra_probe.detection.trials import TrialOrder, orders, run_trials
@@ -60,6 +62,7 @@ def test_a_trial_that_cannot_be_started_says_why(tmp_path: Path) -> None:
     assert "RuntimeError: not today" in trial.trouble
 
 
+@pytest.mark.nightly
 def test_a_healthy_lab_that_was_not_disturbed_as_it_should_be_is_no_pass(tmp_path: Path) -> None:
     variants = ("plain", "restarted backend", "legal reorderings")
     ended = list(run_trials(waiting(tmp_path, variants=variants), jobs=1))

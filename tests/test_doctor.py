@@ -121,6 +121,7 @@ async def test_a_service_that_calls_itself_well_around_a_dead_part_is_told_of(co
     assert report.headline.startswith("READY, but auth service: ")
 
 
+@pytest.mark.nightly
 async def test_the_message_that_starts_runs_is_found_out_where_nobody_named_it(compose: Composed) -> None:
     lab = compose(variant=Variant(only_agent_request=True))
     named = as_target(lab).model_copy(update={"generator": "user_message"})

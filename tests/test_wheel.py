@@ -58,6 +58,7 @@ def test_it_is_the_wheel_that_is_tested(installed: Path, empty: Path) -> None:
     assert Path(shown).is_relative_to(installed.parent.parent)
 
 
+@pytest.mark.nightly
 def test_a_run_from_an_empty_folder_takes_the_notebooks_of_the_wheel(installed: Path, empty: Path) -> None:
     listed = json.loads(netra_probe(installed, empty, "scenarios", "--json").stdout)
     assert "C4" in {one["id"] for one in listed}

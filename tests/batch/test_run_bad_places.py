@@ -37,10 +37,11 @@ probe.check("{id}.4", canary(), delivery(), resources())
     ("bytes_at_most", "complaint", "left"),
     [
         (300, "run.json: cannot be written (File too large)", []),
-        (
+        pytest.param(
             6000,
             "A1  failed: OSError: [Errno 27] File too large",
             ["history", "logs", "notebooks", "results.json", "run.json"],
+            marks=pytest.mark.nightly,
         ),
     ],
 )

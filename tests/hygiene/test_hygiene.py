@@ -160,7 +160,10 @@ def test_a_case_that_saw_nothing_of_its_topic_is_in_doubt() -> None:
 
 @pytest.mark.parametrize(
     ("variant", "doubtful"),
-    [(Variant(handshake="http-403", welcome="none"), False), (Variant(zombie="lingering"), True)],
+    [
+        (Variant(handshake="http-403", welcome="none"), False),
+        pytest.param(Variant(zombie="lingering"), True, marks=pytest.mark.nightly),
+    ],
     ids=str,
 )
 def test_other_ways_of_refusing_are_no_objection_and_a_dead_socket_is_a_doubt(

@@ -162,6 +162,7 @@ async def test_runs_that_cannot_be_told_apart_accuse_nobody(compose: Composed, d
     assert set(verdicts(result).values()) == {expected}, [case.reason for case in result.cases]
 
 
+@pytest.mark.nightly
 async def test_refused_handshakes_shut_nobody_out_where_five_in_a_row_would(compose: Composed) -> None:
     lab = compose(variant=Variant(breaker=True))
     result = await perform("A2", only={"A2.5"}, target=as_target(lab), **FEW)

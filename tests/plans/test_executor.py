@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from composing import Composed
 from msgspec import structs
 
@@ -56,6 +57,7 @@ async def test_a_healthy_lab_shows_nothing_and_its_history_tells_the_coverage(pr
     assert again.coverage == live == coverage(History.open(probe.history.path))
 
 
+@pytest.mark.nightly
 async def test_a_second_exploration_goes_on_where_the_first_stopped(probe: Investigation) -> None:
     alice, bob, *_ = probe.users
     for _ in range(2):
