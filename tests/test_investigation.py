@@ -13,6 +13,7 @@ from netra_probe import Investigation, ParameterError, TargetError, Verdict, inv
 from netra_probe.checkers import automaton, canary, delivery, envelope
 from netra_probe.checkers.judging import judge_history
 from netra_probe.clients.account_ledger import Ledger
+from netra_probe.clients.replies import Broken, Refused, why_not
 from netra_probe.history import actions
 from netra_probe.history.store import History
 from netra_probe.target.lab import find_or_start
@@ -149,6 +150,14 @@ async def test_an_unreachable_target_is_named_with_a_remedy() -> None:
         await investigate("C4", users=2, target=target)
     assert [entry for entry in Ledger().entries() if entry.auth_url == "http://127.0.0.1:9"] == []
     assert len(Ledger().entries()) <= len(before)
+
+
+@pytest.mark.parametrize(
+    "reply", [Refused(status=403, error="closed"), Refused(status=405), Broken(status=501)], ids=repr
+)
+def test_why_nobody_was_let_in_is_a_sentence_with_the_status(reply: Refused | Broken) -> None:
+    said = why_not(reply, "POST /auth/register")
+    assert "POST /auth/register" in said and str(reply.status) in said and type(reply).__name__ not in said
 
 
 async def test_an_unreachable_database_is_an_error_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

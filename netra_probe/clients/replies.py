@@ -87,6 +87,11 @@ def why_not(reply: Reply, operation: str) -> str:
         )
     if isinstance(reply, Refused) and reply.status == 429:
         return f"{operation} is limited (429) for longer than one waits; lower the parameter `users`, or try later."
+    if isinstance(reply, Refused):
+        told = f", {reply.error!r}" if reply.error else ""
+        return f"{operation} was refused (status {reply.status}{told})."
+    if isinstance(reply, Broken):
+        return f"{operation} failed there (status {reply.status}); is target.auth_url an auth service, and is it well?"
     if isinstance(reply, Unreachable):
         return f"{reply!r}; is it running, and is target.auth_url right?"
     return ""

@@ -411,7 +411,9 @@ async def _log_in(probe: InvestigationContext, user: User, position: int, others
     """Log in to an existing account and note what is in it."""
     reply = await user.login()
     if not reply:
-        why = why_not(reply, "POST /auth/login") or f"{reply!r}; check that account's e-mail and password."
+        why = why_not(reply, "POST /auth/login") or repr(reply)
+        if isinstance(reply, Refused):
+            why += " Check that account's e-mail and password."
         raise TargetError(
             f"{probe.target.auth_url} did not let {user.name} in, who is target.accounts.{position}: {why}"
         )
