@@ -170,7 +170,7 @@ class Investigation(InvestigationContext):
             if not reply and not self.notes.limits:
                 closed = f"{reply!r}; where registration is closed give existing users as target.accounts."
                 why = why_not(reply, "POST /auth/register")
-                if isinstance(reply, Refused) and why:
+                if isinstance(reply, Refused):
                     why += " Else give existing users as target.accounts."
                 raise TargetError(f"{self.target.auth_url} did not register {user.name}: {why or closed}")
         return recruits

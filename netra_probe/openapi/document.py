@@ -90,8 +90,8 @@ class Interface:
 
     def offers(self, method: str, path: str) -> bool:
         """Whether it has, or may have, this operation; names of path parameters do not matter."""
-        wanted = _shape(path)
-        return any(route.method == method and _shape(route.path) == wanted for route in self.routes)
+        wanted = shape_of(path)
+        return any(route.method == method and shape_of(route.path) == wanted for route in self.routes)
 
     def __repr__(self) -> str:
         return f"<Interface of {self.service}: {len(self.routes)} operations>"
@@ -170,7 +170,8 @@ def _base_path(document: Json) -> str:
     return "" if "{" in path else path
 
 
-def _shape(path: str) -> str:
+def shape_of(path: str) -> str:
+    """A path without the names of its parameters: ``/notes/{}`` for ``/notes/{note_id}``."""
     return _BRACES.sub("{}", path.rstrip("/"))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, zip_longest
 
-from netra_probe.openapi.document import Route
+from netra_probe.openapi.document import Route, shape_of
 from netra_probe.openapi.objects import singular
 
 #: What stands behind a listed path, commonest first.
@@ -31,13 +31,13 @@ def neighbours(routes: Iterable[Route]) -> tuple[Route, ...]:
     True
     """
     listed = [route for route in routes if route.service == "backend"]
-    shapes = {_shape(route.path) for route in listed}
+    shapes = {shape_of(route.path) for route in listed}
     reads = [route for route in listed if route.reads]
     queues = [_beside(route, reads) for route in sorted(reads, key=lambda route: (route.path.count("/"), route.path))]
     found: dict[str, Route] = {}
     for route in chain.from_iterable(zip_longest(*queues)):
-        if route is not None and _shape(route.path) not in shapes:
-            found.setdefault(_shape(route.path), route)
+        if route is not None and shape_of(route.path) not in shapes:
+            found.setdefault(shape_of(route.path), route)
     return tuple(found.values())
 
 
@@ -75,7 +75,3 @@ def _children(reads: list[Route]) -> list[str]:
     """The last words of paths under some object: ``messages`` of ``/threads/{id}/messages``."""
     return sorted({last for route in reads for _, _, last in [route.path.rpartition("}/")] if last and "/" not in last
                    and "}/" in route.path})  # fmt: skip
-
-
-def _shape(path: str) -> str:
-    return re.sub(r"\{[^}]*\}", "{}", path.rstrip("/"))

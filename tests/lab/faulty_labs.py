@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import pytest
 from composing import Composed
 
 from netra_probe.lab import Lab
 
 Drive = Callable[[Lab], Awaitable[list[bool]]]
 """Acts as a prober would; returns one truth value per symptom that it looked for."""
+Proof = Callable[..., Awaitable[None]]
 
 
-class FaultyLabs:
-    """Which lab has a fault: that of its group."""
+def proofs(drives: Mapping[str, Drive], groups: Sequence[tuple[str, ...]]) -> tuple[Proof, Proof]:
+    """The two tests of these faults: that each is triggered and seen, and that a healthy lab shows nothing of it.
 
-    def __init__(self, compose: Composed, groups: Sequence[tuple[str, ...]]) -> None:
-        self._compose = compose
-        self._groups = {fault: group for group in groups for fault in group}
+    ``groups`` says which faults share a lab.
+    """
+    group_of = {fault: group for group in groups for fault in group}
 
-    def with_fault(self, fault: str) -> Lab:
-        """The lab with this fault."""
-        return self._compose(self._groups[fault])
+    @pytest.mark.parametrize("fault", group_of)
+    async def is_triggered_and_seen(compose: Composed, fault: str) -> None:
+        lab = compose(group_of[fault])
+        symptoms = await drives[fault](lab)
+        counts = lab.status()["faults"][fault]
+        assert counts["reached"] > 0 and counts["triggered"] > 0, counts
+        assert all(symptoms), symptoms
 
+    @pytest.mark.parametrize("fault", drives)
+    async def is_not_seen_on_a_healthy_lab(lab: Lab, fault: str) -> None:
+        symptoms = await drives[fault](lab)
+        assert not any(symptoms), symptoms
 
-async def check(drive: Drive, lab: Lab, fault: str) -> None:
-    """Drive a lab with a fault: it must be reached and triggered, and every symptom must show."""
-    symptoms = await drive(lab)
-    counts = lab.status()["faults"][fault]
-    assert counts["reached"] > 0 and counts["triggered"] > 0, counts
-    assert all(symptoms), symptoms
+    return is_triggered_and_seen, is_not_seen_on_a_healthy_lab

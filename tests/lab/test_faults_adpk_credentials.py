@@ -11,11 +11,9 @@ import time
 from typing import Any
 
 import jwt
-import pytest
 from backend_client import register_in, rest
-from composing import Composed
 from cryptography.hazmat.primitives.asymmetric import ec
-from faulty_labs import Drive, FaultyLabs, check
+from faulty_labs import Drive, proofs
 from people import Person
 from test_auth_service_oauth import Browser, tokens_in
 from wire_acts import auth_post, identity, rest_identity, taken_for
@@ -154,17 +152,4 @@ DRIVES: dict[str, Drive] = {
 GROUPS = (("A1", "A7", "A8"), ("A2", "A6", "F1"), ("A3", "A9"), ("A4",), ("A5", "A12"))
 
 
-@pytest.fixture
-def labs(compose: Composed) -> FaultyLabs:
-    """Labs with a few faults each."""
-    return FaultyLabs(compose, GROUPS)
-
-
-@pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])
-async def test_a_fault_is_triggered_and_seen(labs: FaultyLabs, fault: str) -> None:
-    await check(DRIVES[fault], labs.with_fault(fault), fault)
-
-
-@pytest.mark.parametrize("fault", DRIVES)
-async def test_a_healthy_lab_shows_no_symptom(lab: Lab, fault: str) -> None:
-    assert not any(await DRIVES[fault](lab))
+test_a_fault_is_triggered_and_seen, test_a_healthy_lab_shows_no_symptom = proofs(DRIVES, GROUPS)

@@ -6,11 +6,9 @@ import asyncio
 import uuid
 from typing import Any
 
-import pytest
 import redis.asyncio
 from backend_client import Socket, register_in, rest
-from composing import Composed
-from faulty_labs import Drive, FaultyLabs, check
+from faulty_labs import Drive, proofs
 from wire_acts import enrol, hang_up, text_of, thread_of
 
 from netra_probe.lab import Lab
@@ -150,17 +148,4 @@ DRIVES: dict[str, Drive] = {
 GROUPS = (("D1", "P1", "P4", "K2"), ("D2", "P3"), ("D3", "D5"), ("K1", "P2"), ("K3",))
 
 
-@pytest.fixture
-def labs(compose: Composed) -> FaultyLabs:
-    """Labs with a few faults each."""
-    return FaultyLabs(compose, GROUPS)
-
-
-@pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])
-async def test_a_fault_is_triggered_and_seen(labs: FaultyLabs, fault: str) -> None:
-    await check(DRIVES[fault], labs.with_fault(fault), fault)
-
-
-@pytest.mark.parametrize("fault", DRIVES)
-async def test_a_healthy_lab_shows_no_symptom(lab: Lab, fault: str) -> None:
-    assert not any(await DRIVES[fault](lab))
+test_a_fault_is_triggered_and_seen, test_a_healthy_lab_shows_no_symptom = proofs(DRIVES, GROUPS)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from backend_client import Socket, backend_url, http, register_in, rest
-from composing import Composed
-from faulty_labs import Drive, FaultyLabs, check
+from faulty_labs import Drive, proofs
 from people import Person
 from wire_acts import enrol, text_of, thread_of
 
@@ -90,17 +88,4 @@ DRIVES: dict[str, Drive] = {"A11": a11, "D6": d6, "D7": d7, "D8": d8, "P5": p5}
 GROUPS = (("P5",), ("A11", "D6", "D8"), ("D7",))
 
 
-@pytest.fixture
-def labs(compose: Composed) -> FaultyLabs:
-    """Labs with a few faults each."""
-    return FaultyLabs(compose, GROUPS)
-
-
-@pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])
-async def test_a_fault_is_triggered_and_seen(labs: FaultyLabs, fault: str) -> None:
-    await check(DRIVES[fault], labs.with_fault(fault), fault)
-
-
-@pytest.mark.parametrize("fault", DRIVES)
-async def test_a_healthy_lab_shows_no_symptom(lab: Lab, fault: str) -> None:
-    assert not any(await DRIVES[fault](lab))
+test_a_fault_is_triggered_and_seen, test_a_healthy_lab_shows_no_symptom = proofs(DRIVES, GROUPS)

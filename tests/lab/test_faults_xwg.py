@@ -8,10 +8,8 @@ import secrets
 from typing import Any
 
 import httpx
-import pytest
 from backend_client import Socket, backend_url, register_in, rest
-from composing import Composed
-from faulty_labs import Drive, FaultyLabs, check
+from faulty_labs import Drive, proofs
 from people import Person
 
 from netra_probe.lab import Lab
@@ -203,16 +201,4 @@ DRIVES: dict[str, Drive] = {
 }
 
 
-@pytest.fixture
-def labs(compose: Composed) -> FaultyLabs:
-    return FaultyLabs(compose, GROUPS)
-
-
-@pytest.mark.parametrize("fault", [fault for group in GROUPS for fault in group])
-async def test_a_fault_is_triggered_and_seen(labs: FaultyLabs, fault: str) -> None:
-    await check(DRIVES[fault], labs.with_fault(fault), fault)
-
-
-@pytest.mark.parametrize("fault", DRIVES)
-async def test_the_healthy_lab_shows_nothing_of_it(lab: Lab, fault: str) -> None:
-    assert not any(await DRIVES[fault](lab))
+test_a_fault_is_triggered_and_seen, test_the_healthy_lab_shows_nothing_of_it = proofs(DRIVES, GROUPS)

@@ -264,7 +264,7 @@ class CheckThenAct(Fault):
                         )
                         if replaced != seen:
                             fault.triggered()
-                        entry = await self._book(session, amount, seen - amount, reason)
+                        entry = await self._book(session, self._user_id, amount, seen - amount, reason)
                 if not hasty:
                     return await super().use_credits(amount, reason)
                 await self._cache.invalidate()

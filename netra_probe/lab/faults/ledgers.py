@@ -8,7 +8,6 @@ from netra_probe.lab.shared.faults import Fault, Parts, register
 
 _EXISTS = "SELECT 1 FROM users WHERE id = $1"
 _TAKE = "UPDATE users SET credits = credits - $2 WHERE id = $1 AND credits >= $2 RETURNING credits"
-_BOOK = "INSERT INTO credit_transactions (id, user_id, amount, balance_after, reason) VALUES ($1, $2, $3, $4, $5)"
 
 
 @register
@@ -30,7 +29,6 @@ class PinnedLedger(Fault):
     def install(self, parts: Parts) -> None:
         """Replace the store of spend by one that remembers whom it booked to first."""
         from netra_probe.lab.backend.errors import Conflict
-        from netra_probe.lab.backend.user_execution_context import new_record_id
 
         fault = self
         healthy: type[Any] = parts["SpendStore"]
@@ -47,9 +45,7 @@ class PinnedLedger(Fault):
                         if balance is None:
                             raise Conflict("There are not enough credits for this.", code="INSUFFICIENT_CREDITS")
                         fault.triggered()
-                        entry = new_record_id("credit")
-                        await session.execute(_BOOK, entry, pinned[0], -amount, balance, reason)
-                        return {"id": entry, "amount": -amount, "balance": balance}
+                        return dict(await self._book(session, pinned[0], amount, balance, reason))
                 answer: dict[str, Any] = await super().use_credits(amount, reason)
                 return answer
 

@@ -11,6 +11,7 @@ from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import QUESTION, answered, tabs, until_run_ends
 from netra_probe.plans.trials import tool_call
 from netra_probe.target.deployment import Mode
+from netra_probe.workloads.agents.tools import shows
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
 
@@ -91,11 +92,10 @@ async def _call_tools(
         name = tool.get("name") if isinstance(tool, dict) else tool
         body = tool_call(str(name), aim["id"])
         reply = await clients[owner.name].request("POST", execute, json=body, attempt={"object": aim})
-        if not isinstance(reply, Answered) or secret not in str(reply.body):
+        if not shows(reply, secret):
             continue  # it does not look up what it is given
         control = tool_call(str(name), elsewhere)
-        reply = await clients[owner.name].request("POST", execute, json=control)
-        if isinstance(reply, Answered) and secret in str(reply.body):
+        if shows(await clients[owner.name].request("POST", execute, json=control), secret):
             continue  # it shows whatever is its caller's, whichever id it is given
         looking += 1
         own = await intruder.new_thread()

@@ -158,7 +158,8 @@ async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner:
     return Outcome(act="call_unpermitted_tools", users=both, counts=counts)
 
 
-def _shows(reply: Reply, secret: str) -> bool:
+def shows(reply: Reply, secret: str) -> bool:
+    """Whether an answer holds a secret."""
     return isinstance(reply, Answered) and secret in str(reply.body)
 
 
@@ -180,7 +181,7 @@ async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *
             for tool in bench.tools:
                 reply = await bench.call(tool, mark={"object": aim["object"]})
                 # one that shows it for another id as well shows whatever is its caller's, and looks nothing up
-                if _shows(reply, bench.secret) and not _shows(await bench.call(tool, thread=elsewhere), bench.secret):
+                if shows(reply, bench.secret) and not shows(await bench.call(tool, thread=elsewhere), bench.secret):
                     looking.add(tool)
         for tool in sorted(looking):
             controls = [(bench, {"object": aim["object"]}) for bench, aim in zip(working, aims, strict=True)]

@@ -9,12 +9,8 @@ from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered
 from netra_probe.history import actions
 from netra_probe.investigation.survey import survey
-from netra_probe.openapi.arguments import Filler
-from netra_probe.openapi.examples import Instances
-from netra_probe.openapi.objects import Things
-from netra_probe.plans.routes import backend_client
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.database.transactions import Counter, balance_in, find_counter
+from netra_probe.workloads.database.transactions import Counter, balance_in, clients_of, credits_of, find_counter
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
 
@@ -38,7 +34,7 @@ async def keep_books(probe: Investigation) -> Outcome:
     of nobody's (fault D6).
     """
     found = await survey(probe)
-    accounts = [_Account(user, _clients(probe, user)) for user in probe.users]
+    accounts = [_Account(user, clients_of(probe, user)) for user in probe.users]
     spends = readings = 0
     try:
         for account in accounts:
@@ -72,15 +68,14 @@ class _Account:
         """One unit at each backend; how many were granted."""
         before = self.acts
         for http in self.clients:
-            filled = Filler(Things(), Instances(backend.document, seed=probe.seed)).fill(
-                counter.spend, self.user.name, lambda name, room: self.user.canary(name, "rest") if room >= 22 else None
-            )
-            body = {**(filled.body if filled is not None else {}), counter.amount: 1}
-            reply = await http.request("POST", counter.spend.path, json=body)
+            reply = await counter.take(probe, self.user, http, backend, 1, text=self._canary)
             self.acts += isinstance(reply, Answered)
             # What was not answered may have been booked or not.
             self.unsure |= not isinstance(reply, Answered) and getattr(reply, "status", None) is None
         return self.acts - before
+
+    def _canary(self, field: str, room: int) -> str | None:
+        return self.user.canary(field, "rest") if room >= 22 else None
 
     async def read(self, probe: Investigation, counter: Counter, *, opening: bool = False) -> int:
         """Note what is left and what is booked; whether there was anything to be noted."""
@@ -88,15 +83,11 @@ class _Account:
         balance, entries = balance_in(reply), _entries_in(reply)
         if balance is None or entries is None or self.unsure:
             return 0
-        detail = {"key": f"credits of {self.user.name}", "balance": balance, "entries": entries, "acts": self.acts}
+        detail = {"key": credits_of(self.user), "balance": balance, "entries": entries, "acts": self.acts}
         detail |= {"opening": True} if opening else {}
         probe.history.observe(actions.LEDGER, user=self.user.name, surface="rest", detail=detail)
         self.acts = 0
         return 1
-
-
-def _clients(probe: Investigation, user: User) -> list[Http]:
-    return [backend_client(probe, user, number).http for number in range(len(probe.target.backend_urls))]
 
 
 def _entries_in(reply: Any) -> dict[str, int] | None:

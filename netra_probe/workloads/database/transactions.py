@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,27 @@ class Counter:
     spend: Route
     amount: str
 
+    async def take(
+        self,
+        probe: Investigation,
+        user: User,
+        http: Http,
+        backend: Interface,
+        amount: int,
+        *,
+        text: Callable[[str, int], str | None] = lambda name, room: None,
+    ) -> Reply:
+        """Spend an amount; ``text`` gives what goes into a field of this name with room for so many characters."""
+        filler = Filler(Things(), Instances(backend.document, seed=probe.seed))
+        filled = filler.fill(self.spend, user.name, text)
+        body = {**(filled.body if filled is not None else {}), self.amount: amount}
+        return await http.request("POST", self.spend.path, json=body)
+
+
+def credits_of(user: User) -> str:
+    """What the history calls the balance of a user."""
+    return f"credits of {user.name}"
+
 
 @workload(Mode.PROBE, "spending credits of the probe's own accounts")
 async def spend_together(probe: Investigation, user: User) -> Outcome:
@@ -58,7 +79,7 @@ async def spend_together(probe: Investigation, user: User) -> Outcome:
     Triggers fault D5: what is checked in one statement and taken in the next is taken twice.
     """
     found = await survey(probe)
-    clients = _clients(probe, user)
+    clients = clients_of(probe, user)
     await user.new_thread()  # a backend may know of an account, and credit it, from its first write on
     try:
         counter, balance = await find_counter(found.backend, clients[0])
@@ -91,7 +112,7 @@ async def spend_together(probe: Investigation, user: User) -> Outcome:
 @workload(Mode.PROBE, "writing messages of the probe's own accounts")
 async def append_together(probe: Investigation, user: User, *, times: int = APPENDS) -> Outcome:
     """Append to one list of the user's several times at once, over every backend, and read it: nothing may be lost."""
-    clients = _clients(probe, user)
+    clients = clients_of(probe, user)
     thread = await user.new_thread()
     key = f"messages of {user.name}"
     try:
@@ -144,14 +165,10 @@ async def _take(
 
     ``whole`` records it as a claim to what can be had once.
     """
-    key = f"credits of {user.name}"
+    key = credits_of(user)
     intended = [["spend", key, amount]] if whole else [["r", key, None]]
     call = probe.history.invoke(actions.TXN, detail={"txn": intended}, **_process(user))
-    arguments = Filler(Things(), Instances(backend.document, seed=probe.seed)).fill(
-        counter.spend, user.name, lambda name, room: None
-    )
-    body = {**(arguments.body if arguments is not None else {}), counter.amount: amount}
-    reply = await http.request("POST", counter.spend.path, json=body)
+    reply = await counter.take(probe, user, http, backend, amount)
     after = balance_in(reply)
     steps: list[list[Any]] = intended
     if not whole:
@@ -161,7 +178,7 @@ async def _take(
 
 
 async def _read_balance(probe: Investigation, user: User, http: Http, counter: Counter) -> int | None:
-    key = f"credits of {user.name}"
+    key = credits_of(user)
     call = probe.history.invoke(actions.TXN, detail={"txn": [["r", key, None]]}, **_process(user))
     reply = await http.request("GET", counter.read.path)
     balance = balance_in(reply)
@@ -171,6 +188,7 @@ async def _read_balance(probe: Investigation, user: User, http: Http, counter: C
 
 
 def balance_in(reply: Reply) -> int | None:
+    """What an answer says is left; ``None`` where it says nothing of it."""
     body = reply.body if isinstance(reply, Answered) else None
     for name, value in body.items() if isinstance(body, dict) else ():
         if _BALANCE.match(name) and isinstance(value, int) and not isinstance(value, bool):
@@ -198,7 +216,7 @@ def _mark_in(item: Any) -> str:
 # Connections
 
 
-def _clients(probe: Investigation, user: User) -> list[Http]:
+def clients_of(probe: Investigation, user: User) -> list[Http]:
     """A client of the user at every backend."""
     return [backend_client(probe, user, number).http for number in range(len(probe.target.backend_urls))]
 

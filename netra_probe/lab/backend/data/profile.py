@@ -159,17 +159,17 @@ class SpendStore(OwnedStore):
             )
             if balance is None:
                 raise Conflict("There are not enough credits for this.", code="INSUFFICIENT_CREDITS")
-            entry = await self._book(session, amount, balance, reason)
+            entry = await self._book(session, self._user_id, amount, balance, reason)
         await self._cache.invalidate()
         return entry
 
-    async def _book(self, session: Any, amount: int, balance: int, reason: str) -> dict[str, Any]:
+    async def _book(self, session: Any, user_id: str, amount: int, balance: int, reason: str) -> dict[str, Any]:
         """Write down what was taken, and what it left."""
         entry = {"id": new_record_id("credit"), "amount": -amount, "balance": balance}
         await session.execute(
             "INSERT INTO credit_transactions (id, user_id, amount, balance_after, reason) VALUES ($1, $2, $3, $4, $5)",
             entry["id"],
-            self._user_id,
+            user_id,
             -amount,
             balance,
             reason,
