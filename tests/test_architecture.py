@@ -81,6 +81,7 @@ FACES = (
     "netra_probe.cli.",
     "netra_probe.display.coverage",
     "netra_probe.lab.conditions",
+    "netra_probe.lab.component_faults.",
     "netra_probe.lab.faults.",
 )
 

@@ -49,6 +49,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         components: what it investigates.
         tags: further words that select it.
         needs: what a target must offer.
+        areas: letter → title, where its cases are told apart by area: ``E1c.2`` is the second case of area c.
         declared: its cases; ``cases`` in the metadata.
     """
 
@@ -59,6 +60,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     declared: Annotated[tuple[Case, ...], msgspec.Meta(min_length=1)] = msgspec.field(name="cases")
     tags: tuple[_Text, ...] = ()
     needs: tuple[_Text, ...] = ()
+    areas: dict[_Text, _Text] = {}
 
     @property
     def cases(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""C1 … C13 and H1: history in, findings out; no I/O.
+"""C1 … C14 and H1: history in, findings out; no I/O.
 
 A checker is built by its lower-case name, ``canary()``, and rebuilt from what was stored with a verdict by
 ``from_options``. The classes are imported here and not on use: a submodule imported later would hide the function of
@@ -20,6 +20,7 @@ from netra_probe.checkers.hygiene import HygieneChecker as hygiene
 from netra_probe.checkers.lifecycle import LifecycleChecker as lifecycle
 from netra_probe.checkers.noninterference import NonInterferenceChecker as noninterference
 from netra_probe.checkers.pairing import PairingChecker as pairing
+from netra_probe.checkers.promises import PromiseChecker as promises
 from netra_probe.checkers.resources import ResourceChecker as resources
 from netra_probe.checkers.runs.automaton import AutomatonChecker as automaton
 from netra_probe.checkers.store import StoreChecker as store
@@ -40,6 +41,7 @@ REGISTRY: dict[str, type[Checker]] = {
     "C11": noninterference,
     "C12": store,
     "C13": conversations,
+    "C14": promises,
     "H1": hygiene,
 }
 
@@ -72,6 +74,7 @@ __all__ = [
     "lifecycle",
     "noninterference",
     "pairing",
+    "promises",
     "resources",
     "store",
     "tokens",

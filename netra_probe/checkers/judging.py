@@ -342,18 +342,20 @@ DETERMINISTIC = frozenset(
         "forged credentials refused",
         "valid credentials accepted",
         "credentials ended",
+        "promises",
     }
 )
 
 
 #: Counts that are the same whatever the moment brings.
-INVARIANT = frozenset({"users looking", "cycles", "gauges"})
+INVARIANT = frozenset({"users looking", "cycles", "gauges", "promises"})
 #: Counts that back a pass but tell a reader nothing.
 HIDDEN = frozenset({"canaries planted", "own ids seen"})
 
 
 #: How a reader is told of a count, with its number and without; what is not listed is shown by its name.
 PHRASES = {
+    "promises": "{n} promise{s} kept",
     "users looking": "{n} user{s} watched",
     "deliveries": "{n} frame{s} and response{s}",
     "own canaries seen": "owners saw their own secrets {n}× (control)",

@@ -71,7 +71,7 @@ class Place:
 CHECKER_NAMES = {
     "C0": "clean-up", "C1": "canary", "C2": "envelope", "C3": "delivery", "C4": "automaton", "C5": "authorisation",
     "C6": "tokens", "C7": "lifecycle", "C8": "pairing", "C9": "transactions", "C10": "resources",
-    "C11": "noninterference", "C12": "store", "C13": "conversations", "H1": "hygiene",
+    "C11": "noninterference", "C12": "store", "C13": "conversations", "C14": "promises", "H1": "hygiene",
 }  # fmt: skip
 
 
@@ -89,7 +89,7 @@ class Finding:
     """One defect, with what shows it.
 
     Arguments:
-        checker: the id of the checker that found it, ``C1`` … ``C13``.
+        checker: the id of the checker that found it, ``C1`` … ``C14``.
         kind: a short stable name, such as ``foreign canary``.
         summary: one sentence: who leaked what to whom, over which surface.
         victims, recipients: aliases, sorted.

@@ -21,6 +21,7 @@ from netra_probe.detection.healthy_variants import VARIANTS
 from netra_probe.detection.matrix import HEALTHY, Report, Trial, rows
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
+from netra_probe.lab.shared.faults import Kind
 from netra_probe.results.results import write_json
 from netra_probe.target.parameters import environment_file, read_parameters
 
@@ -64,7 +65,7 @@ def detect(
     """
     from netra_probe.detection.trials import orders, run_trials
 
-    chosen = _chosen(faults, modules)
+    chosen = _chosen(faults, modules, kinds=("defect", "component") if claimed else ("defect",))
     notebooks = select([id for id in scenarios.split(",") if id])
     claims = claims_of(notebooks)
     if claimed:
@@ -114,11 +115,11 @@ def claims_of(notebooks: Sequence[Notebook]) -> dict[str, tuple[str, ...]]:
     return {case.id: case.faults for one in notebooks for case in SCENARIOS[one.id].declared}
 
 
-def _chosen(faults: tuple[str, ...], modules: tuple[Path, ...]) -> list[str]:
-    """The faults to run. Raises ParameterError for one that does not exist."""
+def _chosen(faults: tuple[str, ...], modules: tuple[Path, ...], *, kinds: Sequence[Kind]) -> list[str]:
+    """The faults to run, of these kinds where none is named. Raises ParameterError for one that does not exist."""
     check_faults((), modules)
     named = [id for id in faults if id != HEALTHY]
-    known = lab.known_faults([str(module.resolve()) for module in modules])
+    known = lab.known_faults([str(module.resolve()) for module in modules], kinds=kinds)
     if conditions := [id for id in named if id in lab.known_faults(kinds=("condition",))]:
         raise ParameterError(f"{conditions[0]} is no fault but a condition of healthy labs; leave it out.")
     chosen = list(dict.fromkeys(named if faults else known))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from netra_probe.checkers.canary import Crossings
 from netra_probe.checkers.findings import deliveries, natural
 from netra_probe.checkers.principals import times
+from netra_probe.checkers.promises import shown_value
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.display.tables import Table
 from netra_probe.display.views import View
@@ -190,3 +191,40 @@ def _compact(names: list[str]) -> str:
         parts.append(text if count == 1 else f"{f'({text})' if width > 1 else text} ×{count}")
         position += width * count
     return " · ".join(parts)
+
+
+class PromiseTable(View):
+    """What was expected of a component, and what was observed; what differs is marked with ``!``."""
+
+    def __init__(self, expected: Sequence[Operation]) -> None:
+        self._expected = expected
+
+    @staticmethod
+    def of(history: Iterable[Operation], *, start: int = 0) -> PromiseTable:
+        return PromiseTable([seen for seen in history if seen.action == actions.EXPECT and seen.index >= start])
+
+    def _table(self) -> Table:
+        rows, marks = [], {}
+        for number, operation in enumerate(self._expected):
+            detail = operation.detail
+            expected, observed = (shown_value(detail.get(name)) for name in ("expected", "observed"))
+            if "undecided" in detail:
+                expected, observed, verdict = "–", f"? {detail['undecided']}", Verdict.INCONCLUSIVE
+            else:
+                kept = detail.get("observed") == detail.get("expected")
+                verdict = Verdict.PASS if kept else Verdict.FAIL
+                observed = observed if kept else f"! {observed}"
+            marks[number, 3] = verdict
+            rows.append([str(detail.get("promise")), str(detail.get("about")), expected, observed])
+        return Table(
+            caption="What the component promises, and what was observed",
+            headings=["promise", "about", "expected", "observed"],
+            rows=rows,
+            marks=marks,
+        )
+
+    def text(self) -> str:
+        return self._table().text() if self._expected else "nothing was expected since the last check"
+
+    def html(self) -> str:
+        return self._table().html() if self._expected else html.escape(self.text())

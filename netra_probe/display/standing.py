@@ -9,10 +9,11 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
+from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import CaseResult, Verdict, issues
 from netra_probe.display.controls import visible
-from netra_probe.display.tables import badge
+from netra_probe.display.tables import Table, badge
 
 #: The word for a scenario that is not over, and of which nothing bad is known.
 RUNNING = "RUNNING"
@@ -96,7 +97,32 @@ class Banner:
         word, told, verdict = standing(result, running=running)
         place = " ".join(filter(None, ["on", result.environment, result.circumstances.with_faults]))
         line = f"{told} — {result.id} {result.title} {place}, with {self._cast}"
+        areas = area_table(result)
         return {
-            "text/plain": f"{word} {line}",
-            "text/html": f'<p style="font-size:15px">{badge(verdict, word)}&nbsp; {html.escape(line)}</p>',
+            "text/plain": f"{word} {line}" + (f"\n{areas.text()}" if areas else ""),
+            "text/html": f'<p style="font-size:15px">{badge(verdict, word)}&nbsp; {html.escape(line)}</p>'
+            + (areas.html() if areas else ""),
         }
+
+
+def area_table(result: ScenarioResult) -> Table | None:
+    """Area → verdicts of its cases, for a scenario whose cases are told apart by area; else ``None``."""
+    scenario = SCENARIOS.get(result.id)
+    if scenario is None or not scenario.areas:
+        return None
+    by_case = {case.id: case for case in result.cases}
+    rows, marks = [], {}
+    for number, (letter, title) in enumerate(scenario.areas.items()):
+        cells = [letter, title]
+        for column in (1, 2):
+            case = by_case.get(f"{result.id}{letter}.{column}")
+            if case is not None and case.was_run:
+                marks[number, column + 1] = case.verdict
+            cells.append(str(case.verdict) if case is not None and case.was_run else "–")
+        rows.append(cells)
+    return Table(
+        caption="Areas: .1 what it promises, .2 its failure is contained and visible",
+        headings=("area", "", ".1", ".2"),
+        rows=rows,
+        marks=marks,
+    )

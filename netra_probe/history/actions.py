@@ -34,6 +34,10 @@ action         surface     detail
 ``row``        database    observation: one row: ``table``, ``key``, ``owner`` (alias, or None)
 ``key``        cache       observation: one key: ``key``, ``owners`` (aliases named in the key)
 ``gauge``      any         observation: a number: ``name``, ``value`` (sockets, pool connections, tasks, …)
+``process``    component   a function of the investigator's in a process of its own: ``act``, ``components``, names of
+                           its ``variables``; the payload of its end is what came of it
+``expect``     component   observation: a ``promise`` with what was ``observed`` and what is ``expected`` (or why it is
+                           ``undecided``); ``about``: works, contained, visible
 ``token``      probe       observation: what a token says of itself, without it: ``kind``, ``form``, ``algorithm``,
                            ``claims``, ``lifetime``; ``stated`` (a lifetime) and ``by`` whom; ``answer`` that gave it
 ``end``        probe       the last line of a closed history: ``operations``
@@ -68,6 +72,8 @@ GAUGE = "gauge"
 TXN = "txn"
 LEDGER = "ledger"
 TOKEN = "token"
+PROCESS = "process"
+EXPECT = "expect"
 #: What ends a credential: actions of the probe, or what a disturbance did.
 ENDINGS = frozenset(("logout", "revoke", "expire", "disable", "delete"))
 #: Attempts with a token of the tester's own that a log-out has ended, rather than with one that is forged.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
@@ -16,11 +17,12 @@ from netra_probe.checkers.judging import ScenarioResult, judge_case, referred, s
 from netra_probe.checkers.verdict import CaseResult, CleanUp
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.component import Component
+from netra_probe.clients.component_process import Carried
 from netra_probe.clients.health_watch import Watch
 from netra_probe.clients.replies import Refused, Timeouts, why_not
 from netra_probe.clients.transport import Transport
 from netra_probe.clients.websocket import Socket
-from netra_probe.display.evidence import EventTable, LeakMatrix
+from netra_probe.display.evidence import EventTable, LeakMatrix, PromiseTable
 from netra_probe.display.standing import Banner
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import CaseView, ScenarioView, Summary
@@ -28,9 +30,10 @@ from netra_probe.errors import AlreadyCheckedError, ParameterError, TargetError
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import Recorder
-from netra_probe.investigation import cleanup
+from netra_probe.investigation import cleanup, expectations
 from netra_probe.investigation.context import InvestigationContext
 from netra_probe.investigation.exclusive_access import TargetLock
+from netra_probe.investigation.expectations import About
 from netra_probe.investigation.resource_metrics import ResourceMetrics
 from netra_probe.investigation.run_trigger import RUN_TRIGGERS
 from netra_probe.investigation.users import User, alias, log_in_accounts
@@ -271,6 +274,45 @@ class Investigation(InvestigationContext):
             self._components[name] = Component(self.history, name, path=path, patience=self.timeouts.reply)
         return self._components[name]
 
+    async def apart(
+        self,
+        act: Callable[..., Any],
+        *components: str,
+        arguments: Sequence[Any] = (),
+        variables: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> Carried:
+        """Carry ``act(*classes, *arguments)`` out in a process of its own, and record what came of it.
+
+        >>> def act(IsolatedEnvironment):
+        ...     return {"region": IsolatedEnvironment().get("REGION")}
+        >>> seen = await probe.apart(act, "IsolatedEnvironment", variables={"REGION": "north"})   # doctest: +SKIP
+        >>> probe.expect("the process environment is read", seen["region"], "north")              # doctest: +SKIP
+
+        Arguments:
+            act: a function or coroutine function that returns plain data.
+            components: names of the platform's classes, which it is called with; they come from the lab's composition
+                root, or from where ``target.components`` says.
+            arguments: further arguments.
+            variables: the environment variables of the process, beside the few that any program needs.
+            seconds: after which it is ended; ten replies' time when left out.
+        """
+        return await expectations.run_apart(
+            self, act, components, arguments, variables or {}, seconds or self.timeouts.reply
+        )
+
+    def expect(self, promise: str, observed: Any, expected: Any = True, *, about: About = "works") -> None:
+        """Record what a component promises, what was observed, and what that should have been.
+
+        ``checkers.promises`` judges it with the next check; ``probe.promises()`` shows the table.
+
+        Arguments:
+            promise: what holds, as a clause: "an explicit set beats the file".
+            observed, expected: plain data; they have to be equal.
+            about: ``contained`` for what still works for others, ``visible`` for what an operator can see.
+        """
+        expectations.expect(self, promise, observed, expected, about)
+
     # Judging
 
     def begin(self) -> None:
@@ -293,7 +335,7 @@ class Investigation(InvestigationContext):
             exact: false where the moment decides how much was seen (who hung up when, what a poll met): the evidence
                 then names what it rests on, and counts only what the probe did itself.
         """
-        if not case.startswith(self.scenario + "."):
+        if not re.fullmatch(rf"{self.scenario}[a-z]?\.\d+", case):
             raise ParameterError(
                 f'case "{case}" does not belong to scenario {self.scenario}; name it {self.scenario}.….'
             )
@@ -350,6 +392,10 @@ class Investigation(InvestigationContext):
     def timeline(self) -> Timeline:
         """The same as a picture: a lane per connection, foreign frames marked."""
         return Timeline.of(self.recorded(), start=self._window)
+
+    def promises(self) -> PromiseTable:
+        """What was expected since the last check, beside what was observed."""
+        return PromiseTable.of(self.recorded(), start=self._window)
 
     def verdict(self) -> ScenarioView:
         """The verdict on the whole scenario: one row a case."""

@@ -10,7 +10,7 @@ damaged. An act that was never recorded is answered with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from netra_probe.checkers.base import Checker
 from netra_probe.checkers.judging import ScenarioResult, distrusted, judge_case, referred, skipped_case, undecided_case
 from netra_probe.checkers.verdict import CleanUp, Verdict
 from netra_probe.clients.account_ledger import Ledger
-from netra_probe.clients.replay import RecordedTransport, Tape
+from netra_probe.clients.component_process import Carried
+from netra_probe.clients.replay import MISSING, RecordedTransport, Tape
 from netra_probe.clients.replies import Timeouts
 from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError, TargetError
@@ -31,6 +32,7 @@ from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.store import History
 from netra_probe.investigation.cleanup import discover_routes
+from netra_probe.investigation.expectations import About, recorded_processes
 from netra_probe.investigation.investigation import Investigation
 from netra_probe.investigation.users import User, alias
 from netra_probe.target.deployment import Mode, Target
@@ -72,6 +74,7 @@ class Replay(Investigation):
             timeouts=Timeouts(),
             wire=RecordedTransport(tape),
         )
+        self._processes = iter(recorded_processes(self))
         self._markers = {
             str(operation.detail["case"]): operation
             for operation in tape
@@ -116,6 +119,12 @@ class Replay(Investigation):
         pass
 
     async def gauge(self, cycle: int) -> None:
+        pass
+
+    async def apart(self, act: Callable[..., Any], *components: str, **more: Any) -> Carried:
+        return next(self._processes, Carried(absent=MISSING))
+
+    def expect(self, promise: str, observed: Any, expected: Any = True, *, about: About = "works") -> None:
         pass
 
     def check(

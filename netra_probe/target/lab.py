@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,6 +55,19 @@ def faults_of(target: Target) -> list[str]:
     if told is None and is_loopback(urlsplit(target.auth_url).hostname):
         told = next((one.faults for one in lab.running_labs() if one.parameters.get("auth_url") == target.auth_url), ())
     return [title_of_fault(id) for id in told or ()]
+
+
+def component_variables(target: Target) -> dict[str, str] | None:
+    """What a process of ours needs to hold the same components as the lab behind a target; None where it is no lab."""
+    if not is_loopback(urlsplit(target.auth_url).hostname):
+        return None
+    chosen = os.environ.get(LAB_VARIABLE)
+    with suppress(lab.LabError):
+        labs = [*([lab.attach(Path(chosen))] if chosen else []), *lab.running_labs()]
+        for one in labs:
+            if one.parameters.get("auth_url") == target.auth_url:
+                return dict(one.state["components"])
+    return None
 
 
 def title_of_fault(id: str) -> str:

@@ -23,6 +23,7 @@ class Whole(World):
         self.log_out()
         self.transact()
         self.measure()
+        self.keep_promises()
         self.look_into_stores()
 
     def mine(self, user: str) -> Thread:
@@ -151,6 +152,13 @@ class Whole(World):
     def connections_after(self, cycle: int) -> int:
         return 5
 
+    def keep_promises(self) -> None:
+        detail = {"promise": "a set beats the file", "about": "works", "expected": "set", "observed": self.winner()}
+        self.record("ok", "expect", surface="component", detail=detail)
+
+    def winner(self) -> str:
+        return "set"
+
     def look_into_stores(self) -> None:
         for thread in self.threads.values():
             row = {"id": thread.id, "title": thread.title, "metadata_": {"user_id": self.user_ids[thread.owner]}}
@@ -240,6 +248,17 @@ class Leaking(Behind):
         return 5 + 2 * cycle
 
 
+class FileWins(Behind):
+    """The environment of a service: what stands in a file beats what was set."""
+
+    id = "environment-file-wins"
+    caught_by = frozenset({"C14"})
+    kinds = frozenset({"promise broken"})
+
+    def winner(self) -> str:
+        return "file"
+
+
 class InheritedContext(Behind):
     """X3: a background worker keeps the context of the user who started it, and stores everybody's under that key."""
 
@@ -269,6 +288,7 @@ WHOLE_FAULTS: tuple[type[Fault], ...] = (
     SocketOutlives,
     LostUpdate,
     Leaking,
+    FileWins,
     InheritedContext,
     CurrentConversation,
 )

@@ -142,7 +142,8 @@ def test_checkers_are_rebuilt_from_what_is_stored() -> None:
 def test_the_names_for_notebooks() -> None:
     names = {
         "canary", "envelope", "delivery", "automaton", "authorisation", "tokens", "lifecycle", "pairing",
-        "transactions", "resources", "noninterference", "store", "conversations", "hygiene",
+        "transactions", "resources", "noninterference", "store", "conversations", "promises",
+        "hygiene",
     }  # fmt: skip
     assert names <= set(checkers.__all__)
     assert {getattr(checkers, name)().id for name in names} == set(REGISTRY)

@@ -120,6 +120,8 @@ def remove_directory(directory: Path) -> None:
 
 
 STATE = "state.json"
+COUNTS = "counts"
+"""Where components that are investigated outside of a service keep the counts of their faults, a file a process."""
 _LOCK = "lock"
 _LAB_ID = re.compile("[0-9a-f]{8}")
 
@@ -161,7 +163,8 @@ class LabDirectory:
         self.path.chmod(_directory_mode())
         self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        (self.path / "logs").mkdir(mode=0o700)
+        for name in ("logs", COUNTS):
+            (self.path / name).mkdir(mode=0o700)
 
     @property
     def state_file(self) -> Path:

@@ -17,7 +17,7 @@ import psutil
 
 from netra_probe.lab.backend.dialects import Variant
 from netra_probe.lab.infrastructure import control
-from netra_probe.lab.infrastructure.directories import is_alive, living_labs, take_ends
+from netra_probe.lab.infrastructure.directories import COUNTS, is_alive, living_labs, take_ends
 from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.plan import STOP_SECONDS, Plan, Ports, abandon, first_line, rest_of, spawn
 from netra_probe.lab.infrastructure.processes import get_json
@@ -97,6 +97,8 @@ class Lab:
         counters: dict[str, dict[str, int]] = {
             fault.partition(":")[0]: {"reached": 0, "triggered": 0} for fault in self.faults
         }
+        for path in sorted(self.state_file.with_name(COUNTS).glob("*.json")):
+            _add(counters, json.loads(path.read_text(encoding="utf-8")))
         services: dict[str, dict[str, Any]] = {}
         for name, service in self.state["services"].items():
             entry = {"healthy": psutil.pid_exists(service["pid"]), **service}
@@ -108,10 +110,7 @@ class Lab:
                 entry["healthy"] = health == 200
                 if status == 200 and isinstance(seen, dict):
                     entry.update({key: value for key, value in seen.items() if key not in ("service", "pid")})
-                    for fault, counts in seen.get("faults", {}).items():
-                        total = counters.setdefault(fault, {"reached": 0, "triggered": 0})
-                        for kind in total:
-                            total[kind] += counts.get(kind, 0)
+                    _add(counters, seen.get("faults", {}))
             services[name] = entry
         return {"id": self.id, "running": True, "services": services, "faults": counters}
 
@@ -298,6 +297,13 @@ def running_labs() -> list[Lab]:
         with suppress(FileNotFoundError):  # it ended while we looked
             labs.append(Lab(path))
     return labs
+
+
+def _add(counters: dict[str, dict[str, int]], more: Mapping[str, Mapping[str, int]]) -> None:
+    for fault, counts in more.items():
+        total = counters.setdefault(fault, {"reached": 0, "triggered": 0})
+        for kind in total:
+            total[kind] += counts.get(kind, 0)
 
 
 def _wait_until(condition: Callable[[], bool], seconds: float) -> None:

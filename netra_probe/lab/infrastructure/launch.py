@@ -14,7 +14,7 @@ from typing import Any
 
 from netra_probe.lab.backend.dialects import Variant
 from netra_probe.lab.infrastructure import postgres, processes, redis_server, services
-from netra_probe.lab.infrastructure.directories import LabDirectory, holder_of
+from netra_probe.lab.infrastructure.directories import COUNTS, LabDirectory, holder_of
 from netra_probe.lab.infrastructure.errors import LabError
 from netra_probe.lab.infrastructure.plan import Plan
 from netra_probe.lab.infrastructure.processes import (
@@ -164,6 +164,8 @@ class Launch:
                 await self.start_again(name)
         self.plan, self._seeds = plan, {}
         self.configuration.clear()
+        for counts in (self.directory.path / COUNTS).glob("*.json"):
+            counts.unlink(missing_ok=True)
         self._write_configuration()
         if "redis" in self._names:
             await redis_server.empty(self.at.ports["redis"], self.secrets.redis)
@@ -216,6 +218,11 @@ class Launch:
             },
             "operator": {"token": self.secrets.operator, "urls": {name: self.at.url(name) for name in operated}},
             "faults": list(self.plan.faults),
+            "components": {
+                "LAB_FAULTS": ",".join(self.plan.faults),
+                "LAB_FAULT_MODULES": os.pathsep.join(self.plan.fault_modules),
+                "LAB_FAULT_COUNTS": str(self.directory.path / COUNTS),
+            },
             "seeds": self._seeds,
             "ports": self.plan.ports,
             "detached": self.plan.detached,

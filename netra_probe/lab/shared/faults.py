@@ -39,20 +39,22 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar
 
 from netra_probe.lab.shared.isolated_environment import get_env
 
-PUBLISHED = "netra_probe.lab.faults"
-"""The package whose import registers the published faults."""
-CONDITIONS = "netra_probe.lab.conditions"
-"""The package with what is installed by name only."""
+Kind = Literal["defect", "condition", "component"]
+"""A defect as it is published or written by somebody, what a healthy lab may meet, or what breaks in one component."""
 
-Kind = Literal["defect", "condition"]
-"""A defect as it is published or written by somebody, or what a healthy lab may meet."""
+PACKAGES: Mapping[Kind, str] = {
+    "component": "netra_probe.lab.component_faults",
+    "defect": "netra_probe.lab.faults",
+    "condition": "netra_probe.lab.conditions",
+}
+"""The package whose import registers the faults of a kind; the quickest to import comes first."""
 
 
 class FaultProblem(ValueError):
@@ -100,7 +102,8 @@ class Fault:
     symptom: ClassVar[str] = ""
     checkers: ClassVar[tuple[str, ...]] = ()
     service: ClassVar[str] = "backend"
-    """Which service it is installed in: ``backend`` (both processes), ``auth_service`` or ``llm_service``."""
+    """Which service it is installed in: ``backend`` (both processes), ``auth_service`` or ``llm_service``; ``shared``
+    for parts that all services have in common, where they are investigated in a process of their own."""
     kind: ClassVar[Kind] = "defect"
 
     def __init__(self, *, rate: float = 1.0, seed: str = "") -> None:
@@ -109,6 +112,8 @@ class Fault:
         self._lock = threading.Lock()
         self._reached = 0
         self._triggered = 0
+        self.counted: Callable[[], None] = lambda: None
+        """Called after each count, where somebody keeps the counts elsewhere."""
 
     def install(self, parts: Parts) -> None:
         """Replace one or more parts of the service; called once, before anything is built from them."""
@@ -118,11 +123,13 @@ class Fault:
         """Count an entry into the broken code path."""
         with self._lock:
             self._reached += 1
+        self.counted()
 
     def triggered(self) -> None:
         """Count a time when the wrong thing was actually done."""
         with self._lock:
             self._triggered += 1
+        self.counted()
 
     def fires(self) -> bool:
         """Draw: should the wrong thing be done this time?"""
@@ -199,9 +206,8 @@ def known_faults(
     modules: list[str] | tuple[str, ...] = (), *, kinds: Sequence[Kind] = ("defect",)
 ) -> dict[str, type[Fault]]:
     """Selectable faults by id: the published ones and those of `modules`; others where their kind is asked for."""
-    for package in (PUBLISHED, *((CONDITIONS,) if "condition" in kinds else ())):
-        if importlib.util.find_spec(package) is not None:
-            importlib.import_module(package)
+    for kind in kinds:
+        importlib.import_module(PACKAGES[kind])
     load_fault_modules(modules)
     # Files that this process has loaded for somebody else are no part of the answer.
     own, named = __name__.partition(".lab.")[0], {_module_name(module) for module in modules}
@@ -242,7 +248,11 @@ def check_selection(text: str, modules: list[str] | tuple[str, ...] = ()) -> lis
     selections = parse_faults(text)
     if not selections and not modules:
         return []
-    known_faults(modules, kinds=get_args(Kind))
+    for kind in PACKAGES:
+        # A process that investigates one component imports no more than it needs.
+        if not modules and all(selection.id in _registry for selection in selections):
+            break
+        known_faults(modules, kinds=(kind,))
     known = _registry
     for selection in selections:
         if selection.id not in known:

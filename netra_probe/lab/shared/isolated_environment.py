@@ -281,6 +281,16 @@ def _priority(source: str) -> int:
     return PRIORITIES.get(source, PRIORITIES["runtime"])
 
 
+_class: type[IsolatedEnvironment] = IsolatedEnvironment
+
+
 def get_env() -> IsolatedEnvironment:
     """The singleton, under the name that the platform uses for it."""
-    return IsolatedEnvironment()
+    return _class()
+
+
+def begin_with(cls: type[IsolatedEnvironment]) -> None:
+    """Make this class the process's environment from now on; what the one before was told is forgotten."""
+    global _class
+    _class = cls
+    IsolatedEnvironment._instance = None

@@ -1,0 +1,14 @@
+"""What breaks in one component: faults for the notebooks E1 to E5, a module for each component.
+
+Each breaks what one area of its component promises, and its id says where and what: ``environment-shell-executed``.
+They are told from the published faults by their kind, ``component``; ``netra-probe detect --claimed`` holds the cases
+of the notebooks to them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

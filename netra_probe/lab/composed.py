@@ -1,0 +1,76 @@
+"""The lab's components as its composition roots have them, with the faults that this process is told of.
+
+    from netra_probe.lab.composed import IsolatedEnvironment
+
+For whoever investigates a component in a process of its own instead of over the wire. ``LAB_FAULTS`` and
+``LAB_FAULT_MODULES`` select faults as they do for a service; what they count is written into ``LAB_FAULT_COUNTS``, a
+directory, for the lab's status.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# As modules: a class that stood here would be found without its faults.
+from netra_probe.lab.shared import configuration, isolated_environment, live_configuration
+from netra_probe.lab.shared.faults import Fault, Parts, install_faults
+
+_writing = threading.Lock()
+_roots: dict[str, Parts] = {}
+
+
+def shared_parts() -> Parts:
+    """What all services share, by name: the parts that a fault with ``service = "shared"`` may replace."""
+    return Parts(
+        {
+            "IsolatedEnvironment": isolated_environment.IsolatedEnvironment,
+            "UnifiedConfigurationManager": configuration.UnifiedConfigurationManager,
+            "ConfigurationLayers": live_configuration.ConfigurationLayers,
+            "ConfigurationBackup": configuration.ConfigurationBackup,
+            "FormerValues": configuration.FormerValues,
+            "LiveConfiguration": live_configuration.LiveConfiguration,
+        }
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    for service in ("shared", "backend"):
+        if name in (parts := _parts(service)):
+            return parts[name]
+    raise AttributeError(f"the lab has no component {name}")
+
+
+def _parts(service: str) -> Parts:
+    if service not in _roots:
+        if service == "shared":
+            parts = shared_parts()
+        else:
+            # Importing the whole backend takes a second, which most have no use for.
+            from netra_probe.lab.backend.composition import healthy_parts
+
+            parts = healthy_parts()
+        faults = install_faults(parts, service, process=f"component-{os.getpid()}")
+        for fault in faults:
+            fault.counted = lambda: _write_counts(service, faults)
+        if service == "shared":
+            isolated_environment.begin_with(parts["IsolatedEnvironment"])
+        _roots[service] = parts
+    return _roots[service]
+
+
+def _write_counts(service: str, faults: Sequence[Fault]) -> None:
+    directory = os.environ.get("LAB_FAULT_COUNTS")
+    if not directory:
+        return
+    with _writing:
+        path = Path(directory) / f"{os.getpid()}-{service}.json"
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps({fault.id: fault.counts() for fault in faults}), encoding="utf-8")
+        draft.rename(path)

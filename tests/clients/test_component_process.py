@@ -1,0 +1,70 @@
+"""A function carried out on a component in a process of its own: its result, its log, its end."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netra_probe.clients.component_process import Carried, Undecided, carry_out
+
+LAB = {"IsolatedEnvironment": "netra_probe.lab.composed:IsolatedEnvironment"}
+
+
+async def test_it_sees_its_own_variables_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OF_THE_PARENT", "secret")
+
+    def act(IsolatedEnvironment: Any, name: str) -> dict[str, Any]:
+        import logging
+
+        logging.getLogger("act").warning("reading %s", name)
+        print("printed")
+        os.environ["LEFT"] = "behind"
+        environment = IsolatedEnvironment()
+        return {"given": environment.get(name), "parent": environment.get("OF_THE_PARENT")}
+
+    seen = await carry_out(act, LAB, "REGION", variables={"REGION": "north"}, seconds=30)
+    assert seen.value == {"given": "north", "parent": None}
+    assert seen.says("warning act: reading region") and seen.says("printed") and "LEFT" not in os.environ
+
+
+async def test_a_selected_fault_is_in_the_class_and_counted(tmp_path: Path) -> None:
+    def act(IsolatedEnvironment: Any) -> str | None:
+        environment = IsolatedEnvironment()
+        environment.set("VALUE", "$(echo run)")
+        return environment.get("VALUE")  # type: ignore[no-any-return]
+
+    variables = {"LAB_FAULTS": "environment-shell-executed", "LAB_FAULT_COUNTS": str(tmp_path)}
+    assert (await carry_out(act, LAB, seconds=30)).value == "$(echo run)"
+    assert (await carry_out(act, LAB, variables=variables, seconds=30)).value == "run"
+    (counts,) = tmp_path.glob("*.json")
+    assert '"triggered": 1' in counts.read_text()
+
+
+async def test_whatever_becomes_of_it_is_a_value() -> None:
+    def raises(IsolatedEnvironment: Any) -> None:
+        raise KeyError("NAME")
+
+    def hangs(IsolatedEnvironment: Any) -> None:
+        time.sleep(60)
+
+    def ends(IsolatedEnvironment: Any) -> None:
+        os._exit(9)
+
+    def odd(IsolatedEnvironment: Any) -> object:
+        return object()
+
+    assert (await carry_out(raises, LAB, seconds=30))["any"] == "KeyError: 'NAME'"
+    assert (await carry_out(hangs, LAB, seconds=1)).raised == "no return within 1 s"
+    assert "status 9" in (await carry_out(ends, LAB, seconds=30)).raised
+    assert "no plain data" in (await carry_out(odd, LAB, seconds=30)).raised
+    absent = await carry_out(raises, {"Nothing": "no.such.module:Class"}, seconds=30)
+    assert isinstance(absent["any"]["further"], Undecided) and "no.such.module" in absent.absent
+
+
+def test_an_exception_stands_for_every_entry() -> None:
+    assert Carried(raised="ValueError: no")["anything"] == "ValueError: no"
+    assert Carried(value={"a": 1})["a"] == 1
