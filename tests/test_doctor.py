@@ -1,6 +1,5 @@
 """The doctor: what is alive, what is spoken, what it costs, and what a run would do."""
 
-import inspect
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -16,13 +15,14 @@ from websockets.http11 import Request, Response
 
 from netra_probe import Verdict, investigate
 from netra_probe.batch.notebooks import all_notebooks
+from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers import automaton, canary, delivery, envelope
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.doctor import Amounts, Report, Status, examine, planned
-from netra_probe.doctor.acts import MEASURED, needs_of
 from netra_probe.doctor.notebooks import read_cases
+from netra_probe.history.store import History
 from netra_probe.lab import Variant
-from netra_probe.target.deployment import Mode, Target, read_target
+from netra_probe.target.deployment import Target, read_target
 from netra_probe.target.lab import as_target, find_or_start
 from netra_probe.target.parameters import Parameters
 
@@ -207,47 +207,39 @@ async def test_an_unwell_service_with_another_time_says_so(odd_service: str) -> 
 # What a run would do
 
 
-def test_what_a_run_would_do_is_read_off_the_notebooks() -> None:
-    (path,) = (notebook.path for notebook in all_notebooks() if notebook.id == "C4")
-    cases = {case.id: case for case in read_cases(path, {"users": 3, "rounds": 4})}
-    assert cases["C4.1"].amounts == Amounts(accounts=3, sockets=3, messages=1)
-    assert cases["C4.2"].amounts == Amounts(sockets=3, messages=12)
+def test_what_a_run_would_do_is_estimated_from_what_the_last_refresh_counted() -> None:
+    (notebook,) = (notebook for notebook in all_notebooks() if notebook.id == "C4")
+    cases = {case.id: case for case in read_cases(notebook, users=3, rounds=4)}
+    assert cases["C4.2"].amounts == Amounts(sockets=3, messages=12, requests=cases["C4.2"].amounts.requests)
+    assert (cases["C4.1"].amounts.accounts, cases["C4.5"].amounts.accounts) == (3, 7)
+    assert cases["C4.3"].workloads == ("catch_up", "try_invalid_handshakes")
     assert cases["C4.4"].surfaces == {"operator"}
-    assert cases["C4.5"].amounts == Amounts(accounts=7, sockets=10, messages=40)
-    more = {case.id: case for case in read_cases(path, {"users": 5, "rounds": 10})}
-    assert more["C4.5"].amounts == Amounts(accounts=5, sockets=10, messages=100)
+    more = {case.id: case for case in read_cases(notebook, users=6, rounds=8)}
+    assert more["C4.1"].amounts.accounts == 6
+    assert more["C4.2"].amounts.messages == 48
+    (sweep,) = (notebook for notebook in all_notebooks() if notebook.id == "S1")
+    once, often = (read_cases(sweep, users=3, rounds=rounds) for rounds in (1, 5))
+    assert often[0].amounts.messages == 5 * once[0].amounts.messages
+    assert often[1:] == once[1:]  # none of them names the rounds
 
 
-async def test_a_run_does_what_it_was_said_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The prediction for C4, held against its recording."""
-    from netra_probe.history import actions
-    from netra_probe.history.store import History
-
+async def test_a_run_does_what_the_last_refresh_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimate for C4, compared with its recording."""
     monkeypatch.setenv("NETRA_PROBE_RUN", str(tmp_path))
-    await perform("C4", target=lab_with(generator=None), users=2, rounds=1)
+    await perform("C4", target=lab_with(generator=None))
     (notebook,) = (notebook for notebook in all_notebooks() if notebook.id == "C4")
     target = find_or_start().model_copy(update={"generator": None})
-    said = planned(Parameters(environment="blind", users=2, rounds=1), target, [notebook])
-    done = [operation for operation in History.open(tmp_path / "history" / "C4.jsonl.gz") if operation.type == "invoke"]
-    assert said.accounts == sum(operation.action == "POST /auth/register" for operation in done)
-    assert said.messages == sum(operation.action == actions.ASK for operation in done)
-    assert said.sockets == sum(operation.action == actions.CONNECT for operation in done)
+    said = planned(Parameters(environment="blind"), target, [notebook])
+    done = Amounts.of(History.open(tmp_path / "history" / "C4.jsonl.gz"))
+    assert (said.accounts, said.sockets, said.messages) == (done.accounts, done.sockets, done.messages)
+    assert said.rows == 5 * said.accounts + 10 * (said.messages - 1)
 
 
-def test_acts_say_in_their_source_which_mode_they_need() -> None:
-    assert needs_of("forge").mode is Mode.ATTACK
-    assert needs_of("killed_peer").what == "disturbing connections"
-    assert needs_of("refresh_together").mode is Mode.PROBE
-    assert needs_of("burst").runs
-    assert not needs_of("spend_together").sockets
-
-
-def test_every_act_is_measured_and_every_measured_act_exists() -> None:
-    from netra_probe import workloads
-
-    assert {name for name in workloads.__all__ if inspect.iscoroutinefunction(getattr(workloads, name))} == set(
-        MEASURED
-    )
+def test_every_committed_case_has_its_amounts() -> None:
+    for scenario in SCENARIOS.values():
+        assert sum(case.amounts.get("accounts", 0) for case in scenario.declared) >= 2, scenario.id
+        # What the database holds is read, and nothing is sent for it.
+        assert [case.id for case in scenario.declared if not case.amounts] == ["S1.10"] * (scenario.id == "S1")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from nbclient import NotebookClient
 
 from netra_probe import lab
 from netra_probe.batch.execution import plain
+from netra_probe.catalogue.folders import OUTPUT_VARIABLE, folder
 from netra_probe.errors import TargetError
+from netra_probe.history.store import History
+from netra_probe.results.amounts import amounts_by_case
 from netra_probe.target.environment import in_environment
 from netra_probe.target.lab import LAB_VARIABLE
 
@@ -26,6 +30,8 @@ _METADATA = {
 
 def refresh_notebooks(paths: Sequence[Path], *, write: bool, state_file: Path | None = None) -> dict[Path, str]:
     """Execute each notebook on one lab and store its outputs; returns those that changed, and what did.
+
+    With them goes what each case made and tried, as ``netra-probe doctor`` needs it; other figures are no change.
 
     Outputs of cells tagged ``nbval-ignore-output`` and pictures are volatile by nature and do not count as a change. A
     notebook whose file is not as it would be written here, in metadata, ids or form, has changed whatever it shows.
@@ -40,7 +46,8 @@ def refresh_notebooks(paths: Sequence[Path], *, write: bool, state_file: Path | 
     try:
         with contextlib.ExitStack() as stack:
             state_file = state_file or stack.enter_context(lab.start_lab()).state_file
-            stack.enter_context(in_environment({LAB_VARIABLE: str(state_file)}))
+            outputs = str(folder("outputs"))
+            stack.enter_context(in_environment({LAB_VARIABLE: str(state_file), OUTPUT_VARIABLE: outputs}))
             for path in paths:
                 old = path.read_text(encoding="utf-8")
                 fresh = _execute(path)
@@ -58,18 +65,35 @@ def difference(old: str, fresh: nbformat.NotebookNode) -> str:
     stored: nbformat.NotebookNode = nbformat.reads(old, as_version=4)  # type: ignore[no-untyped-call]
     if _comparable(stored) != _comparable(fresh):
         return "evidence"
+    if any("amounts" in case for case in _cases(fresh)) and not all("amounts" in case for case in _cases(stored)):
+        return "amounts"
     return "" if dump(normalise(stored)) == old else "metadata, ids or form"
 
 
 def _execute(path: Path) -> nbformat.NotebookNode:
     notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    before = set(_recordings(path))
     client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}})
     try:
         # What the kernel prints of itself is of no interest; what a cell prints is in the notebook.
         client.execute(stderr=subprocess.DEVNULL)
     except Exception as error:
         raise TargetError(f"{path.name} does not run: {plain(str(error).strip().splitlines()[-1])}") from None
+    for recording in set(_recordings(path)) - before:
+        counted = amounts_by_case(History.open(recording))
+        for case in _cases(notebook):
+            if case["id"] in counted:
+                case["amounts"] = {name: value for name, value in asdict(counted[case["id"]]).items() if value}
     return normalise(notebook)
+
+
+def _recordings(path: Path) -> Iterator[Path]:
+    """Recordings of a notebook's scenario."""
+    return folder("outputs").glob(f"*/*-{path.name.partition('-')[0]}-*/history/*.jsonl*")
+
+
+def _cases(notebook: nbformat.NotebookNode) -> list[dict[str, Any]]:
+    return list(notebook.metadata.get("netra_probe", {}).get("cases", []))
 
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -32,12 +32,14 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         claim: what a pass claims, in words that the same case of other scenarios may share.
         faults: published faults of the lab that have turned it red, the most telling first. A case that no fault
             turns red proves nothing; ``netra-probe detect --claimed`` checks these.
+        amounts: what it made and tried on the lab when the notebook was last refreshed; ``netra-probe refresh`` counts.
     """
 
     id: _Text
     title: _Text
     claim: _Text
     faults: tuple[str, ...] = ()
+    amounts: dict[str, int] = {}
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -119,7 +119,9 @@ def ask_before_running(given: Parameters, chosen: list[Notebook], *, yes: bool) 
     from netra_probe.doctor import planned
 
     amounts = planned(given, _target(given), chosen)
-    what = f"It makes and tries: {amounts}." if amounts else "It only looks: nobody is registered and nothing is sent."
+    what = "It only looks: nobody is registered and nothing is sent."
+    if amounts:
+        what = f"It makes and tries, estimated from the lab: {amounts}."
     ask_before(_target(given), environment=given.environment, what=what, yes=yes)
 
 

@@ -79,7 +79,7 @@ async def _neighbours(running: Lab, output: Path, over: threading.Event, told: S
                 outcome = await workloads.share_a_line(probe, backend=backend)
             else:
                 outcome = await deed(probe, probe.users[0], backend=backend)
-            told.count(outcome.act)
+            told.count(outcome.title)
     finally:
         await probe.close()
 

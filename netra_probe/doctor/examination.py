@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from netra_probe import workloads
 from netra_probe.batch.notebooks import Notebook, all_notebooks
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.clients.account_ledger import Ledger
@@ -12,23 +13,19 @@ from netra_probe.clients.cache import CacheClient
 from netra_probe.clients.database import DatabaseClient
 from netra_probe.clients.policy import allows, needed_at
 from netra_probe.clients.replies import Timeouts
-from netra_probe.doctor.acts import Amounts, needs_of
-from netra_probe.doctor.notebooks import RUN_VERBS, SOCKET_VERBS, Case, read_cases, total
+from netra_probe.doctor.notebooks import Case, read_cases, total
 from netra_probe.doctor.report import CaseCost, Line, Report, Status
 from netra_probe.doctor.services import look_at_claims, look_at_services
 from netra_probe.doctor.sockets import identity, socket_lines, try_generators, try_sockets
 from netra_probe.errors import ParameterError, TargetError
-from netra_probe.history import actions
 from netra_probe.history.store import Recorder
 from netra_probe.investigation.cleanup import AUTH_REMOVAL, BACKEND_REMOVAL, discover_routes
 from netra_probe.investigation.investigation import Investigation
 from netra_probe.investigation.open import know_secrets
+from netra_probe.results.amounts import Amounts
 from netra_probe.target.deployment import Mode, Target
 from netra_probe.target.environment import scratch
 from netra_probe.target.parameters import Parameters
-
-#: Checkers that have nothing to judge without events of runs.
-_NEED_RUNS = frozenset({"delivery", "automaton"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,24 +62,20 @@ def _cost(case: Case, target: Target, state: State) -> tuple[Verdict, str]:
         return Verdict.NOT_APPLICABLE, f"the target has no {' and no '.join(missing)} surface"
     if not state.reached:
         return Verdict.INCONCLUSIVE, "a service cannot be reached"
-    for act in case.acts:
-        needs = needs_of(act)
-        mode = needed_at(target, needs.mode, lab=state.lab)
+    needs = [function.needs for name in case.workloads if hasattr(function := getattr(workloads, name), "needs")]
+    for need in needs:
+        mode = needed_at(target, need.mode, lab=state.lab)
         if not allows(target.mode, mode):
-            return Verdict.NOT_APPLICABLE, f"mode {target.mode}: {needs.what} needs mode {mode}"
-    if target.mode is Mode.OBSERVE and (case.verbs - {"component"}):
-        return Verdict.NOT_APPLICABLE, "mode observe: acting as users needs mode probe"
+            return Verdict.NOT_APPLICABLE, f"mode {target.mode}: {need.what} needs mode {mode}"
     if target.mode is Mode.OBSERVE:
-        return Verdict.PASS, ""
+        return Verdict.NOT_APPLICABLE, "mode observe: acting as users needs mode probe"
     if target.accounts and case.amounts.accounts > len(target.accounts):
         return Verdict.NOT_APPLICABLE, f"target.accounts names {len(target.accounts)} accounts only"
     if not state.people:
         return Verdict.INCONCLUSIVE, "no users can be had"
-    by_act = [needs_of(act) for act in case.acts]
-    if not state.sockets and ((case.verbs & SOCKET_VERBS) or any(needs.sockets for needs in by_act)):
+    if not state.sockets and case.amounts.sockets:
         return Verdict.INCONCLUSIVE, "sockets are dead or half-dead"
-    awaits = (case.verbs & RUN_VERBS) or any(needs.runs for needs in by_act) or (case.checkers & _NEED_RUNS)
-    if not state.runs and awaits:
+    if not state.runs and case.amounts.messages:
         return Verdict.INCONCLUSIVE, "no message that the parameters allow starts a run that comes to its end"
     return Verdict.PASS, ""
 
@@ -100,18 +93,18 @@ def own_amounts(target: Target) -> Amounts:
 
 
 def planned(parameters: Parameters, target: Target, notebooks: Sequence[Notebook]) -> Amounts:
-    """What a run of these notebooks would make and try, read off them."""
+    """What a run of these notebooks would make and try, as it was counted on the lab."""
     if target.mode is Mode.OBSERVE:
         return Amounts()
     # Where nobody has said which message starts a run, each notebook finds it out with a greeting.
-    greetings = Amounts(sockets=1, messages=1) * (len(notebooks) if target.generator is None else 0)
-    return total(cases_of(parameters, notebooks)) + greetings
+    greetings = len(notebooks) if target.generator is None else 0
+    return total(cases_of(parameters, notebooks)) + Amounts(sockets=greetings, messages=greetings)
 
 
 def cases_of(parameters: Parameters, notebooks: Sequence[Notebook]) -> list[Case]:
     """The cases of these notebooks as they would be run."""
-    values = parameters.model_dump()
-    return [case for notebook in notebooks for case in read_cases(notebook.path, values)]
+    users, rounds = parameters.users, parameters.rounds
+    return [case for notebook in notebooks for case in read_cases(notebook, users=users, rounds=rounds)]
 
 
 async def examine(parameters: Parameters, target: Target) -> Report:
@@ -284,6 +277,4 @@ class _Examination:
 
     def _made(self) -> Amounts:
         """What was really made and tried, as the recording has it."""
-        done = [operation.action for operation in self.probe.history if operation.type == "invoke"]
-        registered = sum(operation.action == actions.PRINCIPAL for operation in self.probe.history)
-        return Amounts(accounts=registered, sockets=done.count(actions.CONNECT), messages=done.count(actions.ASK))
+        return replace(Amounts.of(self.probe.history), requests=0)

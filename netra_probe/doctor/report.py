@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from netra_probe.doctor.acts import Amounts
+from netra_probe.results.amounts import Amounts
 
 WIDTH = 110
 
@@ -127,7 +127,7 @@ class Report:
         parts += ["", *(line for name, text in facts if text for line in _wrapped(text, f"  {name:<12}"))]
         parts += ["", *self._told_costs()]
         does = (
-            f"A run of everything would make and try: {self.run}."
+            f"A run of everything would make and try, estimated from the lab: {self.run}."
             if self.run
             else "A run would send nothing but reading."
         )

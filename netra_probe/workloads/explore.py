@@ -31,6 +31,11 @@ FAMILIES: dict[str, Callable[[Step], bool]] = {
     "writes": lambda step: step.surface != "websocket" and step.role.has_effect,
     "sockets": lambda step: step.surface == "websocket",
 }
+_TITLES = {
+    "reads": "Combinations that read",
+    "writes": "Combinations that write",
+    "sockets": "Combinations over sockets",
+}
 
 
 class Explorer(View):
@@ -155,7 +160,7 @@ async def carry_out(probe: Investigation, plan: Plan, *, owner: User, other: Use
     return Taken(plan, steps.outcomes)
 
 
-@workload(Mode.PROBE, "exploring combinations")
+@workload(Mode.PROBE, "exploring combinations", title="Systematic combinations")
 async def explorer(probe: Investigation, *, owner: User, other: User, budget: int = REQUESTS) -> Explorer | Outcome:
     """Plan operations × principals × credentials × places × timing × listeners, as far as the budget pays.
 
@@ -174,7 +179,7 @@ async def take(probe: Investigation, planned: Explorer | Outcome, family: str) -
     """Carry out one family of a plan; what became of each step is in the coverage of the run.
 
     >>> await take(probe, explorer, "reads")   # doctest: +SKIP
-    <explored reads of alice, bob: operations 24, steps 130, left out for want of budget 900>
+    Combinations that read (alice, bob): 24 operations, 130 steps, 900 skipped (request limit)
     """
     if isinstance(planned, Outcome):
         return planned
@@ -186,20 +191,21 @@ async def take(probe: Investigation, planned: Explorer | Outcome, family: str) -
         planned.taken.add(family)
         if planned.taken >= FAMILIES.keys():
             await planned.executor.close()
+    title = _TITLES[family]
     if not len(plan):
-        return Outcome(act=f"explored {family}", users=people, missing="combinations that the budget pays for")
+        return Outcome(title=title, users=people, missing="combinations that the budget pays for")
     counts = {"operations": len({step.operation for step in plan}), "steps": len(plan)}
     if left := sum(map(FAMILIES[family], planned.exploration.left_out)):
-        counts["left out for want of budget"] = left
-    return Outcome(act=f"explored {family}", users=people, counts=counts)
+        counts["skipped (request limit)"] = left
+    return Outcome(title=title, users=people, counts=counts)
 
 
-@workload(Mode.PROBE, "exploring combinations")
+@workload(Mode.PROBE, "exploring combinations", title="Systematic combinations")
 async def explore(probe: Investigation, *, owner: User, other: User, budget: int = REQUESTS) -> Outcome:
     """Plan what the budget pays for, and do all of it.
 
     >>> await explore(probe, owner=alice, other=bob)   # doctest: +SKIP
-    <explore of alice, bob: operations 46, steps 210, left out for want of budget 2000>
+    Systematic combinations (alice, bob): 46 operations, 210 steps, 2000 skipped (request limit)
     """
     planned = await explorer(probe, owner=owner, other=other, budget=budget)
     if isinstance(planned, Outcome):
@@ -210,11 +216,11 @@ async def explore(probe: Investigation, *, owner: User, other: User, budget: int
     finally:
         await planned.executor.close()
     if not len(plan):
-        return Outcome(act="explore", users=(owner.name, other.name), missing="combinations that are not tried already")
+        return Outcome(users=(owner.name, other.name), missing="combinations that are not tried already")
     counts = {"operations": len({step.operation for step in plan}), "steps": len(plan)}
     if planned.exploration.left_out:
-        counts["left out for want of budget"] = len(planned.exploration.left_out)
-    return Outcome(act="explore", users=(owner.name, other.name), counts=counts)
+        counts["skipped (request limit)"] = len(planned.exploration.left_out)
+    return Outcome(users=(owner.name, other.name), counts=counts)
 
 
 def budget_of(requests: int) -> Budget:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -26,16 +26,16 @@ class Needs:
 
     Arguments:
         mode, what: the mode that it needs where the target is not on this machine, and for what.
-        answers: its name, where it consists of runs that have to be answered.
+        answers: whether it consists of runs that have to be answered.
     """
 
     mode: Mode = Mode.PROBE
-    what: str = ""
-    answers: str = ""
+    what: str
+    answers: bool = False
 
 
 def workload(
-    mode: Mode = Mode.PROBE, what: str = "", *, answers: str = "", withheld: object = None
+    mode: Mode = Mode.PROBE, what: str = "", *, title: str = "", answers: bool = False, withheld: object = None
 ) -> Callable[[Act], Act]:
     """A workload, with ``Outcome(missing="mode …: …")`` where it is not permitted, and ``broke`` where it raised.
 
@@ -44,13 +44,16 @@ def workload(
 
     Arguments:
         mode, what: what it needs, and for what, as the subject of a sentence; without, it acts as users.
-        answers: its name. It is not done where one run was silent until its deadline, and none answered: one such
-            silence is evidence; a minute of them, act after act, is only slow. That it was not done bounds the case.
+        title: what readers know it by; the name of the function in words when left out.
+        answers: whether it consists of runs that have to be answered. It is not done where one run was silent until its
+            deadline, and none answered: one such silence is evidence; a minute of them, act after act, is only slow.
+            That it was not done bounds the case.
         withheld: what it returns where it is not permitted, when that is no outcome.
     """
 
     def decorate(act: Act) -> Act:
         parameters = signature(act)
+        named = title or act.__name__.replace("_", " ").capitalize()
 
         @wraps(act)
         async def done(probe: Any, /, *arguments: Any, **options: Any) -> Any:
@@ -64,21 +67,23 @@ def workload(
                 if what:
                     permit(probe, mode, what)
                 if answers and probe.patience.is_hopeless:
-                    probe.notes.limit(f"{answers}: not done, since no run was answered within {probe.timeouts.run:g} s")
-                    return Outcome(act=answers, users=names(probe.users), missing="runs that are answered")
-                return await act(probe, *arguments, **options)
+                    probe.notes.limit(f"{named}: not done, since no run was answered within {probe.timeouts.run:g} s")
+                    return Outcome(title=named, users=names(probe.users), missing="runs that are answered")
+                outcome = await act(probe, *arguments, **options)
+                unnamed = isinstance(outcome, Outcome) and not outcome.title
+                return replace(outcome, title=named) if unnamed else outcome
             except NotPermitted as error:
                 if withheld is not None:
                     return withheld
-                return Outcome(act=act.__name__, users=names(actors), missing=error.reason)
+                return Outcome(title=named, users=names(actors), missing=error.reason)
             except ParameterError:
                 raise
             except Exception as error:
                 broke = _told(probe, error)
                 probe.notes.limit(f"{act.__name__} broke off: {broke}")
-                return Outcome(act=act.__name__, users=names(actors), broke=broke)
+                return Outcome(title=named, users=names(actors), broke=broke)
 
-        done.needs = Needs(mode=mode, what=what, answers=answers)  # type: ignore[attr-defined]
+        done.needs = Needs(mode=mode, what=what or "acting as users", answers=answers)  # type: ignore[attr-defined]
         return done  # type: ignore[return-value]
 
     return decorate

@@ -20,72 +20,72 @@ Act = Callable[[Investigation], Awaitable[object]]
 ACTS: dict[str, tuple[Act, str]] = {
     "storm": (
         lambda probe: workloads.reconnect_storm(probe, probe.users[0]),
-        "<reconnect storm of alice: connected 9, answered 5>",
+        "Reconnect storm (alice): 9 connected, 5 answered",
     ),
-    "late close": (lambda probe: workloads.late_close(probe, probe.users[0]), "<late close of alice: answered 6>"),
+    "late close": (lambda probe: workloads.late_close(probe, probe.users[0]), "Late close (alice): 6 answered"),
     "tabs": (
         lambda probe: workloads.two_tabs(probe, probe.users[0], backends=(0, 1)),
-        "<two tabs of alice: answered 7, copies 8>",
+        "Two tabs (alice): 7 answered, 8 copies",
     ),
     "leave": (
         lambda probe: workloads.leave_and_join(probe, probe.users[0]),
-        "<leave and join of alice, bob, carol: joined 2, answered 2, ended 1>",
+        "Leave and join (alice, bob, carol): 2 joined, 2 answered, 1 ended",
     ),
     "resume by cursor": (
         lambda probe: workloads.cut_and_resume(probe, probe.users[0]),
-        "<cut and resume of alice: cut 2, resumed 2, ended 2, answered 2>",
+        "Cut and resume (alice): 2 cut, 2 resumed, 2 ended, 2 answered",
     ),
     "resume by sequence": (
         lambda probe: workloads.cut_and_resume(probe, probe.users[0], by="sequence", backends=(0, 1)),
-        "<cut and resume of alice: cut 2, resumed 2, ended 2, answered 2>",
+        "Cut and resume (alice): 2 cut, 2 resumed, 2 ended, 2 answered",
     ),
-    "backends": (workloads.across_backends, "<across backends of alice, bob, carol: answered 9>"),
+    "backends": (workloads.across_backends, "Runs at every backend (alice, bob, carol): 9 answered"),
     "slow reader": (
         lambda probe: workloads.slow_reader(probe, probe.users[0]),
-        "<slow reader of alice, bob, carol: answered 10, answered late 10>",
+        "Slow reader (alice, bob, carol): 10 answered, 10 answered late",
     ),
     "killed peer": (
         lambda probe: workloads.killed_peer(probe, probe.users[0]),
-        "<killed peer of alice, bob, carol: answered 12>",
+        "Killed peer (alice, bob, carol): 12 answered",
     ),
     "frozen peer": (
         lambda probe: workloads.frozen_peer(probe, probe.users[0]),
-        "<frozen peer of alice, bob, carol: answered 6, answered late 10>",
+        "Frozen peer (alice, bob, carol): 6 answered, 10 answered late",
     ),
     "claims": (
         lambda probe: workloads.claim_identity(probe, probe.users[0], probe.users[1]),
-        "<claimed identity of alice, bob: answered 3, answered as oneself 2, let into the thread 0>",
+        "Claimed identity (alice, bob): 3 answered, 2 answered as the caller, 0 accepted in the thread",
     ),
     "foreign thread": (
         lambda probe: workloads.follow_foreign(probe, probe.users[0], probe.users[1]),
-        "<foreign thread of alice, bob: granted 0, refused 4, answered 2>",
+        "Subscriptions to another user's thread (alice, bob): 0 granted, 4 refused, 2 answered",
     ),
     "stop": (
         lambda probe: workloads.stop_own_run(probe, probe.users[0]),
-        "<stop of one's own run of alice, bob, carol: ended 1, answered 2>",
+        "Stop of one's own run (alice, bob, carol): 1 ended, 2 answered",
     ),
     "foreign stop": (
         lambda probe: workloads.stop_foreign_run(probe, probe.users[0], probe.users[1]),
-        "<stop of a foreign run of alice, bob: tried 1, answered 2>",
+        "Stop of another user's run (alice, bob): 1 tried, 2 answered",
     ),
-    "equal ids": (workloads.equal_ids, "<equal ids of alice, bob, carol: answered 9, read 18>"),
-    "burst": (workloads.burst, "<burst of alice, bob, carol: answered 18>"),
+    "equal ids": (workloads.equal_ids, "Equal ids (alice, bob, carol): 9 answered, 18 read"),
+    "burst": (workloads.burst, "Burst (alice, bob, carol): 18 answered"),
     "shared line": (
         workloads.share_a_line,
-        "<shared line of alice, bob, carol: read 12, refused 12, large bodies 12>",
+        "Shared keep-alive connection (alice, bob, carol): 12 read, 12 refused, 12 large bodies",
     ),
     "cancel": (
         lambda probe: workloads.cancel_then_read(probe, probe.users[0]),
-        "<cancel and volley of alice, bob, carol: hung up 20, read 195>",
+        "Cancelled requests, then reads (alice, bob, carol): 20 aborted, 195 read",
     ),
     "cut replies": (
         lambda probe: workloads.cut_replies(probe, probe.users[0]),
-        "<cut replies of alice, bob, carol: cut 3, read 18>",
+        "Cut replies (alice, bob, carol): 3 cut, 18 read",
     ),
-    "half done": (workloads.half_done, "<half-done writes of alice, bob, carol: committed 2>"),
-    "turns": (borrow_in_turn, "<borrowed in turn of alice, bob, carol: read 36>"),
-    "saturate": (workloads.saturate, "<saturated pool of alice, bob, carol: read 102>"),
-    "churn": (workloads.churn, "<churn of alice, bob, carol: cycles 4, connected 45, answered 10>"),
+    "half done": (workloads.half_done, "Aborted batch writes (alice, bob, carol): 2 committed"),
+    "turns": (borrow_in_turn, "Pooled connections in turn (alice, bob, carol): 36 read"),
+    "saturate": (workloads.saturate, "More requests than connections (alice, bob, carol): 102 read"),
+    "churn": (workloads.churn, "Churn (alice, bob, carol): 4 cycles, 45 connected, 10 answered"),
 }
 
 #: Faults that do not disturb each other share a lab: fault → the act that triggers it, and what must be found.
@@ -207,14 +207,14 @@ async def test_a_target_with_one_backend_and_few_routes_is_not_offered_some_acts
     try:
         probe.routes = type(probe.routes)(auth=probe.routes.auth, backend=frozenset({("GET", "/api/threads")}))
         assert repr(await workloads.across_backends(probe)) == (
-            "<across backends of alice, bob: not offered (a route that starts a run)>"
+            "Runs at every backend (alice, bob): not run; missing: a route that starts a run"
         )
         assert not await workloads.half_done(probe)
         before = len(probe.history)
         assert await workloads.share_a_line(probe)
         probe.patience.learn(answered=False, seconds=1.0)
         assert repr(await workloads.two_tabs(probe, probe.users[0])) == (
-            "<two tabs of alice, bob: not offered (runs that are answered)>"
+            "Two tabs (alice, bob): not run; missing: runs that are answered"
         )
         actions_done = {op.action for op in list(probe.history)[before:] if op.surface == "rest"}
         assert not any("users/me" in action for action in actions_done)

@@ -36,14 +36,16 @@ class ForgetfulContext:
 
 async def test_everybody_is_themselves_everywhere_on_a_healthy_lab(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: workloads.introduce(probe, rounds=1))
-    assert outcome.counts["asked"] == outcome.counts["let in"] == 2 * 2 * outcome.counts["doors"]
+    assert outcome.counts["asked"] == outcome.counts["accepted"] == 2 * 2 * outcome.counts["endpoints"]
     assert outcome.counts["forged"] == outcome.counts["refused"] > 0
     assert healthy.doubtless("C1", "C2", "C6") == {}
 
 
 async def test_contexts_are_made_for_somebody_and_for_nobody_refused(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: workloads.make_contexts(probe))
-    assert repr(outcome) == ("<contexts of alice, bob: made 2, children 2, isolated 2, for nobody 12, refused 12>")
+    assert repr(outcome) == (
+        "Execution contexts in this process (alice, bob): 2 made, 2 children, 2 isolated, 12 without a user, 12 refused"
+    )
     assert healthy.doubtless("C6") == {}
 
 

@@ -76,22 +76,23 @@ def _kinds(acting: Acting) -> set[str]:
 async def test_events_go_to_their_user_in_order_and_end(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: workloads.make_emitters(probe))
     assert repr(outcome) == (
-        "<emitters of alice, bob: made 2, events 10, addressed to their user 10, in order 2, after the end 2, "
-        "refused 2, over foreign connections 2, kept from them 2>"
+        "Emitters in this process (alice, bob): 2 made, 10 events, 10 addressed to their user, 2 in order, "
+        "2 after the end, 2 refused, 2 over foreign connections, 2 kept from them"
     )
     assert healthy.doubtless("C6") == {}
 
 
 async def test_agents_are_made_for_one_user_each(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: workloads.make_agents(probe))
-    assert repr(outcome) == "<agents of alice, bob: made 4, apart 4, asked 4, unknown 2, refused 2>"
+    assert repr(outcome) == "Agents in this process (alice, bob): 4 made, 4 isolated, 4 asked, 2 unknown, 2 refused"
     assert healthy.doubtless("C6") == {}
 
 
 async def test_overlapping_calls_keep_their_results_and_events(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: workloads.share_an_engine(probe))
     assert repr(outcome) == (
-        "<engine of alice, bob: called 2, own results 2, told in pairs 2, without permission 2, refused 2>"
+        "Tool engine in this process (alice, bob): 2 called, 2 own results, "
+        "2 with start and completion events, 2 without permission, 2 refused"
     )
     assert healthy.doubtless("C6") == {}
 
@@ -121,14 +122,14 @@ async def test_what_should_have_been_refused_is_found(healthy: Acting) -> None:
         assert _kinds(healthy) == {"forged credential accepted"}
     with _put(healthy, AgentInstanceFactory="OneAgentFactory"):
         outcome = await workloads.make_agents(healthy.probe)
-        assert (outcome.counts["made"], outcome.counts["apart"]) == (4, 1)
+        assert (outcome.counts["made"], outcome.counts["isolated"]) == (4, 1)
         assert _kinds(healthy) == {"forged credential accepted", "valid credential answered as another"}
 
 
 @pytest.mark.parametrize("component", ["UserExecutionContext", "AgentInstanceFactory"])
 async def test_what_is_not_there_or_made_in_another_way_is_said(healthy: Acting, component: str) -> None:
     with _put(healthy, **{component: "Elsewhere"}):
-        assert "not offered" in repr(await workloads.make_agents(healthy.probe))
+        assert "not run; missing" in repr(await workloads.make_agents(healthy.probe))
         if component == "UserExecutionContext":
             assert not await workloads.make_emitters(healthy.probe)
             assert not await workloads.share_an_engine(healthy.probe)

@@ -22,7 +22,7 @@ async def test_books_balance_on_a_healthy_lab() -> None:
     probe = await investigate("C4", users=3)
     said, judgements = await kept(probe)
     assert (await probe.close()).left == ()
-    assert said == "<kept books of alice, bob, carol: spends 6, readings 12>"
+    assert said == "Balances beside their entries (alice, bob, carol): 6 spends, 12 readings"
     assert judgements[0].evidence["ledger readings compared"] == 9
     assert [finding.summary for judgement in judgements for finding in judgement.findings] == []
 

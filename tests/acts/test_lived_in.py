@@ -66,7 +66,7 @@ async def test_what_people_had_is_the_same_to_the_byte_and_what_was_made_is_gone
         cleaned = await probe.close()
         assert platform.snapshot(*ids) == before
     assert (cleaned.verdict, cleaned.left) == (Verdict.PASS, ())
-    assert kept.counts["made"] == kept.counts["found again"] == 6
+    assert kept.counts["made"] == kept.counts["read back"] == 6
     assert deleted.counts["deleted"] == 6
     assert not sent(platform) & HARM
     assert {"POST /api/v1/chats/new", "DELETE /api/v1/notes/{note_id}"} <= sent(platform)

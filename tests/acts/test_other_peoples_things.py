@@ -26,19 +26,19 @@ async def test_a_budget_is_kept_and_what_is_left_is_done_the_next_time(healthy: 
     assert sent <= 150 + 2  # and two for the descriptions
     assert healthy.probe.notes.limits  # the case would be inconclusive
     second = await workloads.trespass(healthy.probe, owner=alice, intruder=bob)
-    assert 0 < second.counts["operations"] <= first.counts["left out for want of budget"]
-    assert "left out for want of budget" not in second.counts
+    assert 0 < second.counts["operations"] <= first.counts["skipped (request limit)"]
+    assert "skipped (request limit)" not in second.counts
     assert not healthy.probe.notes.limits
 
 
 async def test_what_is_kept_for_one_is_not_for_the_next(healthy: Acting) -> None:
     turns = await healthy.do(lambda probe: workloads.read_in_turns(probe))
-    assert turns.counts["nobody refused"] == 2 * turns.counts["routes"]
+    assert turns.counts["refused without a token"] == 2 * turns.counts["routes"]
     await healthy.do(lambda probe: workloads.read_as_neighbour(probe, probe.users[0]))
     await healthy.do(lambda probe: workloads.identical_prompts(probe))
     await healthy.do(lambda probe: workloads.use_one_label(probe, rounds=1))
     followed = await healthy.do(lambda probe: workloads.sequential_jobs(probe))
-    assert followed.counts["jobs done"] == followed.counts["jobs"] == 3
+    assert followed.counts["jobs completed"] == followed.counts["jobs"] == 3
     await healthy.probe.look()
     await healthy.do(
         lambda probe: workloads.reference_foreign_ids(probe, intruder=probe.users[1], owner=probe.users[0])
@@ -48,7 +48,7 @@ async def test_what_is_kept_for_one_is_not_for_the_next(healthy: Acting) -> None
 
 async def test_bursts_have_a_serial_explanation(healthy: Acting) -> None:
     spent = await healthy.do(lambda probe: workloads.spend_together(probe, probe.users[0]))
-    assert dict(spent.counts) == {"spends": 6, "granted": 6, "rivals": 6, "winners": 1}
+    assert dict(spent.counts) == {"spends": 6, "granted": 6, "competing": 6, "successful": 1}
     appended = await healthy.do(lambda probe: workloads.append_together(probe, probe.users[0]))
     assert dict(appended.counts) == {"appended": 6, "listed": 6}
     assert healthy.doubtless("C9") == {}
@@ -95,5 +95,5 @@ async def test_what_is_remembered_for_the_wrong_one_is_found(on_broken_data: Act
         assert "foreign canary" in acting.found()["C1"], act.__name__
     followed = await workloads.sequential_jobs(acting.probe)
     # X3: the worker works for whoever came first to this lab, so that these users' jobs come to nothing.
-    assert followed.counts["jobs done"] < followed.counts["jobs"]
+    assert followed.counts["jobs completed"] < followed.counts["jobs"]
     assert "rest" in {finding.surface for finding in acting.judged()["C1"].findings}  # X4

@@ -9,20 +9,20 @@ from netra_probe import workloads
 
 async def test_what_is_kept_is_found_again_until_it_is_deleted(healthy: Acting) -> None:
     kept = await healthy.do(lambda probe: workloads.create_and_read_all(probe))
-    assert kept.counts["made"] == kept.counts["found again"] >= 10
+    assert kept.counts["made"] == kept.counts["read back"] >= 10
     gone = await healthy.do(lambda probe: workloads.delete_all(probe))
     assert gone.counts["deleted"] >= 4
-    assert gone.counts["shown afterwards"] == 0
+    assert gone.counts["still returned afterwards"] == 0
     assert healthy.doubtless("C1", "C5", "C8") == {}
 
 
 async def test_stores_open_to_their_owner_and_to_nothing_that_is_no_token(healthy: Acting) -> None:
     opened = await healthy.do(lambda probe: workloads.open_stores(probe))
-    assert opened.counts["opened"] == opened.counts["shown"] == opened.counts["refused"] >= 30
+    assert opened.counts["opened"] == opened.counts["presented"] == opened.counts["refused"] >= 30
     forged = await healthy.do(
         lambda probe: workloads.forge_at_stores(probe, tester=probe.users[1], victim=probe.users[0])
     )
-    assert forged.counts["shown"] == forged.counts["without effect"] >= 60
+    assert forged.counts["presented"] == forged.counts["rejected"] >= 60
     assert healthy.doubtless("C1", "C5") == {}
 
 
@@ -42,7 +42,7 @@ async def test_nobody_notices_whether_others_are_there(healthy: Acting) -> None:
 async def test_a_refresh_token_that_opens_stores_is_found(at_broken_door: Acting) -> None:
     acting = at_broken_door
     outcome = await workloads.open_stores(acting.probe, acting.probe.users[:1])
-    assert outcome.counts["refused"] < outcome.counts["shown"]
+    assert outcome.counts["refused"] < outcome.counts["presented"]
     assert "foreign read" in acting.found()["C5"]  # A4
 
 
@@ -50,5 +50,5 @@ async def test_ids_that_are_claimed_beside_a_token_are_found(at_broken_door: Act
     acting = at_broken_door
     alice, bob = acting.probe.users
     outcome = await workloads.forge_at_stores(acting.probe, tester=bob, victim=alice)
-    assert outcome.counts["without effect"] < outcome.counts["shown"]
+    assert outcome.counts["rejected"] < outcome.counts["presented"]
     assert "foreign read" in acting.found()["C5"]  # A9

@@ -26,7 +26,7 @@ async def swapped(probe: Investigation) -> tuple[str, dict[str, Judgement]]:
 async def test_another_users_token_is_refused_and_the_socket_stays_who_it_was() -> None:
     probe = await investigate("C4", users=2)
     said, judged = await swapped(probe)
-    assert said == "<tokens in messages of bob, alice: shown 2, accepted 1, acting for themselves 2>"
+    assert said == "Tokens shown on open sockets (bob, alice): 2 presented, 1 accepted, 2 acting for themselves"
     assert {id: judgement.findings for id, judgement in judged.items() if judgement.findings} == {}
     assert judged["C6"].evidence["valid credentials accepted"] == 2
     assert (await probe.close()).left == ()
@@ -38,7 +38,7 @@ async def test_a_socket_that_acts_for_one_and_hears_another_is_found(compose: Co
     said, judged = await swapped(probe)
     await probe.close()
     assert lab.status()["faults"]["A11"]["triggered"] == 1
-    assert said == "<tokens in messages of bob, alice: shown 2, accepted 2, acting for themselves 1>"
+    assert said == "Tokens shown on open sockets (bob, alice): 2 presented, 2 accepted, 1 acting for themselves"
     (finding,) = judged["C6"].findings
     assert finding.kind == "valid credential answered as another"
     assert attribute(judged["C6"].findings, list(probe.history)).groups[0].faults == ("A11",)

@@ -28,7 +28,7 @@ async def probe() -> AsyncIterator[Investigation]:
 async def divide(probe: Investigation, user: User, by: object) -> Outcome:
     """An act with a defect, or on a target that it does not know."""
     shares = 1 // by  # type: ignore[operator]
-    return Outcome(act="divide", users=(user.name,), counts={"shares": shares})
+    return Outcome(users=(user.name,), counts={"shares": shares})
 
 
 @pytest.mark.parametrize(("by", "said"), [(0, "ZeroDivisionError: integer"), ("two", "TypeError: unsupported operand")])
@@ -42,7 +42,7 @@ async def test_an_exception_leaves_the_case_undecided_and_says_what_it_was(
     outcome = await divide(probe, alice, by)
     alice.id = known
     assert not outcome and not outcome.missing
-    assert repr(outcome).startswith(f"<divide of alice: broke off ({said}")
+    assert repr(outcome).startswith(f"Divide (alice): ended early ({said}")
     case = probe.check("C4.2")
     assert (case.verdict, case.result.reason) == (Verdict.INCONCLUSIVE, f"divide broke off: {outcome.broke}")
     await probe.close()
@@ -80,7 +80,7 @@ async def test_an_act_without_the_reads_that_it_needs_says_so(probe: Investigati
 
 async def test_what_was_made_and_not_read_for_want_of_budget_is_no_pass(probe: Investigation) -> None:
     outcome = await workloads.create_and_read_all(probe, budget=Budget(requests=40))
-    assert outcome.counts["made"] > outcome.counts["found again"] > 0
+    assert outcome.counts["made"] > outcome.counts["read back"] > 0
     case = probe.check("C4.2", canary())
     assert case.verdict is Verdict.INCONCLUSIVE
     assert case.result.reason.startswith("create_and_read_all: its budget of 40 requests or 120 s was spent before")
@@ -88,5 +88,5 @@ async def test_what_was_made_and_not_read_for_want_of_budget_is_no_pass(probe: I
 
 async def test_with_enough_of_a_budget_everything_is_found_again(probe: Investigation) -> None:
     outcome = await workloads.create_and_read_all(probe)
-    assert outcome.counts["made"] == outcome.counts["found again"] > 0
+    assert outcome.counts["made"] == outcome.counts["read back"] > 0
     assert probe.notes.limits == []

@@ -77,6 +77,17 @@ def test_refresh_writes_what_a_check_then_finds_the_same(tmp_path: Path) -> None
     assert os.environ[LAB_VARIABLE] == str(lab)
 
 
+def test_refresh_counts_what_each_case_made_and_tried(tmp_path: Path) -> None:
+    begun = 'from netra_probe import investigate\nprobe = await investigate("C4", users=2)'
+    asked = 'async with probe.sockets():\n    await probe.users[0].ask("Where?")'
+    sources = (f"{begun}\n{asked}", 'probe.check("C4.1");', "await probe.close();")
+    path = notebook(tmp_path / "C4-small.ipynb", sources, id="C4")
+    assert refresh_notebooks([path], write=True, state_file=Path(os.environ[LAB_VARIABLE])) == {path: "evidence"}
+    (case,) = read(path).metadata.netra_probe.cases
+    assert case["amounts"].pop("requests") > 0
+    assert case["amounts"] == {"accounts": 2, "sockets": 2, "messages": 1}
+
+
 def test_a_cell_that_raises_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     path = notebook(tmp_path / "C4-small.ipynb", ("1 / 0",), id="C4")
     before = path.read_text()

@@ -4,7 +4,7 @@ from IPython.lib.pretty import pretty
 
 from netra_probe.checkers.judging import PHRASES, counted
 from netra_probe.checkers.verdict import Confidence
-from netra_probe.workloads.outcome import ACTS, Outcome
+from netra_probe.workloads.outcome import Outcome
 
 
 def test_a_count_is_a_phrase_and_without_its_number_where_that_varies() -> None:
@@ -31,10 +31,10 @@ def test_a_bound_on_the_leak_rate_is_told_where_it_says_something() -> None:
 
 
 def test_an_act_is_a_phrase_with_its_users_and_numbers_first_in_a_notebook() -> None:
-    forged = Outcome(act="forge", users=("bob", "alice"), counts={"doors": 11, "shown": 674, "without effect": 674})
+    counts = {"endpoints": 11, "presented": 674, "rejected": 674}
+    forged = Outcome(title="Forged tokens", users=("bob", "alice"), counts=counts)
     told = "Forged tokens (bob, alice): 11 endpoints, 674 presented, 674 rejected"
     assert str(forged) == pretty(forged) == told
-    assert str(Outcome(act="late close", users=("bob",), counts={"answered": 6})) == "Late close (bob): 6 answered"
-    missing = Outcome(act="tools", users=("bob",), missing="a route that starts a run")
+    assert str(Outcome(title="Late close", users=("bob",), counts={"answered": 6})) == "Late close (bob): 6 answered"
+    missing = Outcome(title="Tool calls", users=("bob",), missing="a route that starts a run")
     assert str(missing) == "Tool calls (bob): not run; missing: a route that starts a run"
-    assert all(name == name.strip() and name[0].isupper() for name in ACTS.values())

@@ -23,7 +23,7 @@ TOOLS, EXECUTE = "/api/tools", "/api/tools/execute"
 RUNS = ("/api/agents/execute", "/api/agent/execute", "/api/agent/run", "/api/agent/start")
 
 
-@workload(Mode.ATTACK, "naming other users' ids")
+@workload(Mode.ATTACK, "naming other users' ids", title="Agents and tools with another user's ids")
 async def reference_foreign_ids(probe: Investigation, *, intruder: User, owner: User) -> Outcome:
     """Have agents and tools look something up for ``intruder`` that is ``owner``'s, by its id.
 
@@ -32,7 +32,7 @@ async def reference_foreign_ids(probe: Investigation, *, intruder: User, owner: 
     """
     async with tabs((owner, intruder), backend=0) as sockets:
         if len(sockets) < 2:
-            return Outcome(act="reference_foreign_ids", users=names((intruder, owner)), missing="a connection")
+            return Outcome(users=names((intruder, owner)), missing="a connection")
         secret = owner.canary("title", "rest")
         made = await owner.rest.create_thread(f"What the board must not know [{secret}]")
         thread = str(made.body.get("id", "")) if isinstance(made, Answered) and isinstance(made.body, dict) else ""
@@ -72,7 +72,6 @@ async def reference_foreign_ids(probe: Investigation, *, intruder: User, owner: 
             for http in clients.values():
                 await http.close()
     return Outcome(
-        act="reference_foreign_ids",
         users=names((intruder, owner)),
         counts={"asked": len(runs), "answered": answered(runs), "tools that take ids": tools},
     )

@@ -48,7 +48,7 @@ JOB = 3.0
 _JOBS = re.compile(r"export|report|job|task|backup|digest", re.IGNORECASE)
 
 
-@workload()
+@workload(title="Identical questions")
 async def identical_prompts(
     probe: Investigation, users: Sequence[User] = (), *, question: str = QUESTION, rounds: int = 2
 ) -> Outcome:
@@ -60,7 +60,7 @@ async def identical_prompts(
     return await _ask_in_turn(probe, "identical_prompts", users, [f"{question} ({probe.mark})"], rounds=rounds)
 
 
-@workload()
+@workload(title="Similar questions")
 async def similar_prompts(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1) -> Outcome:
     """Everybody asks the same in words of their own, one after the other; no secret in it, each with data of their own.
 
@@ -87,11 +87,11 @@ async def _ask_in_turn(
                     thread = await user.new_thread()
                     runs.append(await _ask(probe, user, sockets[user.name], question, thread=thread, nonce=nonce))
     if not sockets:
-        return Outcome(act=act, users=names(party), missing="a connection")
-    return Outcome(act=act, users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
+        return Outcome(users=names(party), missing="a connection")
+    return Outcome(users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
 
 
-@workload()
+@workload(title="Threads with the same label")
 async def use_one_label(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 2) -> Outcome:
     """Everybody asks in a thread of their own that has everybody's name, and in one that has none.
 
@@ -107,11 +107,11 @@ async def use_one_label(probe: Investigation, users: Sequence[User] = (), *, rou
                     if thread and user.name in sockets:
                         runs.append(await user.ask(QUESTION, socket=sockets[user.name], thread=thread))
     if not runs:
-        return Outcome(act="use_one_label", users=names(party), missing="a thread and a connection")
-    return Outcome(act="use_one_label", users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
+        return Outcome(users=names(party), missing="a thread and a connection")
+    return Outcome(users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
 
 
-@workload(Mode.PROBE, "making things")
+@workload(Mode.PROBE, "making things", title="Sequential background jobs")
 async def sequential_jobs(
     probe: Investigation, users: Sequence[User] = (), *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -150,7 +150,7 @@ async def sequential_jobs(
     finally:
         await walk.close()
     made = sum(1 for user in party for thing in walk.things.of(user.name) if thing.made)
-    return Outcome(act="sequential_jobs", users=names(party), counts={"made": made, "jobs": jobs, "jobs done": done})
+    return Outcome(users=names(party), counts={"made": made, "jobs": jobs, "jobs completed": done})
 
 
 async def _ask(probe: Investigation, user: User, socket: Socket, question: str, *, thread: str, nonce: str) -> Run:
@@ -191,7 +191,7 @@ async def _thread(user: User, title: str | None) -> str:
     return id
 
 
-@workload(answers="first_pieces")
+@workload(answers=True, title="Time to the first piece of an answer")
 async def first_pieces(probe: Investigation, watcher: User, other: User, *, pairs: int = PAIRS) -> Outcome:
     """One user asks what another one has asked before, and what nobody has, in turns; all questions are equally long.
 
@@ -201,7 +201,7 @@ async def first_pieces(probe: Investigation, watcher: User, other: User, *, pair
     runs: list[Run] = []
     async with tabs((watcher, other), backend=watcher.backend_number) as sockets:
         if len(sockets) < 2:
-            return Outcome(act="first_pieces", users=(watcher.name, other.name), missing="a connection")
+            return Outcome(users=(watcher.name, other.name), missing="a connection")
         runs += await probe.together(
             _ask_at_length(probe, other, sockets[other.name], "shared", number) for number in range(pairs)
         )
@@ -212,9 +212,7 @@ async def first_pieces(probe: Investigation, watcher: User, other: User, *, pair
                 await other.rest.threads()
                 kind = "shared" if variant == SECRETS else "new"
                 runs.append(await _ask_at_length(probe, watcher, sockets[watcher.name], kind, number))
-    return Outcome(
-        act="first_pieces", users=(watcher.name, other.name), counts={"asked": len(runs), "answered": answered(runs)}
-    )
+    return Outcome(users=(watcher.name, other.name), counts={"asked": len(runs), "answered": answered(runs)})
 
 
 async def _ask_at_length(probe: Investigation, user: User, socket: Socket, kind: str, number: int) -> Run:

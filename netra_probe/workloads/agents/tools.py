@@ -82,14 +82,14 @@ async def leave(working: Sequence[ToolFixture]) -> None:
     await asyncio.gather(*(bench.client.http.close() for bench in working))
 
 
-@workload()
+@workload(title="Tool calls")
 async def use_tools(
     probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1, together: bool = True, backend: int = 0
 ) -> Outcome:
     """Everybody calls each of their tools on data of their own: the same tool in the same instant, or one by one.
 
     >>> await use_tools(probe)   # doctest: +SKIP
-    <tools of alice, bob, carol: tools 12, called 12, answered 12>
+    Tool calls (alice, bob, carol): 12 tools, 12 called, 12 answered
 
     What a tool finds is its caller's. Results that wait under the tool's name are swapped where calls overlap (fault
     G2); what a tool reads through a cache without a user in its key is the first caller's, overlapping or not (fault
@@ -109,12 +109,12 @@ async def use_tools(
     finally:
         await leave(working)
     if not working:
-        return Outcome(act="tools", users=names(party), missing=NOT_OFFERED)
+        return Outcome(users=names(party), missing=NOT_OFFERED)
     counts = {"tools": sum(len(bench.tools) for bench in working), "called": len(replies)}
-    return Outcome(act="tools", users=names(party), counts=counts | {"answered": sum(map(bool, replies))})
+    return Outcome(users=names(party), counts=counts | {"answered": sum(map(bool, replies))})
 
 
-@workload(Mode.ATTACK, "calling tools in another user's name")
+@workload(Mode.ATTACK, "calling tools in another user's name", title="Tool calls without permission")
 async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner: User, backend: int = 0) -> Outcome:
     """Call tools in the owner's name, tools that one may not call, tools that there are not, and tools as nobody.
 
@@ -125,7 +125,7 @@ async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner:
     both = names((intruder, owner))
     if len(working) < 2:
         await leave(working)
-        return Outcome(act="call_unpermitted_tools", users=both, missing=NOT_OFFERED)
+        return Outcome(users=both, missing=NOT_OFFERED)
     theirs, mine = working
     claim = {"user_id": owner.id}
     aim = foreign("claim a user id for a tool", "thread", theirs.thread, owner) | {"expect": intruder.name}
@@ -154,8 +154,8 @@ async def call_unpermitted_tools(probe: Investigation, *, intruder: User, owner:
         await leave(working)
         await nobody.close()
     held = sum(isinstance(reply, Refused) for reply in refused)
-    counts = {"answered as oneself": sum(map(bool, served)), "not to be answered": len(refused), "refused": held}
-    return Outcome(act="call_unpermitted_tools", users=both, counts=counts)
+    counts = {"answered as the caller": sum(map(bool, served)), "that must be refused": len(refused), "refused": held}
+    return Outcome(users=both, counts=counts)
 
 
 def shows(reply: Reply, secret: str) -> bool:
@@ -163,7 +163,7 @@ def shows(reply: Reply, secret: str) -> bool:
     return isinstance(reply, Answered) and secret in str(reply.body)
 
 
-@workload(Mode.ATTACK, "naming other users' ids")
+@workload(Mode.ATTACK, "naming other users' ids", title="Tool calls with another user's thread")
 async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *, backend: int = 0) -> Outcome:
     """Everybody gives tools the id of the next one's thread, all in the same instant; then everybody their own.
 
@@ -198,13 +198,13 @@ async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *
     finally:
         await leave(working)
     if not looking:
-        return Outcome(act="neighbours", users=names(party), missing="a tool that looks up what it is given")
+        return Outcome(users=names(party), missing="a tool that looks up what it is given")
     counts = {"tools that take ids": len(looking), "foreign ids": len(tried)}
     refused = sum(isinstance(reply, Refused) for reply in tried)
-    return Outcome(act="neighbours", users=names(party), counts=counts | {"refused": refused})
+    return Outcome(users=names(party), counts=counts | {"refused": refused})
 
 
-@workload(Mode.ATTACK, "hanging up on requests")
+@workload(Mode.ATTACK, "hanging up on requests", title="Abandoned tool calls")
 async def give_up_on_tools(
     probe: Investigation, quitter: User, others: Sequence[User] = (), *, cycles: int = 4, backend: int = 0
 ) -> Outcome:
@@ -219,7 +219,7 @@ async def give_up_on_tools(
     acting = names((quitter, *others))
     if len(working) <= len(others):
         await leave(working)
-        return Outcome(act="gave up", users=acting, missing=NOT_OFFERED)
+        return Outcome(users=acting, missing=NOT_OFFERED)
     quitting, *staying = working
     reads = [route for candidate in READS[:3] if (route := supported_route(probe, "GET", candidate))]
     http = quitting.client.http
@@ -240,8 +240,8 @@ async def give_up_on_tools(
             staying.reverse()
     finally:
         await leave(working)
-    counts = {"given up": given_up, "called": len(replies), "answered": sum(map(bool, replies))}
-    return Outcome(act="gave up", users=acting, counts=counts)
+    counts = {"abandoned": given_up, "called": len(replies), "answered": sum(map(bool, replies))}
+    return Outcome(users=acting, counts=counts)
 
 
 @workload(Mode.PROBE, "logging out")
@@ -255,12 +255,12 @@ async def tools_after_logout(probe: Investigation, user: User, *, backend: int =
     if session is None or session.access is None:
         await leave(working)
         missing = "a further session" if working else NOT_OFFERED
-        return Outcome(act="tools after logout", users=(user.name,), missing=missing)
+        return Outcome(users=(user.name,), missing=missing)
     (bench,) = working
     try:
         before = [await bench.call(tool, token=session.access, mark=session.mark) for tool in bench.tools]
         if not await session.logout():
-            return Outcome(act="tools after logout", users=(user.name,), missing="POST /auth/logout")
+            return Outcome(users=(user.name,), missing="POST /auth/logout")
         await probe.wire.pause(GRACE)
         late = {"attempt": "after logout", "expect": "refused", **session.mark}
         after = [await bench.call(tool, token=session.access, mark=late) for tool in bench.tools]
@@ -277,5 +277,8 @@ async def tools_after_logout(probe: Investigation, user: User, *, backend: int =
         await leave(working)
         await session.http.close()
     counts = {"called before": sum(map(bool, before)), "called afterwards": len(after)}
-    counts |= {"refused": sum(isinstance(reply, Refused) for reply in after), "own session": sum(map(bool, own))}
-    return Outcome(act="tools after logout", users=(user.name,), counts=counts)
+    counts |= {
+        "refused": sum(isinstance(reply, Refused) for reply in after),
+        "calls in the other session": sum(map(bool, own)),
+    }
+    return Outcome(users=(user.name,), counts=counts)

@@ -64,15 +64,15 @@ async def log_out(probe: Investigation, user: User) -> Outcome:
     found = await survey(probe)
     session = await user.another_session()
     if session is None or session.access is None:
-        return Outcome(act="log_out", users=(user.name,), missing="a further session")
+        return Outcome(users=(user.name,), missing="a further session")
     try:
         held = await hold(probe, found, user, token=session.access, name=session.credential or user.name)
         if not await session.logout():
             await release(held)
-            return Outcome(act="log_out", users=(user.name,), missing="POST /auth/logout")
+            return Outcome(users=(user.name,), missing="POST /auth/logout")
         await probe.wire.pause(GRACE)
         await _refresh_after(session, held)
-        return await afterwards(probe, found, held, act="log_out", how="logout")
+        return await afterwards(probe, found, held, how="logout")
     finally:
         await session.http.close()
 
@@ -88,12 +88,12 @@ async def let_expire(probe: Investigation, user: User) -> Outcome:
     found = await survey(probe)
     token, over = await _short_lived(probe, found, user)
     if token is None:
-        return Outcome(act="let_expire", users=(user.name,), missing="a token that expires soon")
+        return Outcome(users=(user.name,), missing="a token that expires soon")
     held = await hold(probe, found, user, token=token, name=f"{user.name}-short")
     await probe.wire.pause(over - time.monotonic())
     probe.history.observe("expire", user=user.name, detail={"credential": held.name})
     await probe.wire.pause(GRACE)
-    return await afterwards(probe, found, held, act="let_expire", how="expiry")
+    return await afterwards(probe, found, held, how="expiry")
 
 
 @workload(Mode.PROBE, "disabling an account of the probe's own")
@@ -105,20 +105,20 @@ async def disable(probe: Investigation) -> Outcome:
     found = await survey(probe)
     headers = service_headers(probe)
     if not headers or not found.auth.offers("POST", "/auth/users/{id}/disable"):
-        return Outcome(act="disable", users=(), missing="a way for services to disable an account")
+        return Outcome(users=(), missing="a way for services to disable an account")
     user = next(iter(await probe.recruit(1)), None)
     if user is None or user.auth.access is None:
-        return Outcome(act="disable", users=(), missing="an account to disable")
+        return Outcome(users=(), missing="an account to disable")
     held = await hold(probe, found, user, token=user.auth.access, name=user.auth.credential or user.name)
     http = probe.wire.http(probe.target.auth_url, surface="auth")
     try:
         route = "/auth/users/{user_id}/disable"
         if not await http.request("POST", route, path={"user_id": user.id}, headers=headers, anonymous=True):
             await release(held)
-            return Outcome(act="disable", users=(user.name,), missing="a way for services to disable an account")
+            return Outcome(users=(user.name,), missing="a way for services to disable an account")
         probe.history.observe("disable", user=user.name)
         await probe.wire.pause(GRACE)
-        outcome = await afterwards(probe, found, held, act="disable", how="disabling", events=False)
+        outcome = await afterwards(probe, found, held, how="disabling", events=False)
         route = "/auth/users/{user_id}/enable"
         await http.request("POST", route, path={"user_id": user.id}, headers=headers, anonymous=True)
         await user.login()
@@ -165,9 +165,7 @@ async def _refresh_after(session: AuthClient, held: Held) -> None:
     held.refused += isinstance(reply, Refused)
 
 
-async def afterwards(
-    probe: Investigation, found: Survey, held: Held, *, act: str, how: str, events: bool = True
-) -> Outcome:
+async def afterwards(probe: Investigation, found: Survey, held: Held, *, how: str, events: bool = True) -> Outcome:
     """Use the credential at every door, and see what its sockets still do."""
     mark, user = _mark(held, how), held.user
     for door in all_endpoints(probe, found, surfaces=("auth", "rest", "websocket"), places=("header",)):
@@ -184,7 +182,7 @@ async def afterwards(
     closed = sum(socket.closed is not None for socket in held.sockets)
     await release(held)
     counts = {"uses afterwards": held.used, "refused": held.refused, "sockets": len(held.sockets), "closed": closed}
-    return Outcome(act=act, users=(user.name,), counts=counts)
+    return Outcome(users=(user.name,), counts=counts)
 
 
 async def ask_for_life(probe: Investigation, sockets: Iterable[Socket]) -> None:

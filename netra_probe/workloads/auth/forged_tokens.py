@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 SURFACES = ("auth", "rest", "websocket")
 
 
-@workload(Mode.ATTACK, "forging tokens")
+@workload(Mode.ATTACK, "forging tokens", title="Forged tokens")
 async def forge(
     probe: Investigation,
     *,
@@ -59,7 +59,7 @@ async def forge(
     """Try the whole playbook: ``tester`` shows every forged, expired, foreign or contradictory credential everywhere.
 
     >>> await forge(probe, tester=bob, victim=alice)   # doctest: +SKIP
-    <forge of bob, alice: doors 11, shown 674, without effect 674>
+    Forged tokens (bob, alice): 11 endpoints, 674 presented, 674 rejected
 
     Triggers faults A1 to A5 and A9; with ``bypass`` also F1. Handshakes get every forgery at the place where tokens
     usually travel on the first backend, and one of each family everywhere else.
@@ -98,7 +98,7 @@ async def forge(
             await door.close()
     if time.monotonic() > good_until:
         probe.notes.limit(f"forge: {tester.name}'s token had expired before all forgeries made of it were shown")
-    return _outcome("forge", [tester, victim], doors=len(doors), shown=shown, held=held)
+    return _outcome([tester, victim], doors=len(doors), shown=shown, held=held)
 
 
 async def _walk(
@@ -187,7 +187,7 @@ def _one_of_each_family(attempts: Iterable[Attempt]) -> list[Attempt]:
 _DEVELOPMENT_LOGINS = ("/auth/dev/login", "/auth/dev_login", "/api/v1/auth/dev_login", "/api/v1/auth/dev/login")
 
 
-@workload(Mode.ATTACK, "looking for a bypass")
+@workload(Mode.ATTACK, "looking for a bypass", title="Attempted bypasses")
 async def try_bypasses(probe: Investigation, *, tester: User, victim: User) -> Outcome:
     """Look for a development bypass: a login that asks for nothing, headers and words that tests are let in with.
 
@@ -210,15 +210,14 @@ async def try_bypasses(probe: Investigation, *, tester: User, victim: User) -> O
         shown, held = 1, int(not who)
     others = (await forge(probe, tester=tester, victim=victim, families=("bypass",), bypass=True)).counts
     return _outcome(
-        "try_bypasses",
         [tester, victim],
-        doors=others.get("doors", 0) + (login is not None),
-        shown=others.get("shown", 0) + shown,
-        held=others.get("without effect", 0) + held,
+        doors=others.get("endpoints", 0) + (login is not None),
+        shown=others.get("presented", 0) + shown,
+        held=others.get("rejected", 0) + held,
     )
 
 
-@workload(Mode.ATTACK, "forging tokens")
+@workload(Mode.ATTACK, "forging tokens", title="Tokens with the same prefix")
 async def same_prefix_tokens(
     probe: Investigation, users: Iterable[User], *, rounds: int = 2, surfaces: Iterable[str] = SURFACES
 ) -> Outcome:
@@ -256,7 +255,7 @@ async def same_prefix_tokens(
                     await control(probe, door, user)
         finally:
             await door.close()
-    return _outcome("same_prefix_tokens", party, doors=len(doors), shown=shown, held=held)
+    return _outcome(party, doors=len(doors), shown=shown, held=held)
 
 
 def with_another_end(token: Secret) -> Secret:
@@ -272,7 +271,7 @@ def _sub_at_the_end(token: Secret, common: Secret, key: Secret) -> Secret:
     return signed({"alg": "HS256", "typ": "JWT"}, {**shared, **rest, "sub": own.get("sub")}, key.reveal().encode())
 
 
-def _outcome(act: str, users: Iterable[User], *, doors: int, shown: int, held: int) -> Outcome:
+def _outcome(users: Iterable[User], *, doors: int, shown: int, held: int) -> Outcome:
     if not doors:
-        return Outcome(act=act, users=names(users), missing="an endpoint that reports who the caller is")
-    return Outcome(act=act, users=names(users), counts={"doors": doors, "shown": shown, "without effect": held})
+        return Outcome(users=names(users), missing="an endpoint that reports who the caller is")
+    return Outcome(users=names(users), counts={"endpoints": doors, "presented": shown, "rejected": held})

@@ -32,7 +32,7 @@ CONTEXT = "UserExecutionContext"
 NOBODYS_IDS = ("", "registry", "placeholder", "default", "temp", "none")
 
 
-@workload(Mode.PROBE, "knocking without a valid token")
+@workload(Mode.PROBE, "knocking without a valid token", title="Identity checks")
 async def introduce(
     probe: Investigation,
     users: Sequence[User] = (),
@@ -44,7 +44,7 @@ async def introduce(
     """Everybody asks at every door who they are, all in the same instant, round after round.
 
     >>> await introduce(probe)   # doctest: +SKIP
-    <introduced of alice, bob, carol: doors 11, asked 66, let in 66, forged 30, refused 30>
+    Identity checks (alice, bob, carol): 11 endpoints, 66 asked, 66 accepted, 30 forged, 30 refused
 
     After the first round everybody also shows, at the same instant, what they hold and is no access token: their own
     with another end, and their refresh token. At handshakes that is left out: bad tokens from everybody at once trip
@@ -74,9 +74,9 @@ async def introduce(
         for door in doors:
             await door.close()
     if not doors:
-        return Outcome(act="introduced", users=names(party), missing="an endpoint that reports who the caller is")
-    counts = {"doors": len(doors), "asked": asked, "let in": own}
-    return Outcome(act="introduced", users=names(party), counts=counts | {"forged": forged, "refused": refused})
+        return Outcome(users=names(party), missing="an endpoint that reports who the caller is")
+    counts = {"endpoints": len(doors), "asked": asked, "accepted": own}
+    return Outcome(users=names(party), counts=counts | {"forged": forged, "refused": refused})
 
 
 async def _forged(probe: Investigation, door: IdentityEndpoint, user: User) -> tuple[int, int]:
@@ -92,12 +92,12 @@ async def _forged(probe: Investigation, door: IdentityEndpoint, user: User) -> t
     return len(tried), sum(not seen.who for seen in tried)
 
 
-@workload(Mode.PROBE, "making contexts")
+@workload(Mode.PROBE, "making contexts", title="Execution contexts in this process")
 async def make_contexts(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
     """Have the platform's own ``UserExecutionContext`` make contexts in this process: for everybody, and for nobody.
 
     >>> await make_contexts(probe)   # doctest: +SKIP
-    <contexts of alice, bob, carol: made 3, children 3, isolated 3, for nobody 18, refused 18>
+    Execution contexts in this process (alice, bob, carol): 3 made, 3 children, 3 isolated, …
 
     Each user's context has a child, which must be the same user's; ids that are nobody's must be refused by name.
     Recorded as attempts on the surface ``component``: ``checkers.tokens`` judges whose a context is.
@@ -106,8 +106,8 @@ async def make_contexts(probe: Investigation, users: Sequence[User] = ()) -> Out
     contexts = probe.component(CONTEXT)
     if not contexts.takes("from_request", "user_id", "thread_id", "run_id"):
         reason = str(contexts.differences[0]) if contexts.differences else "from_request"
-        return Outcome(act="contexts", users=names(party), missing=reason)
-    counts = dict.fromkeys(("made", "children", "isolated", "for nobody", "refused"), 0)
+        return Outcome(users=names(party), missing=reason)
+    counts = dict.fromkeys(("made", "children", "isolated", "without a user", "refused"), 0)
     made = await probe.together(_context(probe, contexts, user, user.id) for user in party)
     for user, context in zip(party, made, strict=True):
         if not isinstance(context, Returned):
@@ -120,9 +120,9 @@ async def make_contexts(probe: Investigation, users: Sequence[User] = ()) -> Out
     for user in party:
         for nobody in NOBODYS_IDS:
             refused = await _context(probe, contexts, user, nobody)
-            counts["for nobody"] += 1
+            counts["without a user"] += 1
             counts["refused"] += not refused
-    return Outcome(act="contexts", users=names(party), counts=counts)
+    return Outcome(users=names(party), counts=counts)
 
 
 async def _context(probe: Investigation, contexts: Component, user: User, user_id: str) -> CallResult:

@@ -88,7 +88,7 @@ class Browser:
         await self._http.close()
 
 
-@workload(Mode.ATTACK, "opening other browsers' callbacks")
+@workload(Mode.ATTACK, "opening other browsers' callbacks", title="OAuth logins with swapped callbacks")
 async def log_in_through(probe: Investigation, first: User, second: User) -> Outcome:
     """Both log in through every provider, interleaved; then each opens what is the other's, or was used, or is forged.
 
@@ -114,7 +114,7 @@ async def log_in_through(probe: Investigation, first: User, second: User) -> Out
                 opened.append((provider, callbacks[0]))
         if not opened:
             missing = "an OAuth provider on this machine"
-            return Outcome(act="log_in_through", users=names((first, second)), missing=missing)
+            return Outcome(users=names((first, second)), missing=missing)
         provider, used = opened[0]
         forged = [await one.come_back(used, name="callback used before")]
         forged += await _swap(probe, people, one, other, provider)
@@ -123,7 +123,7 @@ async def log_in_through(probe: Investigation, first: User, second: User) -> Out
             await browser.close()
     counts = {"providers": len(opened), "logins": logins, "forged callbacks": len(forged)}
     counts["refused"] = sum(not who for who in forged)
-    return Outcome(act="log_in_through", users=names((first, second)), counts=counts)
+    return Outcome(users=names((first, second)), counts=counts)
 
 
 async def _swap(probe: Investigation, people: People, one: Browser, other: Browser, provider: str) -> list[str]:

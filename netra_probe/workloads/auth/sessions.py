@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 CYCLES = 4
 
 
-@workload(Mode.PROBE, "logging out")
+@workload(Mode.PROBE, "logging out", title="Sessions opened and ended")
 async def come_and_go(
     probe: Investigation, users: Sequence[User] = (), *, cycles: int = CYCLES, with_sockets: bool = False
 ) -> Outcome:
     """Log in, say who one is at every door, and log out, cycle after cycle; then try all that was let go.
 
     >>> await come_and_go(probe, [alice])   # doctest: +SKIP
-    <came and went of alice: sessions 5, uses afterwards 35, refused 35>
+    Sessions opened and ended (alice): 5 sessions, 35 uses afterwards, 35 refused
 
     What the target holds on to is measured after each cycle (resources), and after one moment of grace every credential
     is shown once more everywhere (lifecycle). With sockets, each session opens one at every backend and leaves it to
@@ -56,13 +56,12 @@ async def come_and_go(
         closed += sum(await probe.together(_closed(probe, one) for one in begun))
         held += begun
     if not held:
-        return Outcome(act="came and went", users=names(party), missing="login and logout")
+        return Outcome(users=names(party), missing="login and logout")
     await probe.wire.pause(GRACE)
-    ended = await probe.together(afterwards(probe, found, one, act="", how="logout", events=False) for one in held)
+    ended = await probe.together(afterwards(probe, found, one, how="logout", events=False) for one in held)
     counts = {"sessions": len(held)}
     counts |= {name: sum(outcome.counts[name] for outcome in ended) for name in ("uses afterwards", "refused")}
     return Outcome(
-        act="came and went",
         users=names(party),
         counts=counts | ({"sockets": sockets, "closed": closed} if with_sockets else {}),
     )
@@ -98,7 +97,7 @@ async def _session(probe: Investigation, found: Survey, user: User, with_sockets
         await session.http.close()
 
 
-@workload(Mode.PROBE, "using a refresh token twice")
+@workload(Mode.PROBE, "using a refresh token twice", title="Concurrent token refreshes")
 async def refresh_together(probe: Investigation, user: User, *, times: int = 6) -> Outcome:
     """One refresh token, used several times at once and once more afterwards: it must win once, and for its owner.
 
@@ -108,7 +107,7 @@ async def refresh_together(probe: Investigation, user: User, *, times: int = 6) 
     """
     session = await user.another_session()
     if session is None or session.refreshing is None:
-        return Outcome(act="refresh_together", users=(user.name,), missing="a further session with a refresh token")
+        return Outcome(users=(user.name,), missing="a further session with a refresh token")
     people = People(probe.history)
     door = HttpEndpoint(
         probe, people, method="GET", route="/auth/me", surface="auth", base_url=probe.target.auth_url
@@ -131,9 +130,8 @@ async def refresh_together(probe: Investigation, user: User, *, times: int = 6) 
         await session.http.close()
     winners = sum(bool(result.who) for result in seen)
     return Outcome(
-        act="refresh_together",
         users=(user.name,),
-        counts={"at once": times, "winners": winners, "winners later": int(bool(late.who))},
+        counts={"at the same moment": times, "successful": winners, "successful later": int(bool(late.who))},
     )
 
 
@@ -156,12 +154,12 @@ async def _refresh(probe: Investigation, user: User, client: AuthClient, used: S
     return Seen(outcome=outcome, who=who)
 
 
-@workload(Mode.ATTACK, "showing another user's token", answers="tokens in messages")
+@workload(Mode.ATTACK, "showing another user's token", answers=True, title="Tokens shown on open sockets")
 async def swap_identity(probe: Investigation, user: User, other: User) -> Outcome:
     """On connections of one user: first their own token in a message, then the other's; whose events come then?
 
     >>> await swap_identity(probe, bob, alice)   # doctest: +SKIP
-    <tokens in messages of bob, alice: shown 2, accepted 1, acting for themselves 2>
+    Tokens shown on open sockets (bob, alice): 2 presented, 1 accepted, 2 acting for themselves
 
     A socket that takes another's token for what it does, and keeps the subscriptions that it had, carries the events of
     one user to the other (fault A11).
@@ -170,10 +168,10 @@ async def swap_identity(probe: Investigation, user: User, other: User) -> Outcom
     seen = [one for one in followed if one is not None]
     people = (user.name, other.name)
     if not seen:
-        return Outcome(act="tokens in messages", users=people, missing="a socket over which threads are made")
+        return Outcome(users=people, missing="a socket over which threads are made")
     counts = {
-        "shown": len(seen),
+        "presented": len(seen),
         "accepted": sum(one.accepted for one in seen),
         "acting for themselves": sum(one.acts == user.name for one in seen),
     }
-    return Outcome(act="tokens in messages", users=people, counts=counts)
+    return Outcome(users=people, counts=counts)

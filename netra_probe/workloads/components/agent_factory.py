@@ -49,12 +49,12 @@ class _IdleAgent:
         self.equipment = equipment
 
 
-@workload(Mode.PROBE, "making agents")
+@workload(Mode.PROBE, "making agents", title="Agents in this process")
 async def make_agents(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 2) -> Outcome:
     """Have one ``AgentInstanceFactory`` in this process make agents for everybody at once, and let each ask its model.
 
     >>> await make_agents(probe)   # doctest: +SKIP
-    <agents of alice, bob, carol: made 6, apart 6, asked 6, unknown 3, refused 3>
+    Agents in this process (alice, bob, carol): 6 made, 6 isolated, 6 asked, 3 unknown, 3 refused
 
     An agent and everything that it is given must be its user's, and no two agents one and the same; the identical
     question to the platform's ``LLMManager`` gets an answer that nobody else was given. Recorded as attempts on the
@@ -64,11 +64,11 @@ async def make_agents(probe: Investigation, users: Sequence[User] = (), *, round
     contexts, factories = probe.component("UserExecutionContext"), probe.component(FACTORY)
     wanted = (factories, "__init__", ("agents", "make_emitter", "make_model"))
     if missing := missing_of((contexts, "from_request", ()), (factories, "create_agent_instance", ()), wanted):
-        return Outcome(act="agents", users=names(party), missing=missing)
+        return Outcome(users=names(party), missing=missing)
     async with httpx.AsyncClient(transport=CountingModel(), base_url="http://model.invalid") as client:
         factory = _factory(probe, factories, client)
         if factory is None:
-            return Outcome(act="agents", users=names(party), missing=f"a {FACTORY} that can be made in this process")
+            return Outcome(users=names(party), missing=f"a {FACTORY} that can be made in this process")
         agents: list[tuple[User, Any]] = []
         for _ in range(rounds):
             made = await probe.together(_agent(probe, contexts, factories, factory, user) for user in party)
@@ -76,8 +76,8 @@ async def make_agents(probe: Investigation, users: Sequence[User] = (), *, round
         asked = await _ask_models(probe, agents)
         refused = [await _unknown(probe, contexts, factories, factory, user) for user in party]
     apart = len({id(agent) for _, agent in agents})
-    counts = {"made": len(agents), "apart": apart, "asked": asked, "unknown": len(refused), "refused": sum(refused)}
-    return Outcome(act="agents", users=names(party), counts=counts)
+    counts = {"made": len(agents), "isolated": apart, "asked": asked, "unknown": len(refused), "refused": sum(refused)}
+    return Outcome(users=names(party), counts=counts)
 
 
 def _factory(probe: Investigation, factories: Component, client: httpx.AsyncClient) -> Any:

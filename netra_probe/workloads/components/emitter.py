@@ -64,12 +64,12 @@ class _EmitterFixture:
         return bool(await self.emitters.call(method, _AGENT, on=emitter, by=user.name, **said))
 
 
-@workload(Mode.PROBE, "making emitters")
+@workload(Mode.PROBE, "making emitters", title="Emitters in this process")
 async def make_emitters(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
     """Have the platform's own ``UserWebSocketEmitter`` and ``WebSocketEventRouter`` work for everybody in this process.
 
     >>> await make_emitters(probe)   # doctest: +SKIP
-    <emitters of alice, bob, carol: made 3, events 15, addressed to their user 15, in order 3, …>
+    Emitters in this process (alice, bob, carol): 3 made, 15 events, 15 addressed to their user, 3 in order, …
 
     All runs go on at once, over one router. What is emitted after a run's last event is refused, and an emitter that
     names a connection of somebody else reaches nobody but its own user. Recorded as attempts on the surface
@@ -78,7 +78,7 @@ async def make_emitters(probe: Investigation, users: Sequence[User] = ()) -> Out
     party = list(users) or probe.users
     contexts, emitters = probe.component(CONTEXT), probe.component(EMITTER)
     if missing := missing_of((contexts, "from_request", ()), (emitters, "__init__", ())):
-        return Outcome(act="emitters", users=names(party), missing=missing)
+        return Outcome(users=names(party), missing=missing)
     box = EventSink()
     router = await _router(probe, box, party)
     desk = _EmitterFixture(probe=probe, contexts=contexts, emitters=emitters, router=router, box=box)
@@ -96,7 +96,6 @@ async def make_emitters(probe: Investigation, users: Sequence[User] = ()) -> Out
     neighbours = [(user, party[(number + 1) % len(party)]) for number, user in enumerate(party)]
     elsewhere = [await _over_foreign(desk, user, other) for user, other in neighbours if other is not user]
     return Outcome(
-        act="emitters",
         users=names(party),
         counts=counts
         | {"after the end": len(refused), "refused": sum(refused)}

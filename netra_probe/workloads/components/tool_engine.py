@@ -44,12 +44,12 @@ class _Caller:
     dispatcher: Any
 
 
-@workload(Mode.PROBE, "calling tools in this process")
+@workload(Mode.PROBE, "calling tools in this process", title="Tool engine in this process")
 async def share_an_engine(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
     """Let everybody call the same tool in this process, in the same instant, by one ``ToolExecutionEngine``.
 
     >>> await share_an_engine(probe)   # doctest: +SKIP
-    <engine of alice, bob, carol: called 3, own results 3, told in pairs 3, without permission 3, refused 3>
+    Tool engine in this process (alice, bob, carol): 3 called, 3 own results, …
 
     Each call waits in the middle for those of the others. Its result is its caller's, it is told of by a
     ``tool_executing`` and a ``tool_completed`` of that user's run, and a tool that asks for a permission does not run
@@ -72,7 +72,7 @@ async def share_an_engine(probe: Investigation, users: Sequence[User] = ()) -> O
     )
     if not isinstance(engine, Returned):
         reason = missing or f"a {ENGINE} that can be made in this process"
-        return Outcome(act="engine", users=names(party), missing=reason)
+        return Outcome(users=names(party), missing=reason)
     box, meeting = EventSink(), Barrier(size=len(party))
     tools = (
         NamingTool.called(_OPEN, meeting=meeting),
@@ -83,9 +83,9 @@ async def share_an_engine(probe: Investigation, users: Sequence[User] = ()) -> O
     own = sum(await probe.together(_call(probe, dispatchers, caller) for caller in callers))
     told = sum(_told(probe, box, caller.user) for caller in callers)
     refused = [await _without_permission(probe, dispatchers, caller) for caller in callers]
-    counts = {"called": len(callers), "own results": own, "told in pairs": told}
+    counts = {"called": len(callers), "own results": own, "with start and completion events": told}
     counts |= {"without permission": len(refused), "refused": sum(refused)}
-    return Outcome(act="engine", users=names(party), counts=counts)
+    return Outcome(users=names(party), counts=counts)
 
 
 async def _caller(
@@ -148,12 +148,12 @@ _CONTEXTS = ("user_context", "context", "_user_context", "_context")
 _EQUIPMENT: tuple[tuple[str, Any], ...] = (("engine", None), ("tools", ()))
 
 
-@workload(Mode.PROBE, "making dispatchers")
+@workload(Mode.PROBE, "making dispatchers", title="Tool dispatchers in this process")
 async def make_dispatchers(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
     """Have the platform's own ``UnifiedToolDispatcher`` make one per user in this process, and end them one by one.
 
     >>> await make_dispatchers(probe)   # doctest: +SKIP
-    <dispatchers of alice, bob, carol: made 3, ended 3, calls afterwards 3, refused 3, still whole 3>
+    Tool dispatchers in this process (alice, bob, carol): 3 made, 3 ended, 3 calls after the end, …
 
     Each must be its own user's, also after the others have ended; one that has ended calls nothing any more. Recorded
     as attempts on the surface ``component``: ``checkers.tokens`` judges whose a dispatcher is.
@@ -163,7 +163,7 @@ async def make_dispatchers(probe: Investigation, users: Sequence[User] = ()) -> 
     for component, making in ((contexts, "from_request"), (dispatchers, "create_for_user")):
         if not component.takes(making):
             missing = str(component.differences[0]) if component.differences else f"{component.name}.{making}"
-            return Outcome(act="dispatchers", users=names(party), missing=missing)
+            return Outcome(users=names(party), missing=missing)
     made = await probe.together(_dispatcher(probe, contexts, dispatchers, user) for user in party)
     held = [(user, one.value) for user, one in zip(party, made, strict=True) if isinstance(one, Returned)]
     ended = refused = whole = 0
@@ -174,8 +174,8 @@ async def make_dispatchers(probe: Investigation, users: Sequence[User] = ()) -> 
         late = await dispatchers.call("execute_tool", "no_such_tool", {}, on=dispatcher, by=user.name)
         end(probe, call, late, user.id)
         refused += not late
-    counts = {"made": len(held), "ended": ended, "calls afterwards": len(held), "refused": refused}
-    return Outcome(act="dispatchers", users=names(party), counts=counts | {"still whole": whole})
+    counts = {"made": len(held), "ended": ended, "calls after the end": len(held), "refused": refused}
+    return Outcome(users=names(party), counts=counts | {"unaffected": whole})
 
 
 async def _dispatcher(probe: Investigation, contexts: Component, dispatchers: Component, user: User) -> CallResult:

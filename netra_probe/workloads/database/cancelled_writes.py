@@ -46,7 +46,7 @@ class _Books:
     rows: int = 0
 
 
-@workload(Mode.ATTACK, "hanging up on requests")
+@workload(Mode.ATTACK, "hanging up on requests", title="Aborted batch writes")
 async def half_done(
     probe: Investigation, users: Sequence[User] = (), *, tries: int = TRIES, backend: int = 0
 ) -> Outcome:
@@ -58,7 +58,7 @@ async def half_done(
     """
     users = list(users) or probe.users
     if not (supported_route(probe, "POST", BATCH) and supported_route(probe, "GET", SPEND)):
-        return Outcome(act="half-done writes", users=names(users), missing=f"POST {BATCH}")
+        return Outcome(users=names(users), missing=f"POST {BATCH}")
     control, *books = [_Books(user=user, client=backend_client(probe, user, backend)) for user in users]
     try:
         # What a user's first write costs more than the next ones is no part of the measure.
@@ -68,7 +68,7 @@ async def half_done(
         room = len(listed or ())
         whole = all(listed.count(name) == RECORDS for name in control.batches[1:]) if listed is not None else False
         if len(took) < BATCHES or not whole:
-            return Outcome(act="half-done writes", users=names(users), missing="a list of all rows that were written")
+            return Outcome(users=names(users), missing="a list of all rows that were written")
         await asyncio.gather(*(_look(probe, book, room) for book in (control, *books)))
         share = SHARE
         for number in range(tries):
@@ -88,7 +88,7 @@ async def half_done(
             share *= SOONER if chosen.rows > before else LATER
     finally:
         await asyncio.gather(*(book.client.http.close() for book in (control, *books)))
-    return Outcome(act="half-done writes", users=names(users), counts={"committed": len(took)})
+    return Outcome(users=names(users), counts={"committed": len(took)})
 
 
 async def _batch(probe: Investigation, book: _Books, moment: float | None, *, records: int = RECORDS) -> float | None:
@@ -150,7 +150,7 @@ OWN_THINGS = ("/api/threads", "/api/users/me", "/api/user/me")
 PROFILES = ("/api/users/me", "/api/user/me")
 
 
-@workload(Mode.PROBE, "sending large bodies")
+@workload(Mode.PROBE, "sending large bodies", title="Shared keep-alive connection")
 async def share_a_line(
     probe: Investigation, users: Sequence[User] = (), *, size: int = LARGE, backend: int = 0
 ) -> Outcome:
@@ -170,7 +170,7 @@ async def share_a_line(
             await _take_turns(probe, line, sender, successor, threads, size, counts)
         finally:
             await line.close()
-    return Outcome(act="shared line", users=names(users), counts=counts)
+    return Outcome(users=names(users), counts=counts)
 
 
 async def _take_turns(

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _AMOUNTS = ("amount", "credits", "points", "quantity", "units", "value", "delta")
 
 
-@workload(Mode.PROBE, "spending credits of the probe's own accounts")
+@workload(Mode.PROBE, "spending credits of the probe's own accounts", title="Balances beside their entries")
 async def keep_books(probe: Investigation) -> Outcome:
     """Each user in turn reads their ledger, spends a little at every backend, and everybody reads theirs again.
 
     >>> await keep_books(probe)   # doctest: +SKIP
-    <kept books of alice, bob, carol: spends 6, readings 12>
+    Balances beside their entries (alice, bob, carol): 6 spends, 12 readings
 
     Whoever's use is booked to somebody else has a balance that their entries do not explain, and the other has entries
     of nobody's (fault D6).
@@ -41,7 +41,7 @@ async def keep_books(probe: Investigation) -> Outcome:
             await account.user.new_thread()  # a backend may know of an account, and credit it, from its first write on
         counter, balance = await find_counter(found.backend, accounts[0].clients[0])
         if counter is None or balance < 2:
-            return Outcome(act="kept books", users=names(probe.users), missing="a balance to spend")
+            return Outcome(users=names(probe.users), missing="a balance to spend")
         for account in accounts:
             readings += await account.read(probe, counter, opening=True)
         for account in accounts:
@@ -52,7 +52,7 @@ async def keep_books(probe: Investigation) -> Outcome:
         for account in accounts:
             for http in account.clients:
                 await http.close()
-    return Outcome(act="kept books", users=names(probe.users), counts={"spends": spends, "readings": readings})
+    return Outcome(users=names(probe.users), counts={"spends": spends, "readings": readings})
 
 
 @dataclass

@@ -34,7 +34,7 @@ _NO_READS = f"a read of one's own: none of GET {', '.join(READS)}"
 RUSH = 36
 
 
-@workload(Mode.ATTACK, "hanging up on requests")
+@workload(Mode.ATTACK, "hanging up on requests", title="Cancelled requests, then reads")
 async def cancel_then_read(
     probe: Investigation,
     canceller: User,
@@ -54,7 +54,7 @@ async def cancel_then_read(
     reads, clients, threads = await _prepared(probe, everybody, backend)
     if not reads:
         await _close(clients)
-        return Outcome(act="cancel and volley", users=acting, missing=_NO_READS)
+        return Outcome(users=acting, missing=_NO_READS)
     read = hung_up = 0
     for moment in moments:
         for route in reads:
@@ -65,10 +65,10 @@ async def cancel_then_read(
         read += await _volley(everybody, clients, threads, reads)
         everybody.reverse()
     await _close(clients)
-    return Outcome(act="cancel and volley", users=acting, counts={"hung up": hung_up, "read": read})
+    return Outcome(users=acting, counts={"aborted": hung_up, "read": read})
 
 
-@workload()
+@workload(Mode.ATTACK, "disturbing connections")
 async def cut_replies(
     probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = 3, backend: int = 0
 ) -> Outcome:
@@ -89,10 +89,10 @@ async def cut_replies(
             read += await _volley([*others, victim], clients, threads, ["/api/threads"])
         await _close(clients)
     cut_short(probe, "cut replies", done=cut, planned=rounds, why="no reply could be held back")
-    return Outcome(act="cut replies", users=names((victim, *others)), counts={"cut": cut, "read": read})
+    return Outcome(users=names((victim, *others)), counts={"cut": cut, "read": read})
 
 
-@workload()
+@workload(title="Pooled connections in turn")
 async def borrow_in_turn(
     probe: Investigation, users: Sequence[User] = (), *, rounds: int = 3, backend: int = 0
 ) -> Outcome:
@@ -106,7 +106,7 @@ async def borrow_in_turn(
     reads, clients, threads = await _prepared(probe, users, backend)
     if not reads:
         await _close(clients)
-        return Outcome(act="borrowed in turn", users=names(users), missing=_NO_READS)
+        return Outcome(users=names(users), missing=_NO_READS)
     read = 0
     for _ in range(rounds):
         for route in reads:
@@ -114,10 +114,10 @@ async def borrow_in_turn(
                 read += bool(await clients[user.name].http.request("GET", route))
                 await refresh_pool(user, clients[user.name], threads[user.name])
     await _close(clients)
-    return Outcome(act="borrowed in turn", users=names(users), counts={"read": read})
+    return Outcome(users=names(users), counts={"read": read})
 
 
-@workload()
+@workload(title="More requests than connections")
 async def saturate(
     probe: Investigation, users: Sequence[User] = (), *, width: int = 12, rounds: int = 2, backend: int = 0
 ) -> Outcome:
@@ -126,7 +126,7 @@ async def saturate(
     reads, clients, threads = await _prepared(probe, users, backend)
     if not reads:
         await _close(clients)
-        return Outcome(act="saturated pool", users=names(users), missing=_NO_READS)
+        return Outcome(users=names(users), missing=_NO_READS)
     read = 0
     for _ in range(rounds):
         replies = await asyncio.gather(
@@ -135,7 +135,7 @@ async def saturate(
         read += sum(map(bool, replies))
         read += await _volley(users, clients, threads, reads)
     await _close(clients)
-    return Outcome(act="saturated pool", users=names(users), counts={"read": read})
+    return Outcome(users=names(users), counts={"read": read})
 
 
 @workload(Mode.ATTACK, "hanging up on requests")
@@ -171,9 +171,7 @@ async def churn(
         if not probe.patience.is_hopeless:
             runs += await _cut_one_run(probe, users, backend)
         await _close(clients)
-    return Outcome(
-        act="churn", users=names(users), counts={"cycles": cycles, "connected": connected, "answered": answered(runs)}
-    )
+    return Outcome(users=names(users), counts={"cycles": cycles, "connected": connected, "answered": answered(runs)})
 
 
 async def _prepared(

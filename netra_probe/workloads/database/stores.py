@@ -36,7 +36,7 @@ _MISSING = "lists of one's own"
 _FAMILIES = frozenset(("algorithm", "signature", "key", "time", "audience", "subject", "conflict"))
 
 
-@workload(Mode.PROBE, "asking without a valid token")
+@workload(Mode.PROBE, "asking without a valid token", title="Data stores with valid and invalid tokens")
 async def open_stores(
     probe: Investigation,
     users: Sequence[User] = (),
@@ -48,7 +48,7 @@ async def open_stores(
     """Everybody, in the same instant, opens each of their stores with their token, and with what is none.
 
     >>> await open_stores(probe)   # doctest: +SKIP
-    <opened stores of alice, bob, carol: opened 48, shown 72, refused 72>
+    Data stores with valid and invalid tokens (alice, bob, carol): 48 opened, 72 presented, 72 refused
 
     Right after the owner's own request goes the same one with no token, with the owner's token that has another end,
     and with the refresh token. Triggers faults A1, A4 and A5, and a cache in front of the application (faults K1, K3).
@@ -66,19 +66,19 @@ async def open_stores(
     finally:
         await walk.close()
     if not any(opened for opened, _, _ in counts):
-        return Outcome(act="opened stores", users=names(party), missing=_MISSING)
-    sums = dict(zip(("opened", "shown", "refused"), map(sum, zip(*counts, strict=True)), strict=True))
-    return Outcome(act="opened stores", users=names(party), counts=sums)
+        return Outcome(users=names(party), missing=_MISSING)
+    sums = dict(zip(("opened", "presented", "refused"), map(sum, zip(*counts, strict=True)), strict=True))
+    return Outcome(users=names(party), counts=sums)
 
 
-@workload(Mode.ATTACK, "forging tokens")
+@workload(Mode.ATTACK, "forging tokens", title="Forged tokens at data stores")
 async def forge_at_stores(
     probe: Investigation, *, tester: User, victim: User, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
     """Ask for the victim's data with every forged, expired, foreign or contradictory token of the playbook.
 
     >>> await forge_at_stores(probe, tester=bob, victim=alice)   # doctest: +SKIP
-    <forged at stores of bob, alice: stores 8, shown 96, without effect 96>
+    Forged tokens at data stores (bob, alice): 8 stores, 96 presented, 96 rejected
 
     Each store is asked by both users first; then the attempts go round all of them: what is checked of a token has to
     be checked for every store. Triggers faults A1 to A4, and A9 by ids that the client claims.
@@ -108,19 +108,19 @@ async def forge_at_stores(
     finally:
         await walk.close()
     if not routes:
-        return Outcome(act="forged at stores", users=names((tester, victim)), missing=_MISSING)
-    counts = {"stores": len(routes), "shown": shown, "without effect": held}
-    return Outcome(act="forged at stores", users=names((tester, victim)), counts=counts)
+        return Outcome(users=names((tester, victim)), missing=_MISSING)
+    counts = {"stores": len(routes), "presented": shown, "rejected": held}
+    return Outcome(users=names((tester, victim)), counts=counts)
 
 
-@workload(Mode.PROBE, "logging out")
+@workload(Mode.PROBE, "logging out", title="Data access after logout")
 async def outlive_sessions(
     probe: Investigation, users: Sequence[User] = (), *, cycles: int = 3, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
     """Log in, open every store and log out, cycle after cycle; then ask every store with each token that was let go.
 
     >>> await outlive_sessions(probe, [alice])   # doctest: +SKIP
-    <outlived sessions of alice: sessions 4, uses afterwards 28, refused 28>
+    Data access after logout (alice): 4 sessions, 28 uses afterwards, 28 refused
 
     What the target holds on to is measured after each cycle (resources); after a moment of grace no token may open
     anything (lifecycle). Triggers fault A6.
@@ -146,7 +146,7 @@ async def outlive_sessions(
                     ended.append((user, name, session.access))
                 await session.http.close()
         if not ended:
-            return Outcome(act="outlived sessions", users=names(party), missing="login and logout")
+            return Outcome(users=names(party), missing="login and logout")
         await probe.wire.pause(GRACE)
         for user, name, token in ended:
             for route in _stores(walk, user):
@@ -160,7 +160,7 @@ async def outlive_sessions(
     finally:
         await walk.close()
     counts = {"sessions": len(ended), "uses afterwards": used, "refused": refused}
-    return Outcome(act="outlived sessions", users=names(party), counts=counts)
+    return Outcome(users=names(party), counts=counts)
 
 
 # One store

@@ -72,7 +72,7 @@ def credits_of(user: User) -> str:
     return f"credits of {user.name}"
 
 
-@workload(Mode.PROBE, "spending credits of the probe's own accounts")
+@workload(Mode.PROBE, "spending credits of the probe's own accounts", title="Concurrent spending")
 async def spend_together(probe: Investigation, user: User) -> Outcome:
     """Spend from one balance several times at once, over every backend; then want what is there once, several times.
 
@@ -84,7 +84,7 @@ async def spend_together(probe: Investigation, user: User) -> Outcome:
     try:
         counter, balance = await find_counter(found.backend, clients[0])
         if counter is None or balance < 2:
-            return Outcome(act="spend_together", users=(user.name,), missing="a balance to spend")
+            return Outcome(users=(user.name,), missing="a balance to spend")
         await _warm_up(clients, counter.read)
         amounts = [amount for amount in AMOUNTS if 2 * amount <= balance + 1]
         taken = await asyncio.gather(
@@ -105,11 +105,11 @@ async def spend_together(probe: Investigation, user: User) -> Outcome:
             await _read_balance(probe, user, clients[0], counter)
     finally:
         await _close(clients)
-    counts = {"spends": len(taken), "granted": sum(taken), "rivals": len(won), "winners": sum(won)}
-    return Outcome(act="spend_together", users=(user.name,), counts=counts)
+    counts = {"spends": len(taken), "granted": sum(taken), "competing": len(won), "successful": sum(won)}
+    return Outcome(users=(user.name,), counts=counts)
 
 
-@workload(Mode.PROBE, "writing messages of the probe's own accounts")
+@workload(Mode.PROBE, "writing messages of the probe's own accounts", title="Concurrent appends")
 async def append_together(probe: Investigation, user: User, *, times: int = APPENDS) -> Outcome:
     """Append to one list of the user's several times at once, over every backend, and read it: nothing may be lost."""
     clients = clients_of(probe, user)
@@ -117,7 +117,7 @@ async def append_together(probe: Investigation, user: User, *, times: int = APPE
     key = f"messages of {user.name}"
     try:
         if not thread:
-            return Outcome(act="append_together", users=(user.name,), missing="a thread")
+            return Outcome(users=(user.name,), missing="a thread")
         route, path = "/api/threads/{id}/messages", {"id": thread}
         await asyncio.gather(*(_of(clients, number).request("GET", route, path=path) for number in range(times)))
         added = await asyncio.gather(
@@ -130,7 +130,7 @@ async def append_together(probe: Investigation, user: User, *, times: int = APPE
         probe.history.complete(call, outcome_of(reply), detail={"txn": [["r", key, seen]]})
     finally:
         await _close(clients)
-    return Outcome(act="append_together", users=(user.name,), counts={"appended": sum(added), "listed": len(seen)})
+    return Outcome(users=(user.name,), counts={"appended": sum(added), "listed": len(seen)})
 
 
 # Balances

@@ -45,7 +45,7 @@ async def try_registrations(probe: Investigation, user: User) -> Outcome:
     """Register the user's address in capitals, and accounts with passwords that are too short, too common, and long.
 
     >>> await try_registrations(probe, alice)   # doctest: +SKIP
-    <try_registrations of alice: tried 4, registered 1>
+    Try registrations (alice): 4 tried, 1 registered
 
     What is registered is removed at once.
     """
@@ -60,7 +60,7 @@ async def try_registrations(probe: Investigation, user: User) -> Outcome:
         await _register(probe, f"{local}-long@{domain}", long, LONG_PASSWORD),
     ]
     counts = {"tried": len(outcomes), "registered": sum(outcomes)}
-    return Outcome(act="try_registrations", users=(user.name,), counts=counts)
+    return Outcome(users=(user.name,), counts=counts)
 
 
 async def _register(probe: Investigation, email: str, password: Secret, trial: str) -> bool:
@@ -104,8 +104,8 @@ async def compare_logins(probe: Investigation, user: User) -> Outcome:
     for email, trial in ((user.email, WRONG_PASSWORD), (f"{local}-nobody@{domain}", UNKNOWN_ACCOUNT)):
         refused += not await _log_in(user, email, wrong, trial)
     own = bool(await user.login())
-    counts = {"refused log-ins": refused, "own log-ins": int(own)}
-    return Outcome(act="compare_logins", users=(user.name,), counts=counts)
+    counts = {"refused logins": refused, "own logins": int(own)}
+    return Outcome(users=(user.name,), counts=counts)
 
 
 @workload(Mode.ATTACK, "guessing passwords")
@@ -113,24 +113,24 @@ async def guess_passwords(probe: Investigation, bystander: User) -> Outcome:
     """Send ``GUESSES`` wrong passwords in a row to an account made for it, then the right one.
 
     >>> await guess_passwords(probe, alice)   # doctest: +SKIP
-    <guess_passwords of dave, alice: wrong passwords 12, log-ins of others 1>
+    Guess passwords (dave, alice): 12 wrong passwords, 1 logins of others
 
     Needs ``attack`` on a target that is not on this machine. The bystander logs in afterwards: nobody else is shut out.
     Not done where users are existing accounts: theirs are not for locking.
     """
     if probe.target.accounts:
         missing = "registration of an account to guess at: those of target.accounts are left alone"
-        return Outcome(act="guess_passwords", users=names((bystander,)), missing=missing)
+        return Outcome(users=names((bystander,)), missing=missing)
     victim = next(iter(await probe.recruit(1)), None)
     if victim is None:
-        return Outcome(act="guess_passwords", users=names((bystander,)), missing="an account to guess at")
+        return Outcome(users=names((bystander,)), missing="an account to guess at")
     for number in range(GUESSES):
         wrong = probe.ledger.password(f"guess {number} {victim.email}")
         await _log_in(victim, victim.email, wrong, WRONG_PASSWORD)
     await _log_in(victim, victim.email, victim._password, OWN_PASSWORD)
     others = bool(await bystander.login())
-    counts = {"wrong passwords": GUESSES, "log-ins of others": int(others)}
-    return Outcome(act="guess_passwords", users=names((victim, bystander)), counts=counts)
+    counts = {"wrong passwords": GUESSES, "logins of others": int(others)}
+    return Outcome(users=names((victim, bystander)), counts=counts)
 
 
 async def _log_in(user: User, email: str, password: Secret, trial: str) -> Reply:

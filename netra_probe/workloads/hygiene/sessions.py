@@ -65,7 +65,7 @@ async def inspect_tokens(probe: Investigation, user: User) -> Outcome:
     """Log in twice, renew, and note what each token says of itself beside what is said of it.
 
     >>> await inspect_tokens(probe, alice)   # doctest: +SKIP
-    <inspect_tokens of alice: tokens 6>
+    Inspect tokens (alice): 6 tokens
     """
     tokens = 0
     for credential in (f"{user.name}-inspected", f"{user.name}-inspected-again"):
@@ -81,7 +81,7 @@ async def inspect_tokens(probe: Investigation, user: User) -> Outcome:
             await session.logout()
         finally:
             await http.close()
-    return Outcome(act="inspect_tokens", users=(user.name,), counts={"tokens": tokens})
+    return Outcome(users=(user.name,), counts={"tokens": tokens})
 
 
 def _note_pair(probe: Investigation, user: User, session: AuthClient, reply: Reply, *, by: str) -> int:
@@ -132,12 +132,12 @@ def _timestamp(value: Any) -> float | None:
         return None
 
 
-@workload(Mode.ATTACK, "using a refresh token again")
+@workload(Mode.ATTACK, "using a refresh token again", title="Used refresh token presented again")
 async def bring_back_refresh_token(probe: Investigation, user: User) -> Outcome:
     """Renew, wait a moment, and show the used refresh token again, then the one that came of it.
 
     >>> await bring_back_refresh_token(probe, alice)   # doctest: +SKIP
-    <bring_back_refresh_token of alice: shown 2, accepted 0>
+    Used refresh token presented again (alice): 2 presented, 0 accepted
 
     A target may overlook a reuse within a moment, since a client may not have got the answer; so the act waits.
     """
@@ -147,7 +147,7 @@ async def bring_back_refresh_token(probe: Investigation, user: User) -> Outcome:
         await session.login(email=user.email, password=user._password)
         used = session.refreshing
         if used is None or not await session.refresh() or session.refreshing is None:
-            return Outcome(act="bring_back_refresh_token", users=(user.name,), missing="refresh tokens")
+            return Outcome(users=(user.name,), missing="refresh tokens")
         await probe.wire.pause(GRACE)
         accepted = 0
         for token, trial in ((used, REUSED), (session.refreshing, AFTER_REUSE)):
@@ -157,10 +157,10 @@ async def bring_back_refresh_token(probe: Investigation, user: User) -> Outcome:
             )
     finally:
         await http.close()
-    return Outcome(act="bring_back_refresh_token", users=(user.name,), counts={"shown": 2, "accepted": accepted})
+    return Outcome(users=(user.name,), counts={"presented": 2, "accepted": accepted})
 
 
-@workload(Mode.PROBE, "sending a token in a query")
+@workload(Mode.PROBE, "sending a token in a query", title="Token in the query")
 async def ask_with_query(probe: Investigation, user: User) -> Outcome:
     """Ask who one is with the token in the address instead of a header, at every service."""
     found = await survey(probe)
@@ -177,7 +177,7 @@ async def ask_with_query(probe: Investigation, user: User) -> Outcome:
                 taken += bool(reply)
         finally:
             await http.close()
-    return Outcome(act="ask_with_query", users=(user.name,), counts={"asked": asked, "answered": taken})
+    return Outcome(users=(user.name,), counts={"asked": asked, "answered": taken})
 
 
 @workload(Mode.PROBE, "sending malformed requests")
@@ -185,7 +185,7 @@ async def provoke_refusals(probe: Investigation, user: User) -> Outcome:
     """Send what no service expects, and requests of another origin's page; each deserves a plain refusal.
 
     >>> await provoke_refusals(probe, bob)   # doctest: +SKIP
-    <provoke_refusals of bob: malformed 30, bad tokens 6, from other origins 4>
+    Provoke refusals (bob): 30 malformed, 6 invalid tokens, 4 from other origins
     """
     found = await survey(probe)
     clients = {
@@ -195,7 +195,7 @@ async def provoke_refusals(probe: Investigation, user: User) -> Outcome:
     for http in clients.values():
         http.token = user.auth.access
         http.keeper = user
-    counts = {"malformed": 0, "bad tokens": 0, "from other origins": 0}
+    counts = {"malformed": 0, "invalid tokens": 0, "from other origins": 0}
     try:
         for service, path in _TAKE_BODIES:
             if found.of(service).offers("POST", path):
@@ -213,12 +213,12 @@ async def provoke_refusals(probe: Investigation, user: User) -> Outcome:
                     mark = {MARK: MALFORMED, "what": what}
                     await clients[route.service].request("GET", route.path, path={route.braces[0]: id}, attempt=mark)
                     counts["malformed"] += 1
-        counts["bad tokens"] = await _bad_tokens(probe, found, user)
+        counts["invalid tokens"] = await _bad_tokens(probe, found, user)
         counts["from other origins"] = await _other_origins(probe, found, user)
     finally:
         for http in clients.values():
             await http.close()
-    return Outcome(act="provoke_refusals", users=(user.name,), counts=counts)
+    return Outcome(users=(user.name,), counts=counts)
 
 
 async def _bad_tokens(probe: Investigation, found: Survey, user: User) -> int:
@@ -272,8 +272,8 @@ async def compare_refusals(probe: Investigation, first: User, second: User) -> O
                     compared += 1
     users = names((first, second))
     if not compared:
-        return Outcome(act="compare_refusals", users=users, missing="operations that take an id")
-    return Outcome(act="compare_refusals", users=users, counts={"ids": compared})
+        return Outcome(users=users, missing="operations that take an id")
+    return Outcome(users=users, counts={"ids": compared})
 
 
 @workload(Mode.PROBE, "logging in through a provider")
@@ -286,10 +286,10 @@ async def follow_login(probe: Investigation, user: User) -> Outcome:
             callback = await _callback(browser, provider)
             if callback:
                 who = await browser.come_back(callback, name="own login", expect=user.name, control=True)
-                return Outcome(act="follow_login", users=(user.name,), counts={"log-ins": int(bool(who))})
+                return Outcome(users=(user.name,), counts={"logins": int(bool(who))})
     finally:
         await browser.close()
-    return Outcome(act="follow_login", users=(user.name,), missing="an OAuth provider on this machine")
+    return Outcome(users=(user.name,), missing="an OAuth provider on this machine")
 
 
 async def _ask_both(route: Route, own: Http, other: Http, *, owner: str, kind: str, id: str) -> None:

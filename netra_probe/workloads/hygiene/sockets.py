@@ -47,13 +47,13 @@ async def try_handshakes(probe: Investigation, user: User) -> Outcome:
     """Open sockets as other pages, nobody, and old clients do; the user's own handshake goes first and last.
 
     >>> await try_handshakes(probe, alice)   # doctest: +SKIP
-    <try_handshakes of alice: tried 6, opened 1, own sockets 2>
+    Try handshakes (alice): 6 tried, 1 opened, 2 own sockets
 
     Two bad handshakes between good ones are far from what trips a breaker (netra-wire §1).
     """
     token = user.auth.access
     if not await _own(probe, user):
-        return Outcome(act="try_handshakes", users=(user.name,), missing="a socket of the user's own that answers")
+        return Outcome(users=(user.name,), missing="a socket of the user's own that answers")
     results = []
     for origin in (ELSEWHERE, "null"):
         mark = {MARK: FOREIGN_ORIGIN, "origin": origin}
@@ -67,7 +67,7 @@ async def try_handshakes(probe: Investigation, user: User) -> Outcome:
     tampered = Secret(f"{token.reveal()[:-6]}AAAAAA") if token else None
     results.append(await _opens(probe, user, token=tampered, attempt={MARK: BAD_TOKEN}))
     counts = {"tried": len(results), "opened": sum(results), "own sockets": 1 + await _own(probe, user)}
-    return Outcome(act="try_handshakes", users=(user.name,), counts=counts)
+    return Outcome(users=(user.name,), counts=counts)
 
 
 @workload(Mode.PROBE, "sending messages over the announced size")
@@ -75,16 +75,16 @@ async def try_sizes(probe: Investigation, user: User) -> Outcome:
     """Send a message of almost the size that the welcome announces, then one beyond it, then a heartbeat.
 
     >>> await try_sizes(probe, alice)   # doctest: +SKIP
-    <try_sizes of alice: announced bytes 8192>
+    Try sizes (alice): 8192 announced bytes
     """
     opened = await _open(probe, user, token=user.auth.access)
     if not isinstance(opened, Socket):
-        return Outcome(act="try_sizes", users=(user.name,), missing="a handshake that lets the user in")
+        return Outcome(users=(user.name,), missing="a handshake that lets the user in")
     try:
         config = opened.welcome.body.get("config") if opened.welcome is not None else None
         limit = config.get("max_message_size") if isinstance(config, dict) else None
         if not isinstance(limit, int) or not 100 < limit <= LARGEST_TRIED:
-            return Outcome(act="try_sizes", users=(user.name,), missing="an announced message size that can be tried")
+            return Outcome(users=(user.name,), missing="an announced message size that can be tried")
         await _send_and_wait(opened, _ping(limit - 1), FULL_SIZE, ("pong", "error"))
         if opened.closed is None:
             await opened.send_text(_ping(limit + 1), attempt={MARK: OVERSIZED})
@@ -92,7 +92,7 @@ async def try_sizes(probe: Investigation, user: User) -> Outcome:
             await _send_and_wait(opened, heartbeat, AFTER_SIZES, ("heartbeat_ack", "ack"))
     finally:
         await opened.close()
-    return Outcome(act="try_sizes", users=(user.name,), counts={"announced bytes": limit})
+    return Outcome(users=(user.name,), counts={"announced bytes": limit})
 
 
 def _ping(size: int) -> str:
@@ -157,7 +157,7 @@ async def ask_health(probe: Investigation, user: User) -> Outcome:
     """Ask every service how it is, have it do something that takes its stores, and ask again.
 
     >>> await ask_health(probe, alice)   # doctest: +SKIP
-    <ask_health of alice: services 3, answers about health 12, uses 5>
+    Ask health (alice): 3 services, 12 answers about health, 5 uses
 
     Nothing is disturbed here; where a store is away, what is said of it can be held against what comes of the use.
     """
@@ -180,7 +180,7 @@ async def ask_health(probe: Investigation, user: User) -> Outcome:
             await nobody.close()
             await http.close()
     counts = {"services": len(services), "answers about health": answers, "uses": uses}
-    return Outcome(act="ask_health", users=names((user,)), counts=counts)
+    return Outcome(users=names((user,)), counts=counts)
 
 
 async def _how_are_you(http: Http, found: Survey, surface: str) -> int:
@@ -214,14 +214,14 @@ async def use_up_quota(probe: Investigation, user: User) -> Outcome:
         limit = _announced(probe, await http.request("GET", route))
         if not 0 < limit <= LARGEST_QUOTA:
             missing = f"an announced quota of at most {LARGEST_QUOTA} requests"
-            return Outcome(act="use_up_quota", users=names((user,)), missing=missing)
+            return Outcome(users=names((user,)), missing=missing)
         served = 0
         for number in range(limit + 1):
             trial = QUOTA if number < limit else OVER_QUOTA
             served += bool(await http.request("GET", route, attempt={MARK: trial}))
     finally:
         await http.close()
-    return Outcome(act="use_up_quota", users=names((user,)), counts={"announced": limit, "served": served})
+    return Outcome(users=names((user,)), counts={"announced": limit, "served": served})
 
 
 def _announced(probe: Investigation, reply: Reply) -> int:

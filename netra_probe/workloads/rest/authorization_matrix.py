@@ -37,12 +37,12 @@ WRITING = ("POST", "PUT", "PATCH", "DELETE")
 SPENT = "the budget of trespass was spent before every operation was tried; do it again to go on, or raise its budget"
 
 
-@workload(Mode.ATTACK, "reaching for other users' objects")
+@workload(Mode.ATTACK, "reaching for other users' objects", title="Operations on another user's objects")
 async def trespass(probe: Investigation, *, owner: User, intruder: User, budget: Budget | None = None) -> Outcome:
     """Try every operation on what belongs to somebody else.
 
     >>> await trespass(probe, owner=alice, intruder=bob)   # doctest: +SKIP
-    <trespass of alice, bob: operations 34, things 21, attempts 160>
+    Operations on another user's objects (alice, bob): 34 operations, 21 objects, 160 attempts
 
     Only things that the probe made are written or deleted. Triggers faults D1, D2, D3 and A9, and whatever else lets
     one user reach another's objects over REST.
@@ -76,15 +76,15 @@ async def trespass(probe: Investigation, *, owner: User, intruder: User, budget:
         await each((route for route in deepest_first if route.method == "DELETE"), matrix.deleting)
     finally:
         await walk.close()
-    counts = {"operations": len(matrix.tried), "things": things, "attempts": sum(matrix.tried.values())}
+    counts = {"operations": len(matrix.tried), "objects": things, "attempts": sum(matrix.tried.values())}
     if left := sum(route.name not in finished for route in walk.routes if route.reads or route.method in WRITING):
-        counts["left out for want of budget"] = left
+        counts["skipped (request limit)"] = left
         probe.notes.limit(SPENT)
     else:
         probe.notes.lift(SPENT)
     if not matrix.tried and not left:
-        return Outcome(act="trespass", users=(owner.name, intruder.name), missing="operations on a user's own objects")
-    return Outcome(act="trespass", users=(owner.name, intruder.name), counts=counts)
+        return Outcome(users=(owner.name, intruder.name), missing="operations on a user's own objects")
+    return Outcome(users=(owner.name, intruder.name), counts=counts)
 
 
 class _Matrix:

@@ -53,10 +53,8 @@ async def read_in_turns(
     finally:
         await walk.close()
     if not routes:
-        return Outcome(act="read_in_turns", users=names(party), missing="routes that return the user's own data")
-    return Outcome(
-        act="read_in_turns", users=names(party), counts={"routes": len(routes), "read": read, "nobody refused": refused}
-    )
+        return Outcome(users=names(party), missing="routes that return the user's own data")
+    return Outcome(users=names(party), counts={"routes": len(routes), "read": read, "refused without a token": refused})
 
 
 async def _furnish(walk: ApiCrawler, user: str) -> None:
@@ -71,7 +69,7 @@ async def _furnish(walk: ApiCrawler, user: str) -> None:
     await walk.read(user)
 
 
-@workload(Mode.ATTACK, "asking for patterns instead of ids")
+@workload(Mode.ATTACK, "asking for patterns instead of ids", title="Reads by a user with a similar address")
 async def read_as_neighbour(
     probe: Investigation, like: User, *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -82,7 +80,7 @@ async def read_as_neighbour(
     """
     neighbour = next(iter(await probe.recruit(1, beside=like)), None)
     if neighbour is None:
-        return Outcome(act="read_as_neighbour", users=(like.name,), missing="an account for the neighbour")
+        return Outcome(users=(like.name,), missing="an account for the neighbour")
     party = (neighbour, like)
     walk = ApiCrawler(
         probe, await survey(probe), party, budget=budget or Budget(), backend=backend, act="read_as_neighbour"
@@ -108,9 +106,8 @@ async def read_as_neighbour(
     finally:
         await walk.close()
     return Outcome(
-        act="read_as_neighbour",
         users=(like.name, neighbour.name),
-        counts={"routes": len(routes), "read": read, "patterns": tried},
+        counts={"routes": len(routes), "read": read, "wildcards": tried},
     )
 
 

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 READING = 0.5
 
 
-@workload(Mode.PROBE, "making things")
+@workload(Mode.PROBE, "making things", title="Create and read everything")
 async def create_and_read_all(
     probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
     """Everybody makes one of everything that can be made, then reads all there is of theirs, in the same instant.
 
     >>> await create_and_read_all(probe)   # doctest: +SKIP
-    <kept of alice, bob, carol: made 21, found again 21>
+    Create and read everything (alice, bob, carol): 21 made, 21 read back
 
     In every text goes a fresh secret of its writer, so that each answer tells whose it is. What is read has just been
     written by several at once: nothing comes from a cache that was filled in peace. Triggers fault D3; with several
@@ -54,21 +54,21 @@ async def create_and_read_all(
     finally:
         await walk.close()
     if not made:
-        return Outcome(act="kept", users=names(party), missing="anything that is stored for a user")
+        return Outcome(users=names(party), missing="anything that is stored for a user")
     found = sum(all(id in text for text in read[number :: len(party)]) for number, id in made)
     if not found:
         probe.notes.limit(f"create_and_read_all: {len(made)} things were made, and none of them was read back")
-    return Outcome(act="kept", users=names(party), counts={"made": len(made), "found again": found})
+    return Outcome(users=names(party), counts={"made": len(made), "read back": found})
 
 
-@workload(Mode.PROBE, "deleting what was made")
+@workload(Mode.PROBE, "deleting what was made", title="Create and delete everything")
 async def delete_all(
     probe: Investigation, users: Sequence[User] = (), *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
     """Everybody makes one of everything, deletes all of it that can be deleted, and looks for it once more.
 
     >>> await delete_all(probe)   # doctest: +SKIP
-    <deleted of alice, bob, carol: made 21, deleted 6, shown afterwards 0>
+    Create and delete everything (alice, bob, carol): 21 made, 6 deleted, 0 still returned afterwards
 
     All do so in the same instant: one user's deletion neither spares nor takes what is another's. Each thing is asked
     for by its id before and after, and afterwards by nobody as well: ``checkers.authorisation`` judges.
@@ -87,10 +87,10 @@ async def delete_all(
     finally:
         await walk.close()
     if not any(gone):
-        return Outcome(act="deleted", users=names(party), missing="anything that can be deleted")
+        return Outcome(users=names(party), missing="anything that can be deleted")
     shown = sum(id in text for ids, text in zip(gone, left, strict=True) for id in ids)
-    counts = {"made": made, "deleted": sum(map(len, gone)), "shown afterwards": shown}
-    return Outcome(act="deleted", users=names(party), counts=counts)
+    counts = {"made": made, "deleted": sum(map(len, gone)), "still returned afterwards": shown}
+    return Outcome(users=names(party), counts=counts)
 
 
 async def _delete_all(walk: ApiCrawler, user: User) -> list[str]:

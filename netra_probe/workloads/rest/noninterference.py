@@ -26,14 +26,14 @@ _BACKGROUND = re.compile(r"export|report|job|task|backup|digest", re.IGNORECASE)
 PARTS = 2
 
 
-@workload(Mode.PROBE, "making things")
+@workload(Mode.PROBE, "making things", title="Reads with and without other users")
 async def compare_reads(
     probe: Investigation, watcher: User, others: Sequence[User] = (), *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
     """One user reads all that is theirs: alone, while others fill their stores, and again after they have.
 
     >>> await compare_reads(probe, alice)   # doctest: +SKIP
-    <read beside of alice, bob, carol: routes 12, read 72>
+    Reads with and without other users (alice, bob, carol): 12 routes, 72 read
 
     The watcher's own data is the same throughout, so that every difference is somebody else's doing: a total that
     counts them, a list that ranks them, a cache that was filled by them. ``checkers.noninterference`` compares.
@@ -64,8 +64,8 @@ async def compare_reads(
     finally:
         await walk.close()
     if not routes:
-        return Outcome(act="read beside", users=names(party), missing="routes that return the user's own data")
-    return Outcome(act="read beside", users=names(party), counts={"routes": len(routes), "read": read})
+        return Outcome(users=names(party), missing="routes that return the user's own data")
+    return Outcome(users=names(party), counts={"routes": len(routes), "read": read})
 
 
 async def _read(walk: ApiCrawler, user: User, routes: Sequence[Route]) -> int:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
 
 
-@workload(Mode.ATTACK, "registering a removed address again")
+@workload(Mode.ATTACK, "registering a removed address again", title="A removed address registered again")
 async def reuse_address(probe: Investigation, *, backend: int = 0, budget: Budget | None = None) -> Outcome:
     """Somebody makes one of everything and goes for good; the address is registered again, and the new user looks.
 
     >>> await reuse_address(probe)   # doctest: +SKIP
-    <reused address of dave, erin: accounts 1, own reads 14, former ids refused 6>
+    A removed address registered again (dave, erin): 1 accounts, 14 own reads, 6 former ids refused
 
     The new user lists, makes things of their own, lists again, and asks for what the former one had by its ids. In a
     lab, where nothing of it matters, it is done once more with the account removed and the data left where it was.
@@ -41,11 +41,11 @@ async def reuse_address(probe: Investigation, *, backend: int = 0, budget: Budge
             read, refused = read + counts[0], refused + counts[1]
     except NotReborn as reason:
         if not party:
-            return Outcome(act="reused address", users=(), missing=f"an address that can be used again: {reason}")
+            return Outcome(users=(), missing=f"an address that can be used again: {reason}")
     finally:
         await walk.close()
     counts_of = {"accounts": len(party) // 2, "own reads": read, "former ids refused": refused}
-    return Outcome(act="reused address", users=names(party), counts=counts_of)
+    return Outcome(users=names(party), counts=counts_of)
 
 
 async def _look(walk: ApiCrawler, reborn: Reborn) -> tuple[int, int]:

@@ -27,12 +27,12 @@ NAMES = 120
 NOTHING = "netra-probe-nothing"
 
 
-@workload(Mode.ATTACK, "looking for unlisted routes")
+@workload(Mode.ATTACK, "looking for unlisted routes", title="Names beside the listed routes")
 async def search_unlisted(probe: Investigation, *, owner: User, intruder: User, names: int = NAMES) -> Outcome:
     """The owner asks for names beside the listed routes; what answers is asked for by the intruder and by nobody.
 
     >>> await search_unlisted(probe, owner=alice, intruder=bob)   # doctest: +SKIP
-    <search of unlisted routes of alice, bob: names 120, found 1, attempts 2>
+    Names beside the listed routes (alice, bob): 120 names, 1 found, 2 attempts
 
     Triggers fault D8. The names that were tried stand in the coverage.
     """
@@ -65,9 +65,9 @@ async def search_unlisted(probe: Investigation, *, owner: User, intruder: User, 
         await walk.close()
     people = (owner.name, intruder.name)
     if not tried:
-        return Outcome(act="search of unlisted routes", users=people, missing="routes to look beside")
+        return Outcome(users=people, missing="routes to look beside")
     counts = {"names": len(tried), "found": len(found), "attempts": attempts}
-    return Outcome(act="search of unlisted routes", users=people, counts=counts)
+    return Outcome(users=people, counts=counts)
 
 
 async def _reach(walk: ApiCrawler, route: Route, arguments: Arguments, *, owner: User, intruder: User) -> int:

@@ -33,7 +33,7 @@ QUESTIONS = 10
 ROUNDS = 3
 
 
-@workload(answers="slow reader")
+@workload(Mode.ATTACK, "disturbing connections", answers=True)
 async def slow_reader(
     probe: Investigation, slow: User, others: Sequence[User] = (), *, questions: int = QUESTIONS, backend: int = 0
 ) -> Outcome:
@@ -49,7 +49,7 @@ async def slow_reader(
         tab(slow, backend=backend) as reading,
     ):
         if reading is None:
-            return Outcome(act="slow reader", users=(slow.name,), missing="a connection")
+            return Outcome(users=(slow.name,), missing="a connection")
         threads = [await slow.new_thread() for _ in range(questions)]
         await link.slow_reader(reading)
         waiting = probe.start(slow.ask(long_question(), socket=reading, thread=thread) for thread in threads)
@@ -61,10 +61,10 @@ async def slow_reader(
         await link.resume(reading)
         late = await waiting
     counts = {"answered": answered(runs), "answered late": answered(late)}
-    return Outcome(act="slow reader", users=(slow.name, *names(others)), counts=counts)
+    return Outcome(users=(slow.name, *names(others)), counts=counts)
 
 
-@workload(answers="killed peer")
+@workload(Mode.ATTACK, "disturbing connections", answers=True)
 async def killed_peer(
     probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = ROUNDS, backend: int = 0
 ) -> Outcome:
@@ -78,7 +78,7 @@ async def killed_peer(
         seconds: list[float] = []
         async with tab(victim, backend=backend) as dying:
             if dying is None:
-                return Outcome(act="killed peer", users=(victim.name,), missing="a connection")
+                return Outcome(users=(victim.name,), missing="a connection")
             for _ in range(rounds):
                 await _timed(others, crowd, runs, seconds)
             asking = probe.start([victim.ask(QUESTION, socket=dying)])
@@ -90,14 +90,13 @@ async def killed_peer(
         # What is left of the run must not come to a later connection, of which nobody knows that one was cut.
         await come_back(probe, victim, run, resume_point(dying), backend=backend)
     return Outcome(
-        act="killed peer",
         users=(victim.name, *names(others)),
         counts={"answered": answered(runs)},
         seconds=tuple(seconds),
     )
 
 
-@workload(answers="frozen peer")
+@workload(Mode.ATTACK, "disturbing connections", answers=True)
 async def frozen_peer(
     probe: Investigation, victim: User, others: Sequence[User] = (), *, rounds: int = ROUNDS, backend: int = 0
 ) -> Outcome:
@@ -114,7 +113,7 @@ async def frozen_peer(
         tab(victim, backend=backend) as frozen,
     ):
         if frozen is None:
-            return Outcome(act="frozen peer", users=(victim.name,), missing="a connection")
+            return Outcome(users=(victim.name,), missing="a connection")
         threads = [await victim.new_thread() for _ in range(QUESTIONS)]
         sent = link.sent(frozen)
         waiting = probe.start(victim.ask(long_question(), socket=frozen, thread=thread) for thread in threads)
@@ -126,7 +125,6 @@ async def frozen_peer(
         await link.resume(frozen)
         late = await waiting
     return Outcome(
-        act="frozen peer",
         users=(victim.name, *names(others)),
         counts={"answered": answered(runs), "answered late": answered(late)},
         seconds=tuple(seconds),

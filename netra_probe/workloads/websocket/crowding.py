@@ -29,7 +29,7 @@ BATCH = 50
 ROUTE = "/api/threads"
 
 
-@workload(Mode.ATTACK, "using up a quota")
+@workload(Mode.ATTACK, "using up a quota", title="One user's load beside others")
 async def crowd_out(
     probe: Investigation,
     busy: User | None = None,
@@ -42,7 +42,7 @@ async def crowd_out(
     """One user sends pings, then reads over HTTP, until told to slow down; after each the others ask once.
 
     >>> await crowd_out(probe)   # doctest: +SKIP
-    <crowding out of dave, alice, bob, carol: messages 650, reads 60, told to slow down 1, others refused 0>
+    One user's load beside others (dave, alice, bob, carol): 650 messages, 60 reads, 1 told to slow down, …
 
     A quota that does not know its users (one for all, or one for each address, behind a proxy) refuses the others
     (fault P5).
@@ -83,7 +83,7 @@ async def crowd_out(
     # That the busy user is told to slow down is what was wanted.
     probe.notes.lift(slowed_down(busy.name, f"GET {ROUTE}"))
     counts = {"messages": sent, "reads": asked, "told to slow down": limited, "others refused": refused}
-    return Outcome(act="crowding out", users=names(party), counts=counts)
+    return Outcome(users=names(party), counts=counts)
 
 
 async def _flood(probe: Investigation, socket: Socket, messages: int) -> tuple[int, int]:

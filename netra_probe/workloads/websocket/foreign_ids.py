@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from netra_probe.investigation.users import User
 
 
-@workload(Mode.ATTACK, "claiming another user's id", answers="claimed identity")
+@workload(Mode.ATTACK, "claiming another user's id", answers=True, title="Claimed identity")
 async def claim_identity(probe: Investigation, claimant: User, victim: User, *, backend: int | None = None) -> Outcome:
     """Claim to be somebody else in the URL and in every message, and to ask in their thread; then let them ask.
 
@@ -40,7 +40,7 @@ async def claim_identity(probe: Investigation, claimant: User, victim: User, *, 
     query = {"user_id": victim.id, "client_id": victim.id}
     async with tab(victim) as own, tab(claimant, backend=backend, query=query) as posing:
         if own is None or posing is None:
-            return Outcome(act="claimed identity", users=names((claimant, victim)), missing="a connection")
+            return Outcome(users=names((claimant, victim)), missing="a connection")
         thread = await victim.new_thread()
         foreign_thread = ("thread", thread, victim)
         runs = [await victim.ask(QUESTION, socket=own, thread=thread)]
@@ -74,17 +74,16 @@ async def claim_identity(probe: Investigation, claimant: User, victim: User, *, 
         runs.append(await victim.ask(QUESTION, socket=own, thread=thread))
         await posing.fence()
     return Outcome(
-        act="claimed identity",
         users=names((claimant, victim)),
         counts={
             "answered": answered(runs),
-            "answered as oneself": answered(posed),
-            "let into the thread": answered([intruded]),
+            "answered as the caller": answered(posed),
+            "accepted in the thread": answered([intruded]),
         },
     )
 
 
-@workload(Mode.ATTACK, "following another user's thread", answers="foreign thread")
+@workload(Mode.ATTACK, "following another user's thread", answers=True, title="Subscriptions to another user's thread")
 async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, backend: int | None = None) -> Outcome:
     """Subscribe to, switch to and read the history of another user's thread and run; then let them ask in it.
 
@@ -93,7 +92,7 @@ async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, b
     """
     async with tab(owner) as own, tab(intruder, backend=backend) as peeping:
         if own is None or peeping is None:
-            return Outcome(act="foreign thread", users=names((intruder, owner)), missing="a connection")
+            return Outcome(users=names((intruder, owner)), missing="a connection")
         thread = await owner.new_thread()
         run = await owner.ask(QUESTION, socket=own, thread=thread)
         _note_own_run(probe, owner, run.run_id)
@@ -112,13 +111,12 @@ async def follow_foreign(probe: Investigation, intruder: User, owner: User, *, b
         after = await owner.ask(QUESTION, socket=own, thread=thread)
         await peeping.fence()
     return Outcome(
-        act="foreign thread",
         users=names((intruder, owner)),
         counts={"granted": granted, "refused": refused, "answered": answered([run, after])},
     )
 
 
-@workload(answers="stop of one's own run")
+@workload(answers=True, title="Stop of one's own run")
 async def stop_own_run(
     probe: Investigation, stopper: User, bystanders: Sequence[User] = (), *, backend: int = 0
 ) -> Outcome:
@@ -129,7 +127,7 @@ async def stop_own_run(
     bystanders = list(bystanders) or [user for user in probe.users if user is not stopper]
     async with tabs((stopper, *bystanders), backend=backend) as sockets:
         if stopper.name not in sockets:
-            return Outcome(act="stop", users=(stopper.name,), missing="a connection")
+            return Outcome(users=(stopper.name,), missing="a connection")
         socket = sockets[stopper.name]
         threads = {user.name: await user.new_thread() for user in (stopper, *bystanders)}
         mine = probe.start([stopper.ask(long_question(), socket=socket, thread=threads[stopper.name])])
@@ -145,15 +143,15 @@ async def stop_own_run(
         await say(probe, socket, "stop_agent", {"thread_id": threads[stopper.name], "run_id": run})
         stopped, others = await mine, await theirs
     counts = {"ended": answered(stopped), "answered": answered(others)}
-    return Outcome(act="stop of one's own run", users=(stopper.name, *names(bystanders)), counts=counts)
+    return Outcome(users=(stopper.name, *names(bystanders)), counts=counts)
 
 
-@workload(Mode.ATTACK, "stopping another user's run", answers="stop of a foreign run")
+@workload(Mode.ATTACK, "stopping another user's run", answers=True, title="Stop of another user's run")
 async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *, backend: int = 0) -> Outcome:
     """Try to stop somebody else's run by its id: it must go on to its end (faults G4, W2)."""
     async with tabs((stopper, victim), backend=backend) as sockets:
         if len(sockets) < 2:
-            return Outcome(act="stop of a foreign run", users=names((stopper, victim)), missing="a connection")
+            return Outcome(users=names((stopper, victim)), missing="a connection")
         thread = await victim.new_thread()
         asking = probe.start([victim.ask(QUESTION, socket=sockets[victim.name], thread=thread)])
         run = await _own_run(probe, victim, sockets[victim.name])
@@ -163,10 +161,10 @@ async def stop_foreign_run(probe: Investigation, stopper: User, victim: User, *,
         runs = await asking
         runs.append(await stopper.ask(QUESTION, socket=sockets[stopper.name]))
     counts = {"tried": int(bool(run)), "answered": answered(runs)}
-    return Outcome(act="stop of a foreign run", users=names((stopper, victim)), counts=counts)
+    return Outcome(users=names((stopper, victim)), counts=counts)
 
 
-@workload(answers="equal ids")
+@workload(answers=True)
 async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 3, backend: int = 0) -> Outcome:
     """Ask at the same instant under one and the same message, turn and request id, on one backend.
 
@@ -205,10 +203,10 @@ async def equal_ids(probe: Investigation, users: Sequence[User] = (), *, rounds:
                 cut_short(probe, "equal ids", done=number, planned=rounds, why=SILENT)
                 break
     await asyncio.gather(*(client.http.close() for client in clients))
-    return Outcome(act="equal ids", users=names(users), counts={"answered": answered(runs), "read": read})
+    return Outcome(users=names(users), counts={"answered": answered(runs), "read": read})
 
 
-@workload(answers="burst")
+@workload(answers=True)
 async def burst(probe: Investigation, users: Sequence[User] = (), *, size: int = 3, rounds: int = 2) -> Outcome:
     """Everybody starts several runs, each in a thread of its own, all in the same instant.
 
@@ -230,7 +228,7 @@ async def burst(probe: Investigation, users: Sequence[User] = (), *, size: int =
             if any(isinstance(run.outcome, Silent) for run in runs):
                 cut_short(probe, "burst", done=number, planned=rounds, why=SILENT)
                 break
-    return Outcome(act="burst", users=names(users), counts={"answered": answered(runs)})
+    return Outcome(users=names(users), counts={"answered": answered(runs)})
 
 
 async def _own_run(probe: Investigation, user: User, socket: Socket) -> str:

@@ -23,6 +23,7 @@ from netra_probe.plans.tabs import (
     tabs,
     until_run_begins,
 )
+from netra_probe.target.deployment import Mode
 from netra_probe.workloads.outcome import SILENT, Outcome, cut_short, names
 from netra_probe.workloads.permissions import workload
 from netra_probe.workloads.websocket.resume import RUN_ROUTES, ask_over_rest, come_back, resume_point
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 ONLY_LAB = "only a lab's stores are interrupted"
 
 
-@workload(answers="reconnect storm")
+@workload(answers=True)
 async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, backend: int | None = None) -> Outcome:
     """Connect and close quickly, many at once, and the new one before the old one goes; then ask, on what is left.
 
@@ -66,12 +67,10 @@ async def reconnect_storm(probe: Investigation, user: User, *, rounds: int = 3, 
         cut_short(probe, "reconnect storm", done=done, planned=rounds, why=SILENT)
         if not probe.patience.is_hopeless:
             runs += await everybody_asks(_others(probe, user), watching)
-    return Outcome(
-        act="reconnect storm", users=(user.name,), counts={"connected": connected, "answered": answered(runs)}
-    )
+    return Outcome(users=(user.name,), counts={"connected": connected, "answered": answered(runs)})
 
 
-@workload(answers="late close")
+@workload(Mode.ATTACK, "disturbing connections", answers=True)
 async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backend: int | None = None) -> Outcome:
     """Lose a connection without the target's noticing, come back, and only then let it notice.
 
@@ -98,10 +97,10 @@ async def late_close(probe: Investigation, user: User, *, rounds: int = 2, backe
                 break
         cut_short(probe, "late close", done=done, planned=rounds, why=f"{SILENT}, or no connection was accepted")
         runs += await everybody_asks(_others(probe, user), watching)
-    return Outcome(act="late close", users=(user.name,), counts={"answered": answered(runs)})
+    return Outcome(users=(user.name,), counts={"answered": answered(runs)})
 
 
-@workload(answers="two tabs")
+@workload(answers=True)
 async def two_tabs(
     probe: Investigation, user: User, *, backends: tuple[int | None, int | None] = (None, None)
 ) -> Outcome:
@@ -115,7 +114,7 @@ async def two_tabs(
     async with tabs(_others(probe, user)) as watching, tab(user, backend=backends[0]) as first:
         async with tab(user, backend=backends[1]) as second:
             if first is None or second is None:
-                return Outcome(act="two tabs", users=(user.name,), missing="two connections of one user")
+                return Outcome(users=(user.name,), missing="two connections of one user")
             both = (first, second)
             runs += [await user.ask(QUESTION, socket=socket) for socket in both]
             runs += await asyncio.gather(*(user.ask(QUESTION, socket=socket, new_thread=True) for socket in both))
@@ -123,10 +122,10 @@ async def two_tabs(
                 copies += sum([await _saw(probe, socket, run) for socket in both])
         runs.append(await user.ask(QUESTION, socket=first))
         runs += await everybody_asks(_others(probe, user), watching)
-    return Outcome(act="two tabs", users=(user.name,), counts={"answered": answered(runs), "copies": copies})
+    return Outcome(users=(user.name,), counts={"answered": answered(runs), "copies": copies})
 
 
-@workload(answers="leave and join")
+@workload(answers=True)
 async def leave_and_join(
     probe: Investigation, leaver: User, joiners: Sequence[User] = (), *, backend: int | None = None
 ) -> Outcome:
@@ -137,7 +136,7 @@ async def leave_and_join(
     joiners = list(joiners) or _others(probe, leaver)
     socket = await open_tab(leaver, backend=backend)
     if socket is None:
-        return Outcome(act="leave and join", users=(leaver.name,), missing="a connection")
+        return Outcome(users=(leaver.name,), missing="a connection")
     asking = probe.start([leaver.ask(QUESTION, socket=socket)])
     await until_run_begins(probe, socket)
     await socket.close()
@@ -151,10 +150,10 @@ async def leave_and_join(
         pass  # Whoever connects now is the next one, and has asked for nothing.
     ended = await come_back(probe, leaver, run, point, backend=backend)
     counts = {"joined": len(joined), "answered": answered(others), "ended": int(ended)}
-    return Outcome(act="leave and join", users=(leaver.name, *names(joiners)), counts=counts)
+    return Outcome(users=(leaver.name, *names(joiners)), counts=counts)
 
 
-@workload(answers="cut and resume")
+@workload(Mode.ATTACK, "disturbing connections", answers=True)
 async def cut_and_resume(
     probe: Investigation,
     user: User,
@@ -189,10 +188,10 @@ async def cut_and_resume(
         others = await everybody_asks(_others(probe, user), watching)
     cut_short(probe, "cut and resume", done=cut, planned=rounds, why="no connection was accepted")
     counts = {"cut": cut, "resumed": resumed, "ended": ended, "answered": answered(others)}
-    return Outcome(act="cut and resume", users=(user.name,), counts=counts)
+    return Outcome(users=(user.name,), counts=counts)
 
 
-@workload(answers="across backends")
+@workload(answers=True, title="Runs at every backend")
 async def across_backends(probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1) -> Outcome:
     """Everybody listens at one backend, and has runs worked on at each of them at once.
 
@@ -203,7 +202,7 @@ async def across_backends(probe: Investigation, users: Sequence[User] = (), *, r
     backends = range(len(probe.target.backend_urls))
     if len(backends) < 2 or not route:
         missing = "a second backend" if route else "a route that starts a run"
-        return Outcome(act="across backends", users=names(users), missing=missing)
+        return Outcome(users=names(users), missing=missing)
     clients = [(user, backend_client(probe, user, number)) for user in users for number in backends]
     async with tabs(users) as ears:
         runs = await everybody_asks(users, ears)
@@ -224,8 +223,8 @@ async def across_backends(probe: Investigation, users: Sequence[User] = (), *, r
         cut_short(probe, "across backends", done=done, planned=rounds if named else 0, why=SILENT)
     await asyncio.gather(*(client.http.close() for _, client in clients))
     if not named:
-        return Outcome(act="across backends", users=names(users), missing="runs with an id")
-    return Outcome(act="across backends", users=names(users), counts={"answered": answered(runs)})
+        return Outcome(users=names(users), missing="runs with an id")
+    return Outcome(users=names(users), counts={"answered": answered(runs)})
 
 
 async def _saw(probe: Investigation, socket: Socket, run: Run) -> bool:
@@ -247,7 +246,7 @@ def _others(probe: Investigation, *users: User) -> list[User]:
     return [other for other in probe.users if other not in users]
 
 
-@workload(answers="two conversations")
+@workload(answers=True, title="Overlapping conversations of one user")
 async def two_conversations(probe: Investigation, user: User, *, rounds: int = 1) -> Outcome:
     """One user asks in one thread and, before the answer is there, in another one; then reads both.
 
@@ -258,13 +257,12 @@ async def two_conversations(probe: Investigation, user: User, *, rounds: int = 1
     threads = [await user.new_thread() for _ in range(2)]
     async with tab(user) as one, tab(user) as other:
         if one is None or other is None or not all(threads):
-            return Outcome(act="two_conversations", users=(user.name,), missing="threads and a connection")
+            return Outcome(users=(user.name,), missing="threads and a connection")
         for _ in range(rounds):
             for second in (one, other):
                 runs += await _overlapping(probe, user, threads, (one, second))
     read = sum([bool(await user.rest.messages(thread)) for thread in threads])
     return Outcome(
-        act="two_conversations",
         users=(user.name,),
         counts={"asked": len(runs), "answered": answered(runs), "read": read},
     )
@@ -281,7 +279,7 @@ async def _overlapping(
     return [*await first, second]
 
 
-@workload(answers="interrupt_listeners")
+@workload(answers=True, title="Subscriptions at the cache interrupted")
 async def interrupt_listeners(probe: Investigation, users: Sequence[User] = ()) -> Outcome:
     """Cut all subscriptions at the cache, as a fail-over does, while sockets are open; then everybody asks over them.
 
@@ -290,9 +288,9 @@ async def interrupt_listeners(probe: Investigation, users: Sequence[User] = ()) 
     party = list(users) or probe.users
     if not probe.rules.lab:
         probe.notes.withhold(ONLY_LAB)
-        return Outcome(act="interrupt_listeners", users=names(party), missing=ONLY_LAB)
+        return Outcome(users=names(party), missing=ONLY_LAB)
     if probe.cache is None:
-        return Outcome(act="interrupt_listeners", users=names(party), missing="access to the cache")
+        return Outcome(users=names(party), missing="access to the cache")
     async with tabs(party) as sockets:
         runs = await everybody_asks(party, sockets)
         # Whoever else investigates this lab would be disturbed as well.
@@ -304,6 +302,4 @@ async def interrupt_listeners(probe: Investigation, users: Sequence[User] = ()) 
             runs += await everybody_asks(party, sockets)
         finally:
             await probe.turn.measured()
-    return Outcome(
-        act="interrupt_listeners", users=names(party), counts={"asked": len(runs), "answered": answered(runs)}
-    )
+    return Outcome(users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
