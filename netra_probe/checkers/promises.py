@@ -108,7 +108,7 @@ def _finding(promise: str, operation: Operation, carried: int | None) -> Finding
         surface=operation.surface,
         operations=(Place(operation=plain(promise), pairs=(Pair(count=1, example=operation.index),)),),
         witness=witness(carried, operation.index),
-        explanation=f"Let p be the promise: {promise}. It holds with {expected} only; observed was {observed}: a contradiction.",
+        explanation=f"Let p be: {promise}. It holds with {expected} only; observed was {observed}: a contradiction.",
     )
 
 
