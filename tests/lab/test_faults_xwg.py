@@ -16,8 +16,6 @@ from netra_probe.lab import Lab
 
 GROUPS = (("X2", "X3", "X4", "G3", "G4", "G5", "G6"), ("X6", "G1", "G2"))
 
-ROUNDS = 2
-
 
 async def pair(lab: Lab) -> tuple[Person, Person]:
     """Two people who have not met."""
@@ -97,30 +95,24 @@ async def overlapping(lab: Lab, people: list[Person], requests: list[str]) -> li
 async def questions_of_overlapping_runs(lab: Lab) -> list[bool]:
     """G1: whose question each answer repeats."""
     people = [await register_in(lab) for _ in range(4)]
-    for _ in range(ROUNDS):
-        words = [f"words-{secrets.token_hex(4)}" for _ in people]
-        seen = await overlapping(lab, people, [f"What of {word}?" for word in words])
-        answers = [json.dumps([e for e in events if e["type"] == "partial_result"]) for events in seen]
-        if any(word in answers[n] for n in range(4) for m, word in enumerate(words) if m != n):
-            return [True]
-    return [False]
+    words = [f"words-{secrets.token_hex(4)}" for _ in people]
+    seen = await overlapping(lab, people, [f"What of {word}?" for word in words])
+    answers = [json.dumps([e for e in events if e["type"] == "partial_result"]) for events in seen]
+    return [any(word in answers[n] for n in range(4) for m, word in enumerate(words) if m != n)]
 
 
 async def tools_of_overlapping_runs(lab: Lab) -> list[bool]:
     """G2: whose rows each tool call shows, and whether each call is completed once, in the run that made it."""
     people = [await register_in(lab) for _ in range(4)]
     foreign = unpaired = False
-    for _ in range(ROUNDS):
-        seen = await overlapping(lab, people, ["What do I spend?"] * 4)
-        for person, events in zip(people, seen, strict=True):
-            async with rest(lab, person) as client:
-                own = {record["amount_usd"] for record in (await client.get("/api/spend")).json()["records"]}
-            shown = json.dumps(events[-1]["payload"]["data"]["spend_summary"]["records"])
-            foreign = foreign or not all(f"{amount}" in shown for amount in own)
-            kinds = [event["type"] for event in events]
-            unpaired = unpaired or kinds.count("tool_completed") != kinds.count("tool_executing")
-        if foreign and unpaired:
-            break
+    seen = await overlapping(lab, people, ["What do I spend?"] * 4)
+    for person, events in zip(people, seen, strict=True):
+        async with rest(lab, person) as client:
+            own = {record["amount_usd"] for record in (await client.get("/api/spend")).json()["records"]}
+        shown = json.dumps(events[-1]["payload"]["data"]["spend_summary"]["records"])
+        foreign = foreign or not all(f"{amount}" in shown for amount in own)
+        kinds = [event["type"] for event in events]
+        unpaired = unpaired or kinds.count("tool_completed") != kinds.count("tool_executing")
     return [foreign, unpaired]
 
 

@@ -16,6 +16,8 @@ from netra_probe.lab import Lab
 GROUPS = (("W2", "W4", "W10", "W11"), ("W3", "W6", "W8", "W9"), ("W5", "W13", "F4"))
 SLOWNESS_SECONDS = 1.0
 """How long a slow reader does not read."""
+HELD_UP_SECONDS = 3.0
+"""How long an answer that is worked out may take to arrive on a busy machine."""
 RUN_SECONDS = 6.0
 """Longer than any run of the healthy lab; a socket without its run's end by then will not get it."""
 
@@ -213,42 +215,39 @@ async def equal_request_ids(lab: Lab) -> list[bool]:
 
 
 async def a_peer_that_dies(lab: Lab) -> list[bool]:
-    """W13: Alice is killed in the middle of a run, Bob runs beside her."""
+    """W13: Alice is killed, and something is on its way to her, while Bob's run waits for the model; then it ends."""
     alice, bob = await pair(lab)
     async with Socket(lab, bob) as his:
+        await his.say("chat", content="#model-stall#")
+        run_id = (await his.until_type("agent_started"))["run_id"]
         hers = Socket(lab, alice)
         await hers.__aenter__()
-        await hers.say("chat", content="My last words")
-        await hers.until_type("agent_started")
         hers.connection.transport.abort()
         async with rest(lab, alice) as client:
             await client.post("/api/threads", json={})  # announced to her: there is an event for a dead peer for sure
-        await his.say("chat", content="Am I harmed?")
-        await ends(his)
-        (run_id,) = await runs_over(lab, bob, 1)
-    return [not complete(his.frames, run_id)]
+        await his.say("stop_agent", run_id=run_id)
+        return [not await ends(his)]
 
 
 async def a_peer_that_freezes(lab: Lab) -> list[bool]:
-    """W13: Alice stops reading, Bob runs beside her; his answer is worked out long before his socket gets it."""
-    held_up = False
-    for _ in range(3):  # on a busy machine her window can be filled after his answer, or her end come before it
-        alice, bob = await pair(lab)
+    """W13: Alice stops reading, and when all that she asked for is worked out, Bob runs beside her."""
+    alice, bob = await pair(lab)
+    lab.configure({"SEND_SECONDS": RUN_SECONDS * 10})  # she is not to be closed meanwhile
+    try:
         async with Socket(lab, alice, compression=None) as hers, Socket(lab, bob) as his:
             hers.connection.transport.pause_reading()
             for _ in range(8):
                 await hers.say("chat", content=secrets.token_hex(2500))
-            await runs_over(lab, alice, 2)  # not all: a peer that is frozen for five seconds is closed
+            await runs_over(lab, alice, 8)
             await his.say("chat", content="Am I held up?")
             await runs_over(lab, bob, 1)
-            try:
-                async with asyncio.timeout(1.5):
-                    await his.until_ended()
-            except TimeoutError:
-                held_up = True
+            answered = asyncio.create_task(his.until_ended())
+            await asyncio.wait((answered,), timeout=HELD_UP_SECONDS)
+            held_up = not answered.done()
             hers.connection.transport.abort()
-        if held_up:
-            break
+            await answered
+    finally:
+        lab.configure({"SEND_SECONDS": None})
     return [held_up]
 
 
