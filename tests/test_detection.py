@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import uuid
 from pathlib import Path
 
+import httpx
 import pytest
 
 from netra_probe.cli.detect import summary
+from netra_probe.clients.account_ledger import Ledger
 from netra_probe.detection.matrix import Report, rows
-from netra_probe.detection.trials import TrialOrder, orders, run_trials
+from netra_probe.detection.trials import TrialOrder, WarmLab, orders, run_trials
 from netra_probe.target.parameters import environment_file, read_parameters
 
 #: A fault that ends the process of its trial, which is the parent of the lab's supervisor, the first to look it up.
@@ -60,6 +65,23 @@ def test_a_trial_that_cannot_be_started_says_why(tmp_path: Path) -> None:
     module.write_text("raise RuntimeError('not today')")
     (trial,) = run_trials(waiting(tmp_path, "W1", modules=(module,)), jobs=1)
     assert "RuntimeError: not today" in trial.trouble
+
+
+def test_trials_share_a_lab_in_which_nothing_is_left_of_the_one_before() -> None:
+    person = {"email": f"probe+{uuid.uuid4().hex}@netra-probe.example", "password": uuid.uuid4().hex, "name": "Alice"}
+    with WarmLab() as warm:
+        first = warm(("D1",), ())
+        id, auth_url = first.id, first.parameters["auth_url"]
+        assert httpx.post(f"{auth_url}/auth/register", json=person).status_code == 200
+        Ledger().add([person["email"]], auth_url=auth_url, backend_urls=[])
+        second = warm(("W1:0.5",), ())
+        assert (second.id, second.faults) == (id, ("W1:0.5",))
+        assert httpx.post(f"{auth_url}/auth/login", json=person).status_code == 401
+        assert person["email"] not in {entry.email for entry in Ledger().entries()}
+        os.kill(second.pid, signal.SIGKILL)
+        third = warm(("D1",), ())
+        assert third.id != id and third.status()["faults"] == {"D1": {"reached": 0, "triggered": 0}}
+    assert not third.is_running()
 
 
 @pytest.mark.nightly

@@ -1,4 +1,4 @@
-"""Running the detection matrix: one warm lab per fault, the scenarios on it, several labs at a time."""
+"""Running the detection matrix: the scenarios on one fault after the other, on several labs at a time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from netra_probe import lab
@@ -19,6 +22,7 @@ from netra_probe.batch.plan import Plan
 from netra_probe.batch.run import run
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import Verdict
+from netra_probe.clients.account_ledger import Ledger
 from netra_probe.detection.disturbances import disturbed
 from netra_probe.detection.healthy_variants import VARIANTS
 from netra_probe.detection.matrix import HEALTHY, Seen, Trial
@@ -88,12 +92,24 @@ def _is_claimed(fault: str, notebook: Notebook, claims: Mapping[str, Sequence[st
 def run_trials(
     waiting: Sequence[TrialOrder], *, jobs: int, tell: Callable[[Trial], None] = lambda trial: None
 ) -> Iterator[Trial]:
-    """Run trials side by side, each in a process of its own; one that cannot be finished says why and stops no other.
+    """Run trials side by side, in ``jobs`` processes; one that cannot be finished says why and stops no other.
 
-    Ctrl-C, and whoever does not want any more of them, ends those that run.
+    Each process has one lab, which is started again over emptied stores for each trial. Ctrl-C, and whoever does not
+    want any more of them, ends those that run.
     """
+    workers: SimpleQueue[_Worker] = SimpleQueue()
+    for _ in range(max(1, jobs)):
+        workers.put(_Worker())
+
+    def judged(order: TrialOrder) -> Trial:
+        worker = workers.get()
+        try:
+            return worker.judge(order)
+        finally:
+            workers.put(worker)
+
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as starters:
-        running = {starters.submit(_in_own_process, order): order for order in waiting}
+        running = {starters.submit(judged, order): order for order in waiting}
         try:
             for future in as_completed(running):
                 trial = future.result()
@@ -104,41 +120,120 @@ def run_trials(
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
+        finally:
+            starters.shutdown()
+            while not workers.empty():
+                workers.get().end()
 
 
-def _in_own_process(order: TrialOrder) -> Trial:
-    """One trial; what kills its process, or goes wrong in it, is its trouble alone."""
-    context = multiprocessing.get_context("spawn")
-    # A pool breaks as a whole when one of its processes dies: each of these holds one.
-    with ProcessPoolExecutor(
-        max_workers=1, mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),)
-    ) as pool:
+class _Worker:
+    """A process that judges one trial after the other; what kills it is the trouble of that trial alone."""
+
+    def __init__(self) -> None:
+        self._process: BaseProcess | None = None
+        self._orders: Connection
+
+    def judge(self, order: TrialOrder) -> Trial:
+        """One trial, in this worker's process."""
+        if self._process is None:
+            self._start()
         try:
-            return pool.submit(trial_of, order).result()
-        except BrokenProcessPool:
-            trouble = "its process died"
-        except Exception as error:
-            trouble = f"{type(error).__name__}: {error}"
+            self._orders.send(order)
+            trial: Trial = self._orders.recv()
+            return trial
+        except (EOFError, OSError):
+            self.end()
+            return _unfinished_trial(order, "its process died")
+
+    def end(self) -> None:
+        """End the process, and its lab with it; doing it twice is fine."""
+        if self._process is not None:
+            self._orders.close()
+            self._process.join()
+            self._process = None
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._orders, theirs = context.Pipe()
+        self._process = context.Process(target=_judge_all, args=(theirs, os.getpid()))
+        self._process.start()
+        theirs.close()
+
+
+def _judge_all(orders: Connection, parent: int) -> None:
+    """What a worker's process does, until no more orders come."""
+    end_with_parent(parent)
+    with WarmLab() as warm, suppress(EOFError):
+        while True:
+            order: TrialOrder = orders.recv()
+            try:
+                trial = trial_of(order, warm)
+            except Exception as error:
+                trial = _unfinished_trial(order, f"{type(error).__name__}: {error}")
+            if trial.trouble:
+                warm.stop()
+            orders.send(trial)
+
+
+def _unfinished_trial(order: TrialOrder, trouble: str) -> Trial:
     return Trial(fault=order.fault, variant=order.variant, number=order.number, trouble=trouble)
 
 
-def trial_of(order: TrialOrder) -> Trial:
+class WarmLab:
+    """A lab for one trial after the other: its services start again over emptied stores, while the stores stay up."""
+
+    def __init__(self) -> None:
+        self._lab: lab.Lab | None = None
+
+    def __call__(self, faults: Sequence[str], modules: Sequence[Path]) -> lab.Lab:
+        """A lab as `start_lab` would start it, which nobody has met."""
+        if self._lab is not None:
+            try:
+                self._lab.recompose(faults, modules)
+            except lab.LabError:  # a trial broke it
+                self.stop()
+            else:
+                _forget_accounts(self._lab.parameters["auth_url"])
+                return self._lab
+        self._lab = lab.start_lab(faults=faults, fault_modules=modules)
+        return self._lab
+
+    def stop(self) -> None:
+        """End it: the next trial gets another one."""
+        if self._lab is not None:
+            self._lab.stop()
+            self._lab = None
+
+    def __enter__(self) -> WarmLab:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
+def _forget_accounts(auth_url: str) -> None:
+    """Strike what earlier trials have left in emptied stores off the books: the next one would try to remove it."""
+    ledger = Ledger()
+    ledger.strike({entry.email for entry in ledger.entries() if entry.auth_url == auth_url})
+
+
+def trial_of(order: TrialOrder, warm: WarmLab) -> Trial:
     """One trial, start to end, in this process."""
     begin = time.monotonic()
     variant = VARIANTS[order.variant]
     chosen = variant.conditions if order.fault == HEALTHY else (f"{order.fault}:{order.rate:g}",)
     judged: dict[str, ScenarioResult] = {}
-    with lab.start_lab(faults=chosen, fault_modules=order.modules) as running:
-        plan = Plan(
-            notebooks=order.notebooks,
-            parameters=order.parameters,
-            jobs=1,
-            output=order.output,
-            variables={LAB_VARIABLE: str(running.state_file)},
-        )
-        with disturbed(variant.around, running, order.output) as around:
-            directory, results = run(plan, keep=judged)
-        counters = running.status()["faults"]
+    running = warm(chosen, order.modules)
+    plan = Plan(
+        notebooks=order.notebooks,
+        parameters=order.parameters,
+        jobs=1,
+        output=order.output,
+        variables={LAB_VARIABLE: str(running.state_file)},
+    )
+    with disturbed(variant.around, running, order.output) as around:
+        directory, results = run(plan, keep=judged)
+    counters = running.status()["faults"]
     if around.done:
         write_json(directory / "surroundings.json", around.done)
     counted = counters.get(order.fault, {"reached": 0, "triggered": 0})
