@@ -13,9 +13,11 @@ from netra_probe import Investigation, ParameterError, TargetError, Verdict, inv
 from netra_probe.checkers import automaton, canary, delivery, envelope
 from netra_probe.checkers.judging import judge_history
 from netra_probe.clients.account_ledger import Ledger
-from netra_probe.clients.replies import Broken, Refused, why_not
+from netra_probe.clients.replies import Broken, Refused, Timeouts, why_not
 from netra_probe.history import actions
-from netra_probe.history.store import History
+from netra_probe.history.store import History, Recorder
+from netra_probe.investigation.expectations import out_of_reach
+from netra_probe.target.deployment import Target
 from netra_probe.target.lab import find_or_start
 
 KILLED = """
@@ -89,8 +91,32 @@ async def test_a_case_without_its_surface_is_not_applicable() -> None:
         case = probe.check("C4.4", canary(), needs=["database"])
         assert case.verdict is Verdict.NOT_APPLICABLE
         assert "no database surface" in case.result.reason
+        reachable = probe.check("C4.5", canary(), needs=["component IsolatedEnvironment"])
+        assert reachable.verdict is not Verdict.NOT_APPLICABLE, "the lab has one"
     finally:
         await probe.close()
+
+
+def test_a_case_without_its_component_is_not_applicable(tmp_path: Path) -> None:
+    elsewhere = Target(auth_url="http://auth.example", backend_urls=["http://backend.example"])
+    needs = ["component IsolatedEnvironment", "component LLMManager"]
+    assert out_of_reach(elsewhere, needs) == ["IsolatedEnvironment", "LLMManager"]
+    named = elsewhere.model_copy(update={"components": {"LLMManager": "platform.models:Manager"}})
+    assert out_of_reach(named, needs) == ["IsolatedEnvironment"]
+    history = Recorder(tmp_path / "C4.jsonl")
+    probe = Investigation(
+        scenario="C4",
+        environment="lab",
+        target=named,
+        history=history,
+        ledger=Ledger(),
+        seed=1,
+        timeouts=Timeouts(),
+    )
+    case = probe.check("C4.1", canary(), needs=[*needs, "database"])
+    history.close()
+    assert case.verdict is Verdict.NOT_APPLICABLE
+    assert "no database surface; the target's `components` do not say where IsolatedEnv" in case.result.reason
 
 
 async def test_no_token_or_password_reaches_the_history(probe: Investigation) -> None:

@@ -26,7 +26,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Carried:
     Arguments:
         value: what it returned, as plain data.
         raised: ``ValueError: …`` where it ended in an exception, or that it did not return in time.
-        absent: why it could not be begun: a class that cannot be imported, or takes other arguments.
+        absent: why it says nothing: a class that cannot be imported, or that has no such method.
         log: what the process wrote to its log and its standard output and error, line by line.
     """
 
@@ -167,8 +167,19 @@ def _done(order: bytes) -> dict[str, Any]:
             value = asyncio.run(_awaited(value))
     except (Exception, SystemExit) as error:
         traceback.print_exc()
+        if (lacking := _lacking(error, classes)) is not None:
+            return {"absent": lacking}
         return {"raised": f"{type(error).__name__}: {error}"[:500]}
     return {"value": value}
+
+
+def _lacking(error: BaseException, classes: Sequence[Any]) -> str | None:
+    """What the act called and a class does not have: a promise that nobody has made is not broken."""
+    if isinstance(error, AttributeError) and not str(error.name).startswith("_"):
+        for found in classes:
+            if error.obj is found or (isinstance(found, type) and isinstance(error.obj, found)):
+                return f"{found.__name__} has no {error.name}"
+    return None
 
 
 async def _awaited(value: Any) -> Any:

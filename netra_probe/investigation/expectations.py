@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
@@ -12,11 +12,14 @@ from netra_probe.clients.component_process import Carried, Undecided, carry_out
 from netra_probe.history import actions
 from netra_probe.history.untrusted import decoded
 from netra_probe.investigation.context import InvestigationContext
+from netra_probe.target.deployment import Target
 from netra_probe.target.lab import component_variables
 
 #: What an expectation is about: the component's work, or its failure being contained, or being visible.
 About: TypeAlias = Literal["works", "contained", "visible"]
 SURFACE = "component"
+#: How a case says that it needs a component: ``component IsolatedEnvironment``.
+COMPONENT = "component "
 
 
 async def run_apart(
@@ -29,10 +32,7 @@ async def run_apart(
 ) -> Carried:
     """Carry a function out in a process of its own, and record what came of it."""
     of_lab = component_variables(probe.target)
-    given = probe.target.components
-    paths = {
-        name: given.get(name, f"netra_probe.lab.composed:{name}" if of_lab is not None else "") for name in components
-    }
+    paths = {name: _path(probe.target, name, of_lab) for name in components}
     call = probe.history.invoke(
         actions.PROCESS,
         surface=SURFACE,
@@ -41,12 +41,28 @@ async def run_apart(
     )
     unknown = [name for name, path in paths.items() if not path]
     if unknown:
-        carried = Carried(absent=f"the target's `components` do not say where {' and '.join(unknown)} can be imported")
+        carried = Carried(absent=nowhere(unknown))
     else:
         carried = await carry_out(act, paths, *arguments, variables={**(of_lab or {}), **variables}, seconds=seconds)
     payload = msgspec.json.encode(asdict(carried)).decode()
     probe.history.complete(call, "ok" if carried else "fail", payload=payload)
     return carried
+
+
+def out_of_reach(target: Target, needs: Iterable[str]) -> list[str]:
+    """The components among the needs of a case (``component NAME``) that can be imported from nowhere."""
+    needed = sorted(need.removeprefix(COMPONENT) for need in needs if need.startswith(COMPONENT))
+    of_lab = component_variables(target) if needed else None
+    return [name for name in needed if not _path(target, name, of_lab)]
+
+
+def nowhere(components: Sequence[str]) -> str:
+    """Why components cannot be investigated."""
+    return f"the target's `components` do not say where {' and '.join(components)} can be imported"
+
+
+def _path(target: Target, name: str, of_lab: Mapping[str, str] | None) -> str:
+    return target.components.get(name, f"netra_probe.lab.composed:{name}" if of_lab is not None else "")
 
 
 def recorded_processes(probe: InvestigationContext) -> list[Carried]:

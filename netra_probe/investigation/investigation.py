@@ -331,7 +331,8 @@ class Investigation(InvestigationContext):
             case: its id, such as ``C4.2``.
             checkers: what to look for.
             claim: the case's title; that of the notebook's metadata when left out.
-            needs: surfaces without which the case is not applicable (``database``, ``cache``, ``operator``).
+            needs: what the case is not applicable without: a surface (``database``, ``cache``, ``operator``), or a
+                class to import (``component IsolatedEnvironment``).
             exact: false where the moment decides how much was seen (who hung up when, what a poll met): the evidence
                 then names what it rests on, and counts only what the probe did itself.
         """
@@ -342,9 +343,11 @@ class Investigation(InvestigationContext):
         if any(done.id == case for done in self._cases):
             raise AlreadyCheckedError(f'case "{case}" was checked already; every case is judged once.')
         claim = claim or SCENARIOS[self.scenario].cases.get(case, case)
-        missing = sorted(set(needs) - self.target.surfaces)
-        if missing:
-            reason = f"the target has no {' and no '.join(missing)} surface"
+        surfaces = {need for need in needs if not need.startswith(expectations.COMPONENT)} - self.target.surfaces
+        components = expectations.out_of_reach(self.target, needs)
+        if surfaces or components:
+            missing = [f"the target has no {' and no '.join(sorted(surfaces))} surface"] if surfaces else []
+            reason = "; ".join([*missing, *([expectations.nowhere(components)] if components else [])])
             self.history.observe(actions.SKIP, detail={"case": case, "claim": claim, "reason": reason})
             result = skipped_case(case, claim, reason)
         else:

@@ -71,8 +71,8 @@ def component_variables(target: Target) -> dict[str, str] | None:
 
 
 def title_of_fault(id: str) -> str:
-    """A published fault with its title; any other as it is."""
-    known = lab.known_faults().get(id.partition(":")[0])
+    """A fault of ours with its title; any other as it is."""
+    known = lab.known_faults(kinds=("defect", "component")).get(id.partition(":")[0])
     return f"{id} ({known.title})" if known is not None and known.title else id
 
 

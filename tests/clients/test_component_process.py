@@ -68,3 +68,14 @@ async def test_whatever_becomes_of_it_is_a_value() -> None:
 def test_an_exception_stands_for_every_entry() -> None:
     assert Carried(raised="ValueError: no")["anything"] == "ValueError: no"
     assert Carried(value={"a": 1})["a"] == 1
+
+
+async def test_a_method_that_a_class_lacks_is_no_broken_promise() -> None:
+    def lacks(IsolatedEnvironment: Any) -> None:
+        IsolatedEnvironment().teleport()
+
+    def own_mistake(IsolatedEnvironment: Any) -> None:
+        IsolatedEnvironment().get("NAME", "text").teleport()
+
+    assert (await carry_out(lacks, LAB, seconds=30)).absent == "IsolatedEnvironment has no teleport"
+    assert "'str' object has no attribute" in (await carry_out(own_mistake, LAB, seconds=30)).raised
