@@ -8,6 +8,7 @@ from typing import Any
 
 from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.findings import FindingSet, Spot, place_of
+from netra_probe.checkers.json_bodies import leaves
 from netra_probe.checkers.principals import witness
 from netra_probe.checkers.runs.questions import KEPT_IDS, KEPT_RUN_IDS, Claims, Recent
 from netra_probe.checkers.verdict import Judgement
@@ -154,7 +155,7 @@ class ConversationPass(CheckerRun):
             known.events.setdefault(thread, (user, Spot(operation.index, place_of(operation, frame))))
         if frame.name == COMPLETED:
             known.ended = operation.index
-            for text in _texts(frame.body):
+            for _, text in leaves("", frame.body):
                 if WHOLE.search(text):
                     self._answers.keep(text, run)
 
@@ -166,7 +167,7 @@ class ConversationPass(CheckerRun):
             if isinstance(run, str):
                 self._run(run).stored.setdefault(thread, (user, spot))
             elif "role" in thing:
-                for text in _texts(thing):
+                for _, text in leaves("", thing):
                     if text in self._answers:
                         if text not in self._messages:
                             self._messages.keep(text, {})
@@ -244,18 +245,3 @@ def _objects(body: Any) -> Iterator[tuple[dict[str, Any], str]]:
             if thread:
                 yield value, thread
             waiting += ((one, thread) for one in value.values() if isinstance(one, dict | list))
-
-
-def _texts(body: Any) -> Iterator[str]:
-    """The texts that stand in an object, at any depth."""
-    waiting = [body]
-    for _ in range(MOST_OBJECTS):
-        if not waiting:
-            return
-        value = waiting.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value

@@ -28,14 +28,15 @@ def values(text: str) -> set[tuple[str, str]]:
     [('id', 't1'), ('tags', 'a'), ('title', 'Costs')]
     """
     found: set[tuple[str, str]] = set()
-    for pair in _leaves("", decoded(text)):
+    for pair in leaves("", decoded(text)):
         found.add(pair)
         if len(found) >= MOST_VALUES:
             break
     return found
 
 
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The leaves of a decoded JSON body, at any depth, as (name, value) pairs; neither null nor true or false."""
     waiting = [(name, value)]
     while waiting:
         name, value = waiting.pop()
@@ -81,5 +82,5 @@ def empty(text: str) -> bool:
     if value is None:
         return not text.strip() or text.strip() == "null"
     return not any(
-        not leaf.lstrip("-").replace(".", "").isdigit() for name, leaf in _leaves("", value) if name != "object"
+        not leaf.lstrip("-").replace(".", "").isdigit() for name, leaf in leaves("", value) if name != "object"
     )

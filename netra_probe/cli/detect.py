@@ -16,6 +16,7 @@ from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.selection import select
 from netra_probe.catalogue.folders import folder
 from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.cli.group import modules_option
 from netra_probe.cli.plans import check_faults
 from netra_probe.detection.healthy_variants import VARIANTS
 from netra_probe.detection.matrix import HEALTHY, Report, Trial, rows
@@ -33,7 +34,7 @@ HEADINGS = ("fault", "reached", "triggered", "detected", "by", "case", "after", 
 @click.option("--scenarios", default="S1", show_default=True, help="notebooks to run on each lab")
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="probability that a fault fires")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="trials of each fault")
-@click.option("--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="further faults")
+@modules_option
 @click.option("--healthy/--no-healthy", default=True, help="also run the healthy variants")
 @click.option(
     "--variant",

@@ -30,7 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scenarios": ("notebooks:scenarios", "List the scenarios: title, cases and last verdict."),
 }
 
-#: An option of the commands that start labs.
+#: Options of the commands that start labs.
+faults_option = click.option(
+    "--fault", "faults", multiple=True, help="start the lab with this fault: W1, or X1:0.5 (repeatable)"
+)
 modules_option = click.option(
     "--fault-module", "modules", multiple=True, type=click.Path(path_type=Path), help="a Python file with faults"
 )

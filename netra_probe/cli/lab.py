@@ -15,7 +15,7 @@ import click
 import psutil
 
 from netra_probe import lab as labs
-from netra_probe.cli.group import modules_option
+from netra_probe.cli.group import faults_option, modules_option
 from netra_probe.cli.plans import check_faults
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.display.tables import Table
@@ -83,7 +83,7 @@ def app() -> None:
 
 
 @app.command()
-@click.option("--fault", "faults", multiple=True, help="a fault, such as W1 or X1:0.5 (repeatable)")
+@faults_option
 @modules_option
 @click.option(
     "--ports",

@@ -16,7 +16,7 @@ from netra_probe.batch.notebooks import all_notebooks
 from netra_probe.batch.selection import START, select
 from netra_probe.catalogue.folders import folder, own_folder, packaged
 from netra_probe.catalogue.scenarios import SCENARIOS
-from netra_probe.cli.group import modules_option
+from netra_probe.cli.group import faults_option, modules_option
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
 
@@ -52,7 +52,7 @@ def scenarios(as_json: bool) -> None:
 @click.command(name="open")
 @click.option("--browser/--no-browser", default=True, help="open a browser window")
 @click.option("--port", default=8888, show_default=True, help="port of JupyterLab; another one if it is taken")
-@click.option("--fault", "faults", multiple=True, help="a fault of the lab, such as W1 or X1:0.5 (repeatable)")
+@faults_option
 @modules_option
 def open_lab(browser: bool, port: int, faults: tuple[str, ...], modules: tuple[Path, ...]) -> int:
     """Open the start notebook in JupyterLab, with a lab.

@@ -12,7 +12,7 @@ import click
 
 from netra_probe.batch.progress import Place, is_url
 from netra_probe.checkers.verdict import Verdict
-from netra_probe.cli.group import modules_option
+from netra_probe.cli.group import faults_option, modules_option
 from netra_probe.cli.plans import Options, ask_before_running, plans_of, resumed
 from netra_probe.cli.summary import alert_options, summary, yes_option
 from netra_probe.errors import OutputError, ProbeError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--since", default="", metavar="REVISION", help="only notebooks changed since a git revision")
 @click.option("--env", "environments", multiple=True, help="environment; repeatable  [default: lab]")
 @click.option("--parameters", type=click.Path(path_type=Path), help="a parameter file, instead of --env or beside it")
-@click.option("--fault", "faults", multiple=True, help="start the lab with this fault: W1, or X1:0.5 (repeatable)")
+@faults_option
 @modules_option
 @click.option("--jobs", type=click.IntRange(min=1), help="notebooks at a time [cores; 1 on other machines]")
 @click.option("--cell-timeout", type=click.IntRange(min=1), help="seconds that one cell may take [600]")

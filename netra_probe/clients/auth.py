@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Reply, from_api
+from netra_probe.clients.replies import Reply, body_of, from_api
 from netra_probe.forgery.tokens import claims_of
 from netra_probe.history.secret import Secret
 from netra_probe.history.untrusted import number
@@ -83,18 +83,17 @@ class AuthClient:
 
     def _keep(self, reply: Reply) -> Reply:
         reply = from_api(reply)
-        if isinstance(reply, Answered) and isinstance(reply.body, dict):
-            body: dict[str, Any] = reply.body
-            if isinstance(body.get("access_token"), str):
-                self.access = self._secret(body["access_token"], "access-token")
-                self.http.token = self.access
-                self._since, self.lifetime = time.monotonic(), _lifetime(self.access, body.get("expires_in"))
-                self.ended = False
-            if isinstance(body.get("refresh_token"), str):
-                self.refreshing = self._secret(body["refresh_token"], "refresh-token")
-            user = body.get("user")
-            if isinstance(user, dict) and isinstance(user.get("id"), str):
-                self.user_id = user["id"]
+        body = body_of(reply)
+        if isinstance(body.get("access_token"), str):
+            self.access = self._secret(body["access_token"], "access-token")
+            self.http.token = self.access
+            self._since, self.lifetime = time.monotonic(), _lifetime(self.access, body.get("expires_in"))
+            self.ended = False
+        if isinstance(body.get("refresh_token"), str):
+            self.refreshing = self._secret(body["refresh_token"], "refresh-token")
+        user = body.get("user")
+        if isinstance(user, dict) and isinstance(user.get("id"), str):
+            self.user_id = user["id"]
         return reply
 
     def _secret(self, value: str, kind: str) -> Secret:

@@ -64,6 +64,11 @@ class Refused(_Negative):
         return f"Refused(status={self.status}{f', error={self.error!r}' if self.error else ''})"
 
 
+def body_of(reply: Reply) -> dict[str, Any]:
+    """The JSON object of an answer; an empty one for a refusal and for any other body."""
+    return reply.body if isinstance(reply, Answered) and isinstance(reply.body, dict) else {}
+
+
 def from_api(reply: Reply) -> Reply:
     """The reply, where an API has given it: a redirect or an HTML page is neither a yes nor a list of anything."""
     if isinstance(reply, Answered) and reply.page:

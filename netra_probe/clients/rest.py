@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Reply, from_api
+from netra_probe.clients.replies import Reply, body_of, from_api
 from netra_probe.history import actions
 
 
@@ -42,8 +42,8 @@ class BackendClient:
         )
 
     def _own(self, kind: str, reply: Reply) -> None:
-        if isinstance(reply, Answered) and isinstance(reply.body, dict) and isinstance(reply.body.get("id"), str):
-            id = reply.body["id"]
+        id = body_of(reply).get("id")
+        if isinstance(id, str):
             self.http.history.observe(
                 actions.OWN, user=self.http.user, ids={f"{kind}_id": id}, detail={"kind": kind, "id": id}
             )

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.checkers.hygiene.checker import HygieneChecker
-from netra_probe.checkers.hygiene.honesty import HonestHealth
+from netra_probe.checkers.hygiene.honesty import ILL, HonestHealth
 from netra_probe.clients.http import Http
 from netra_probe.clients.replies import Answered, Broken, Reply, Unreachable
 from netra_probe.doctor.report import Line, Status
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HEALTH = ("/health", "/health/ready", "/health/live", "/auth/status", "/openapi.json")
 #: Seconds by which a clock may be off before tokens and their expiry are judged wrongly.
 TOLERABLE_SKEW = 5.0
-_UNWELL = frozenset({"unhealthy", "degraded", "down", "error", "disconnected", "failed", "unavailable", "unreachable"})
+_UNWELL = ILL | {"degraded"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 from netra_probe.clients.agent import Run, ask
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.policy import slowed_down
-from netra_probe.clients.replies import Answered, Closed, Refused, Reply, Silent, Unreachable, why_not
+from netra_probe.clients.replies import Answered, Closed, Refused, Reply, Silent, Unreachable, body_of, why_not
 from netra_probe.clients.rest import BackendClient
 from netra_probe.clients.route import NetworkRoute
 from netra_probe.clients.websocket import Handshake, Opened, Received, Socket
@@ -356,11 +356,9 @@ class User:
     async def new_thread(self) -> str:
         """Create a thread whose title is a canary; returns its id, or "" when the target makes none over REST."""
         reply = await self.rest.create_thread(f"Budget {self.canary('title', 'rest')}")
-        if isinstance(reply, Answered) and isinstance(reply.body, dict):
-            made = str(reply.body.get("id", ""))
-            self.threads_made += [made] if made else []
-            return made
-        return ""
+        made = str(body_of(reply).get("id", ""))
+        self.threads_made += [made] if made else []
+        return made
 
     async def close(self) -> None:
         """Close the socket and the HTTP connections; the account stays."""

@@ -9,7 +9,8 @@ from typing import Any
 from netra_probe.checkers.hygiene.base import HEALTH, OVER_QUOTA, QUOTA, USE, Exchange, Objection, Rule
 
 _WELL = frozenset(("healthy", "ok", "up", "ready", "pass", "alive", "connected", "available"))
-_ILL = frozenset(("unhealthy", "down", "error", "fail", "failed", "unreachable", "disconnected", "unavailable"))
+#: What a service says of a part that does not work.
+ILL = frozenset(("unhealthy", "down", "error", "fail", "failed", "unreachable", "disconnected", "unavailable"))
 #: Names under which a service speaks of itself as a whole.
 _WHOLE = ("status", "health", "state")
 
@@ -40,8 +41,8 @@ class HonestHealth(Rule):
 
     def _asked(self, exchange: Exchange, service: tuple[str, str]) -> Iterator[Objection]:
         whole = _whole(exchange.body)
-        ill_parts = sorted(_ill(exchange.body)) if whole not in _ILL else []
-        if 200 <= exchange.status < 300 and whole in _ILL:
+        ill_parts = sorted(_ill(exchange.body)) if whole not in ILL else []
+        if 200 <= exchange.status < 300 and whole in ILL:
             yield self._objection(f"health says {whole}, with status {exchange.status}", exchange)
         elif 200 <= exchange.status < 300 and whole in _WELL and ill_parts:
             yield self._objection(f"health says {whole}, and of {', '.join(ill_parts)} the contrary", exchange)
@@ -105,7 +106,7 @@ def _ill(body: Any, name: str = "") -> Iterator[str]:
     if isinstance(body, dict):
         for key, value in body.items():
             denied = value is False and key in _WELL
-            if denied or (isinstance(value, str) and value.lower() in _ILL):
+            if denied or (isinstance(value, str) and value.lower() in ILL):
                 yield name or str(key)
             else:
                 yield from _ill(value, str(key))

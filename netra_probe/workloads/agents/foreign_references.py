@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered
+from netra_probe.clients.replies import body_of
+from netra_probe.clients.rest import BackendClient
 from netra_probe.history import actions
+from netra_probe.plans.messages import foreign
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import QUESTION, answered, tabs, until_run_ends
 from netra_probe.plans.trials import tool_call
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.agents.tools import shows
+from netra_probe.workloads.agents.tools import EXECUTE, ToolFixture, tools_at
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
-TOOLS, EXECUTE = "/api/tools", "/api/tools/execute"
 RUNS = ("/api/agents/execute", "/api/agent/execute", "/api/agent/run", "/api/agent/start")
 
 
@@ -35,8 +35,9 @@ async def reference_foreign_ids(probe: Investigation, *, intruder: User, owner: 
             return Outcome(users=names((intruder, owner)), missing="a connection")
         secret = owner.canary("title", "rest")
         made = await owner.rest.create_thread(f"What the board must not know [{secret}]")
-        thread = str(made.body.get("id", "")) if isinstance(made, Answered) and isinstance(made.body, dict) else ""
-        aim = {"kind": "thread", "id": thread}
+        thread = str(body_of(made).get("id", ""))
+        mark = foreign("foreign reference", "thread", thread, owner) | {"expect": intruder.name}
+        aim = {"object": mark["object"]}
         runs = [
             await owner.ask(QUESTION, socket=sockets[owner.name], thread=thread),
             await owner.ask(QUESTION, socket=sockets[owner.name], claims={"references": [thread]}),
@@ -44,24 +45,21 @@ async def reference_foreign_ids(probe: Investigation, *, intruder: User, owner: 
                 QUESTION,
                 socket=sockets[intruder.name],
                 claims={"references": [thread]},
-                attempt={
-                    "attempt": "foreign reference", "object": aim, "owner": owner.name, "expect": intruder.name,
-                },
+                attempt=mark,
             ),
-        ]  # fmt: skip
-        clients = {user.name: backend_client(probe, user, 0).http for user in (owner, intruder)}
+        ]
+        clients = {user.name: backend_client(probe, user, 0) for user in (owner, intruder)}
         try:
-            tools = await _call_tools(probe, clients, intruder=intruder, owner=owner, aim=aim, secret=secret)
+            tools = await tools_at(clients[owner.name]) if supported_route(probe, "POST", EXECUTE) else ()
+            fixture = ToolFixture(user=owner, client=clients[owner.name], tools=tools, thread=thread, secret=secret)
+            looking = await _call_tools(fixture, intruder, clients[intruder.name]) if tools else 0
             route = supported_route(probe, "POST", *RUNS)
             if route:
-                mark = {"attempt": "foreign reference", "object": aim, "owner": owner.name, "expect": intruder.name}
-                for user, detail in ((owner, {"object": aim}), (intruder, {"object": aim}), (intruder, mark)):
+                for user, detail in ((owner, aim), (intruder, aim), (intruder, mark)):
                     start = len(sockets[user.name].received)
                     body = _request(user, [thread] if user is owner or detail is mark else [])
-                    reply = await clients[user.name].request("POST", route, json=body, attempt=detail)
-                    run = (
-                        reply.body.get("run_id") if isinstance(reply, Answered) and isinstance(reply.body, dict) else ""
-                    )
+                    reply = await clients[user.name].http.request("POST", route, json=body, attempt=detail)
+                    run = body_of(reply).get("run_id")
                     if run:
                         ids = {"run_id": str(run)}
                         probe.history.observe(
@@ -69,42 +67,26 @@ async def reference_foreign_ids(probe: Investigation, *, intruder: User, owner: 
                         )
                         await until_run_ends(probe, sockets[user.name], str(run), start=start)
         finally:
-            for http in clients.values():
-                await http.close()
+            for client in clients.values():
+                await client.http.close()
     return Outcome(
         users=names((intruder, owner)),
-        counts={"asked": len(runs), "answered": answered(runs), "tools that take ids": tools},
+        counts={"asked": len(runs), "answered": answered(runs), "tools that take ids": looking},
     )
 
 
-async def _call_tools(
-    probe: Investigation, clients: dict[str, Http], *, intruder: User, owner: User, aim: dict[str, str], secret: str
-) -> int:
+async def _call_tools(fixture: ToolFixture, intruder: User, client: BackendClient) -> int:
     """Call each tool with the id of the owner's thread: first as the owner; if it shows the thread, as the other."""
-    execute = supported_route(probe, "POST", EXECUTE)
-    listed = await clients[owner.name].request("GET", TOOLS) if execute else None
-    if not isinstance(listed, Answered) or not isinstance(listed.body, dict | list):
-        return 0
-    tools = listed.body.get("tools", []) if isinstance(listed.body, dict) else listed.body
-    looking, elsewhere = 0, await owner.new_thread()
-    for tool in tools:
-        name = tool.get("name") if isinstance(tool, dict) else tool
-        body = tool_call(str(name), aim["id"])
-        reply = await clients[owner.name].request("POST", execute, json=body, attempt={"object": aim})
-        if not shows(reply, secret):
-            continue  # it does not look up what it is given
-        control = tool_call(str(name), elsewhere)
-        if shows(await clients[owner.name].request("POST", execute, json=control), secret):
-            continue  # it shows whatever is its caller's, whichever id it is given
+    mark = foreign("foreign id for a tool", "thread", fixture.thread, fixture.user)
+    looking, other = 0, await fixture.user.new_thread()
+    for tool in fixture.tools:
+        if not await fixture.looks_up(tool, other):
+            continue
         looking += 1
-        own = await intruder.new_thread()
-        own_body = tool_call(str(name), own)
-        await clients[intruder.name].request("POST", execute, json=own_body)
-        read = clients[owner.name].request
-        await read("GET", "/api/threads/{id}", path={"id": aim["id"]}, attempt={"object": aim})
-        mark = {"attempt": "foreign id for a tool", "object": aim, "owner": owner.name, "expect": "refused"}
-        await clients[intruder.name].request("POST", execute, json=body, attempt=mark)
-        await read("GET", "/api/threads/{id}", path={"id": aim["id"]}, attempt={"object": aim})
+        await client.http.request("POST", EXECUTE, json=tool_call(tool, await intruder.new_thread()))
+        await fixture.read({"object": mark["object"]})
+        await client.http.request("POST", EXECUTE, json=tool_call(tool, fixture.thread), attempt=mark)
+        await fixture.read({"object": mark["object"]})
     return looking
 
 

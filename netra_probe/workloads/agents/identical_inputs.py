@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from netra_probe.checkers.noninterference import OTHERS, SECRETS, VARIANT
 from netra_probe.clients.agent import Run, ask
-from netra_probe.clients.replies import Answered
+from netra_probe.clients.replies import body_of
 from netra_probe.clients.websocket import Received, Socket
 from netra_probe.history import actions
 from netra_probe.investigation.survey import survey
@@ -182,7 +182,7 @@ async def have_data(probe: Investigation, user: User) -> None:
 async def _thread(user: User, title: str | None) -> str:
     """A thread with exactly this title, or with none; "" when the target makes none."""
     reply = await user.rest.http.request("POST", "/api/threads", json={} if title is None else {"title": title})
-    id = reply.body.get("id") if isinstance(reply, Answered) and isinstance(reply.body, dict) else None
+    id = body_of(reply).get("id")
     if not isinstance(id, str):
         return ""
     user.rest.http.history.observe(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.clients.replies import Answered, Refused, Reply
+from netra_probe.clients.replies import Answered, Refused, Reply, body_of
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history.secret import Secret
 from netra_probe.plans.messages import foreign
@@ -48,6 +48,14 @@ class ToolFixture:
             "POST", EXECUTE, json=tool_call(tool, thread or self.thread), token=token, attempt=mark
         )
 
+    async def looks_up(self, tool: str, other: str) -> bool:
+        """Whether a tool shows one's thread for its id, and not for the id of one's ``other`` thread as well.
+
+        A tool that shows it for both shows whatever is its caller's, and looks nothing up.
+        """
+        own = await self.call(tool, mark={"object": {"kind": "thread", "id": self.thread}})
+        return shows(own, self.secret) and not shows(await self.call(tool, thread=other), self.secret)
+
     async def read(self, mark: Mapping[str, Any]) -> None:
         """Read the thread oneself: that is what a call of somebody else's is compared with."""
         await self.client.thread(self.thread, attempt=mark)
@@ -67,14 +75,19 @@ async def _tool_fixture(probe: Investigation, user: User, backend: int) -> ToolF
     await have_data(probe, user)
     secret = user.canary("title", "rest")
     made = await client.create_thread(f"What only {user.name} is to know [{secret}]")
-    thread = str(made.body.get("id", "")) if isinstance(made, Answered) and isinstance(made.body, dict) else ""
+    thread = str(body_of(made).get("id", ""))
     user.threads_made += [thread] if thread else []
+    tools = await tools_at(client)
+    return ToolFixture(user=user, client=client, tools=tools, thread=thread, secret=secret)
+
+
+async def tools_at(client: BackendClient) -> tuple[str, ...]:
+    """The names of the tools that this client's user is offered."""
     listed = await client.http.request("GET", TOOLS)
     found: Any = listed.body if isinstance(listed, Answered) else []
     found = found.get("tools", []) if isinstance(found, dict) else found
     named = [tool.get("name") if isinstance(tool, dict) else tool for tool in found] if isinstance(found, list) else []
-    tools = tuple(name for name in named if isinstance(name, str))
-    return ToolFixture(user=user, client=client, tools=tools, thread=thread, secret=secret)
+    return tuple(name for name in named if isinstance(name, str))
 
 
 async def leave(working: Sequence[ToolFixture]) -> None:
@@ -176,13 +189,9 @@ async def look_up_neighbours(probe: Investigation, users: Sequence[User] = (), *
     looking: set[str] = set()
     try:
         aims = [foreign("foreign id for a tool", "thread", bench.thread, bench.user) for bench in working]
-        for bench, aim in zip(working, aims, strict=True):
-            elsewhere = await bench.user.new_thread()
-            for tool in bench.tools:
-                reply = await bench.call(tool, mark={"object": aim["object"]})
-                # one that shows it for another id as well shows whatever is its caller's, and looks nothing up
-                if shows(reply, bench.secret) and not shows(await bench.call(tool, thread=elsewhere), bench.secret):
-                    looking.add(tool)
+        for bench in working:
+            other = await bench.user.new_thread()
+            looking |= {tool for tool in bench.tools if await bench.looks_up(tool, other)}
         for tool in sorted(looking):
             controls = [(bench, {"object": aim["object"]}) for bench, aim in zip(working, aims, strict=True)]
             await asyncio.gather(*(bench.read(control) for bench, control in controls))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl
 
-from netra_probe.clients.replies import Answered
+from netra_probe.clients.replies import Answered, body_of
 from netra_probe.forgery import REFUSED
 from netra_probe.history import actions
 from netra_probe.history.principals import UNNAMED, People
@@ -163,7 +163,7 @@ async def _providers(probe: Investigation) -> list[str]:
         reply = await http.request("GET", CONFIG, anonymous=True)
     finally:
         await http.close()
-    said = reply.body.get("oauth_providers") if isinstance(reply, Answered) and isinstance(reply.body, dict) else None
+    said = body_of(reply).get("oauth_providers")
     known = [name for name in said if isinstance(name, str)] if isinstance(said, list) else []
     return known or [USUAL_PROVIDER]
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Refused, Reply, Unreachable
+from netra_probe.clients.replies import Refused, Reply, Unreachable, body_of
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history import actions
 from netra_probe.plans.routes import backend_client, supported_route
@@ -128,7 +128,7 @@ async def _look(probe: Investigation, book: _Books, room: int) -> None:
 async def _listed(book: _Books) -> list[str] | None:
     """To which batch each of the user's listed rows belongs; None when there is no list."""
     reply = await book.client.http.request("GET", SPEND)
-    records = reply.body.get("records") if isinstance(reply, Answered) and isinstance(reply.body, dict) else None
+    records = body_of(reply).get("records")
     if not isinstance(records, list):
         return None
     return [str(record.get("service")) for record in records if isinstance(record, dict)]

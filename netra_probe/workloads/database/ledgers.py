@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered
+from netra_probe.clients.replies import Answered, body_of
 from netra_probe.history import actions
 from netra_probe.investigation.survey import survey
 from netra_probe.target.deployment import Mode
@@ -92,7 +92,7 @@ class _Account:
 
 def _entries_in(reply: Any) -> dict[str, int] | None:
     """The entries of the ledger in an answer, by id; ``None`` where there is no list of them."""
-    body = reply.body if isinstance(reply, Answered) and isinstance(reply.body, dict) else {}
+    body = body_of(reply)
     for value in body.values():
         if isinstance(value, list) and all(isinstance(item, dict) and "id" in item for item in value):
             amounts = {

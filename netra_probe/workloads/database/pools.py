@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from netra_probe import nemesis
 from netra_probe.clients.agent import Run
-from netra_probe.clients.replies import Answered, Reply, Unreachable
+from netra_probe.clients.replies import Answered, Reply, Unreachable, body_of
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history import actions
 from netra_probe.plans.routes import backend_client, supported_route
@@ -187,7 +187,7 @@ async def _prepared(
 async def _thread(user: User, client: BackendClient) -> str:
     """A thread whose title is a secret of the user's, made at this client's backend."""
     reply = await client.create_thread(f"Budget {user.canary('title', 'rest')}")
-    return str(reply.body.get("id", "")) if isinstance(reply, Answered) and isinstance(reply.body, dict) else ""
+    return str(body_of(reply).get("id", ""))
 
 
 async def _volley(

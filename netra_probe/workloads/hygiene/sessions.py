@@ -22,7 +22,7 @@ from netra_probe.checkers.hygiene.base import (
 )
 from netra_probe.clients.auth import AuthClient
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Reply
+from netra_probe.clients.replies import Reply, body_of
 from netra_probe.forgery.tokens import header_of, weak_key_of
 from netra_probe.history import actions
 from netra_probe.history.principals import People
@@ -85,7 +85,7 @@ async def inspect_tokens(probe: Investigation, user: User) -> Outcome:
 
 
 def _note_pair(probe: Investigation, user: User, session: AuthClient, reply: Reply, *, by: str) -> int:
-    body = reply.body if isinstance(reply, Answered) and isinstance(reply.body, dict) else {}
+    body = body_of(reply)
     tokens = {
         "access token": session.access if body.get("access_token") else None,
         "refresh token": session.refreshing if body.get("refresh_token") else None,
@@ -99,7 +99,7 @@ def _note_pair(probe: Investigation, user: User, session: AuthClient, reply: Rep
 
 def _note_statement(probe: Investigation, user: User, session: AuthClient, reply: Reply) -> None:
     """Who one is may be told with the time at which the token ends."""
-    body = reply.body if isinstance(reply, Answered) and isinstance(reply.body, dict) else {}
+    body = body_of(reply)
     ends = _timestamp(body.get("token_expires_at"))
     issued = number(claims(session.access).get("iat"))
     if ends is not None and issued is not None and session.access is not None:

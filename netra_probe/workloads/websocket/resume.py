@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from netra_probe.clients.agent import Run, note_question
 from netra_probe.clients.http import Http
-from netra_probe.clients.replies import Answered, Closed, Refused, Silent
+from netra_probe.clients.replies import Answered, Closed, Refused, Silent, body_of
 from netra_probe.clients.websocket import Socket
 from netra_probe.history.untrusted import decoded
 from netra_probe.plans.tabs import QUESTION, mark_of, tab, until_run_ends
@@ -86,7 +86,7 @@ async def ask_over_rest(
     start, begin = len(listening.received), time.monotonic()
     body = {"request": text, "user_request": text, "message": text, "content": text, "thread_id": thread or None}
     reply = await http.request("POST", route, json=body, nonce=nonce)
-    run_id = str(reply.body.get("run_id", "")) if isinstance(reply, Answered) and isinstance(reply.body, dict) else ""
+    run_id = str(body_of(reply).get("run_id", ""))
     ids = {"thread_id": thread, "run_id": run_id}
     outcome: Answered | Refused | Silent | Closed
     if not run_id:
