@@ -24,7 +24,6 @@ class Jitter(Fault):
     layer = "condition"
     title = "legal delays: users' events interleave in all orders"
     breaks = "nothing"
-    incident = "any network, any busy process"
     trigger = "each event"
     symptom = "none"
     kind = "condition"

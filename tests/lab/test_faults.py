@@ -53,7 +53,7 @@ async def test_x1_sends_a_run_to_whoever_started_last_in_the_same_process() -> N
 
 def test_every_fault_says_what_it_is() -> None:
     for fault in known_faults().values():
-        for field in ("layer", "title", "breaks", "incident", "trigger", "symptom", "checkers"):
+        for field in ("layer", "title", "breaks", "trigger", "symptom", "checkers"):
             assert getattr(fault, field), f"{fault.id} does not say its {field}"
         assert (fault.__doc__ or "").startswith(f"{fault.id}: ") and "Incident:" in (fault.__doc__ or ""), fault.id
 

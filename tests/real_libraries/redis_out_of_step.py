@@ -95,7 +95,6 @@ class RedisOutOfStep(Fault):
     layer = "pools"
     title = "redis-py 4.5.1: out of step after a cancel"
     breaks = "nothing: redis-py 4.5.1 over a link with latency"
-    incident = "CVE-2023-28858: ChatGPT, 20 March 2023"
     trigger = (
         "GET /api/threads (or /api/users/me) and close the TCP connection 5 to 30 ms later, a few tries; then A and B "
         "GET the same in turn on the same backend"

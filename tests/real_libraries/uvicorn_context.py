@@ -35,7 +35,6 @@ class UvicornKeepsContext(Fault):
     layer = "execution"
     title = "uvicorn carries a context to the next request"
     breaks = "nothing: uvicorn with loop=asyncio under a context variable that is not reset"
-    incident = "uvicorn #2167 / CPython #140947"
     trigger = (
         "one keep-alive connection: A sends a REST body of more than 65,536 bytes (PUT /api/users/me), "
         "then B or nobody sends any REST request on the same connection"

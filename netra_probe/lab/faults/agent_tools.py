@@ -24,7 +24,6 @@ class ResultsByToolName(Fault):
     layer = "agents"
     title = "tool results keyed by tool name"
     breaks = "UnifiedToolDispatcher, ToolExecutionEngine.execute"
-    incident = "pending tool calls in a dictionary by tool name instead of by call id"
     trigger = "A and B start runs at the same instant on one backend, so that both call the same tool at once"
     symptom = "tool_completed with the other's rows; or two tool_completed in one run and none in the other"
     checkers = ("C1", "C4")
@@ -98,7 +97,6 @@ class ToolWithServiceRights(Fault):
     layer = "agents"
     title = "tool uses the service's credential"
     breaks = "the tool thread_lookup"
-    incident = "the confused deputy (CWE-441)"
     trigger = (
         "B: POST /api/tools/execute {tool_name: thread_lookup, parameters: {thread_id: <A's>}}, "
         "or a chat message with references: [<A's thread_id>]"
@@ -158,7 +156,6 @@ class SessionOfTheServer(Fault):
     layer = "agents"
     title = "tool server's session pooled by server, not by user"
     breaks = "ToolConnections.slot"
-    incident = "one MCP session for each server URL (google_workspace_mcp #162, mcp-context-forge #2055, fastmcp #1083)"
     trigger = "A, then B: POST /api/tools/execute {tool_name: conversation_index} on one backend"
     symptom = "B's call answers with A's account and the titles of A's threads, until the process ends"
     checkers = ("C1", "C2")

@@ -32,7 +32,6 @@ class AgentSingleton(Fault):
     layer = "agents"
     title = "agent singleton with the request as state"
     breaks = "SpecialistAgent"
-    incident = "one agent instance for all requests, self.request set in run()"
     trigger = "A and B start runs at the same instant on one backend (overlap of about 50 ms)"
     symptom = "A's answer (partial_result, agent_completed, final_report) is to B's question, word for word"
     checkers = ("C1",)
@@ -113,7 +112,6 @@ class MemoryByLabel(Fault):
     layer = "agents"
     title = "memory keyed by thread label only"
     breaks = "ThreadMemory (through DataAccessFactory)"
-    incident = 'session_id="default": conversation memory under a label shared by users'
     trigger = "A runs to the end in a thread titled T (or untitled), then B runs in a thread of the same title"
     symptom = "B's answer repeats A's earlier requests; sequential suffices, any backend"
     checkers = ("C1",)
@@ -143,7 +141,6 @@ class CancelHitsNewest(Fault):
     layer = "agents"
     title = "cancel hits the wrong run"
     breaks = "AgentRegistry.stop_agent"
-    incident = "a single current_task on a shared registry"
     trigger = "A starts a run, B starts one after it, A sends stop_agent {run_id} (or {thread_id}) before both end"
     symptom = "B's run ends with agent_error CANCELLED, A's run goes on to final_report"
     checkers = ("C4", "C3")
@@ -185,7 +182,6 @@ class CompletionsByQuestion(Fault):
     layer = "agents"
     title = "completion cache keyed by the question alone"
     breaks = "LLMManager"
-    incident = "semantic caches without the user in the key (vllm semantic-router #1448)"
     trigger = "A asks a question to the end, then B asks the identical question within 30 s, any backend"
     symptom = "B is given A's completion, with A's figures and name; the first asker's for everybody until the TTL"
     checkers = ("C1", "C11")
@@ -232,7 +228,6 @@ class CompletionsByLikeness(CompletionsByQuestion):
 
     id = "G7"
     title = "similarity cache without a user filter"
-    incident = "semantic caches over all tenants (vllm semantic-router #1448, litellm #19575)"
     trigger = "A asks a question to the end, then B asks the same in other words within 30 s, any backend"
     symptom = "B is given A's completion to A's wording, with A's figures and name"
 

@@ -56,7 +56,6 @@ class SignatureNotChecked(Fault):
     service = "auth_service"
     title = "alg none accepted, signature not checked"
     breaks = "TokenVerifier"
-    incident = "CVE-2015-9235; decode with verify=False behind a gateway"
     trigger = "send a token whose sub is another user's id, with alg none and no signature or with a wrong signature"
     symptom = "the forged sub is accepted everywhere"
     checkers = ("C6",)
@@ -83,7 +82,6 @@ class KeyFromToken(Fault):
     service = "auth_service"
     title = "key confusion: the token brings its own key"
     breaks = "TokenVerifier"
-    incident = "CVE-2018-0114, CVE-2016-10555, CVE-2019-20933; kid as a path"
     trigger = (
         "send a token whose sub is another user's id, signed with your own key and that key as header jwk (RSA, EC, "
         "oct) or x5c, or HS256 with an empty key (with kid empty, kid ../../dev/null, or without kid)"
@@ -113,7 +111,6 @@ class TimeIgnored(Fault):
     service = "auth_service"
     title = "exp and nbf ignored"
     breaks = "TokenVerifier"
-    incident = "verify_exp=False to silence clock skew"
     trigger = (
         "use a token after its exp: wait for one ordered with POST /auth/create-token {expires_in: 1}, or sign one "
         "with the real key and exp in the past, missing or null, or nbf in the future"
@@ -148,7 +145,6 @@ class PurposeIgnored(Fault):
     service = "auth_service"
     title = "aud, iss and type ignored"
     breaks = "TokenVerifier and Authenticator"
-    incident = "cross-JWT confusion, RFC 8725 section 2.8"
     trigger = (
         "send your refresh token, or one of POST /auth/service-token, as Bearer; or sign an access token with the real "
         "key and another aud or iss"
@@ -190,7 +186,6 @@ class VerifiedByPrefix(Fault):
     service = "auth_service"
     title = "validation cache keyed by token prefix"
     breaks = "TokenVerifier"
-    incident = "cache keys without the signature, or cut to a length limit"
     trigger = "use a token of A once, then send it again with the last characters of its signature changed"
     symptom = "B answers as A"
     checkers = ("C6",)

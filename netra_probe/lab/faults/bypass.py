@@ -29,7 +29,6 @@ class ClaimedUserId(Fault):
     layer = "authentication"
     title = "a client-supplied user id beats the token"
     breaks = "current_caller and UnifiedAuthenticationService.authenticate_websocket"
-    incident = "a support or gateway header that is believed, CWE-290"
     trigger = (
         "any request with your own token plus header X-User-ID (or X-Auth-User, X-Forwarded-User, X-Remote-User, "
         "X-Netra-User-ID), query user_id or a JSON body with user_id of another user; likewise a handshake"
@@ -83,7 +82,6 @@ class DevelopmentLogin(Fault):
     service = "auth_service"
     title = "development login reachable"
     breaks = "POST /auth/dev/login and Authenticator"
-    incident = "active debug code, CWE-489"
     trigger = (
         "POST /auth/dev/login without credentials; or GET /auth/me with Bearer dev-token, mock-token or test-token"
     )

@@ -32,7 +32,6 @@ class KeyWithoutUser(Fault):
     layer = "caches"
     title = "cache key lacks the user"
     breaks = "UserCache"
-    incident = "a cached function that takes its user from elsewhere"
     trigger = (
         "A: GET /api/threads (or GET /api/users/me after a PUT of name or preferences); then B the same; nobody writes "
         "between"
@@ -91,7 +90,6 @@ class KeyByPattern(Fault):
     layer = "caches"
     title = "cache looked up by the pattern user:1*"
     breaks = "GET /api/users/me, PUT /api/users/me"
-    incident = "KEYS user:1* finds user:10"
     trigger = (
         "register two users whose e-mail names (before the @) begin alike, as x.ann@d and x.anna@d; x.anna makes "
         "GET /api/users/me, then x.ann makes GET /api/users/me"
@@ -149,7 +147,6 @@ class SharedHttpCache(Fault):
     layer = "caches"
     title = "HTTP cache of an authenticated GET"
     breaks = "middleware"
-    incident = "Steam, 25 December 2015"
     trigger = (
         "A: GET /api/threads, /api/users/me, /api/spend, /api/chat/messages or /api/search?q=…; within 2 s B, or "
         "nobody (no Authorization), the same on the same backend"

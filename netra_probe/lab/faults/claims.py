@@ -22,7 +22,6 @@ class ClaimsByPieces(Fault):
     service = "auth_service"
     title = "issuer and audience compared as substrings"
     breaks = "TokenVerifier"
-    incident = "PyJWT CVE-2024-53861"
     trigger = "sign a token with the real key and iss netra, or another piece of the right iss or aud"
     symptom = "a token with a piece of the right issuer or audience is accepted"
     checkers = ("C6",)

@@ -51,7 +51,6 @@ class LastConnectionWins(Fault):
     layer = "websocket"
     title = "last connection wins, an old close deletes the new entry"
     breaks = "ConnectionHub"
-    incident = "connections[user_id] = websocket; del connections[user_id]"
     trigger = (
         "A opens a second socket to the same backend, then runs (first socket silent); or opens a new one before "
         "closing the old one, closes the old one, then runs (new one silent)"
@@ -105,7 +104,6 @@ class SocketOutlivesToken(Fault):
     layer = "websocket"
     title = "socket outlives revocation and expiry"
     breaks = "SessionWatch"
-    incident = "authentication at the handshake only"
     trigger = "A opens a socket, then POST /auth/logout (or the token expires); wait 2 s; ping or run on the socket"
     symptom = "the socket is not closed and goes on giving service and events"
     checkers = ("C7",)
@@ -176,7 +174,6 @@ class FanOutStopsAtBadPeer(Fault):
     layer = "websocket"
     title = "fan-out stops or blocks on a bad peer"
     breaks = "ConnectionHub.wake, WebSocketSession"
-    incident = "the naive broadcast loop: await send() to each peer in turn"
     trigger = (
         "A and B on one backend; kill A's TCP connection (no close frame) while A's run is in progress, B runs within "
         "3 s; or A stops reading with > 250 KB on its way (6 runs of 5 KB), B runs"
@@ -236,7 +233,6 @@ class RegistryPerProcess(Fault):
     layer = "deployment"
     title = "several workers, in-process registry"
     breaks = "EventLog"
-    incident = "several workers without a shared message queue"
     trigger = (
         "A has a socket on backend 2 and starts a run on backend 1 (second socket there, or POST /api/agents/execute)"
     )

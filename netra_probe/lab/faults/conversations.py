@@ -20,7 +20,6 @@ class CurrentConversation(Fault):
     layer = "execution"
     title = "current conversation kept per user"
     breaks = "AgentExecution._deliver"
-    incident = "the current conversation of a session (claude-code #79241, hermes-workspace #297)"
     trigger = "A asks in one thread, and on the same backend in a second one before the first answer has come"
     symptom = "the first answer stands in the second thread (messages, agent_completed, final_report), none in its own"
     checkers = ("C13",)

@@ -66,7 +66,6 @@ class SharedRequestIds(Fault):
     layer = "websocket"
     title = "request-id map shared by all clients"
     breaks = "ClientMessages.handle, UserWebSocketEmitter"
-    incident = "CVE-2026-25536: colliding JSON-RPC ids in a shared MCP transport"
     trigger = (
         "A and B, sockets on the same backend, at the same instant: get_thread_history (any answered message) with "
         "equal message_id, or runs with equal turn_id / message_id"
@@ -150,7 +149,6 @@ class OfflineBufferOfAll(Fault):
     layer = "websocket"
     title = "offline buffer flushed to the next user"
     breaks = "WebSocketEventRouter.route_event, WebSocketSession"
-    incident = "an offline queue whose key has no user part"
     trigger = "A starts a run and disconnects (or runs over REST without a socket); then B connects to any backend"
     symptom = "stale frames of A right after B's welcome, once"
     checkers = ("C1",)

@@ -24,7 +24,6 @@ class ReadById(Fault):
     layer = "data access"
     title = "get by id without owner"
     breaks = "GET /api/threads/{thread_id}, GET /api/chat/messages/{message_id}"
-    incident = "broken object level authorisation, OWASP API1:2023"
     trigger = "GET /api/threads/{id} or GET /api/chat/messages/{id} with the id of another user's object"
     symptom = "200 with a foreign canary"
     checkers = ("C5", "C1")
@@ -80,7 +79,6 @@ class WriteById(Fault):
     layer = "data access"
     title = "update, delete and mass assignment without owner"
     breaks = "ThreadStore.update and ThreadStore.delete"
-    incident = "UPDATE … WHERE id = ?, OWASP API1 and API3:2023"
     trigger = (
         "PUT or DELETE /api/threads/{id} with the id of another user's thread; or PUT your own with metadata.user_id "
         "of another user"
@@ -163,7 +161,6 @@ class UnscopedLists(Fault):
     layer = "data access"
     title = "list, search and count unscoped"
     breaks = "ThreadStore.list, ThreadStore.count, MessageStore.search"
-    incident = "a list query without WHERE user_id"
     trigger = "GET /api/threads, GET /api/threads/count or GET /api/search?q=… while another user has matching rows"
     symptom = "foreign rows or totals"
     checkers = ("C1", "C11")
@@ -236,7 +233,6 @@ class CheckThenAct(Fault):
     layer = "data access"
     title = "check-then-act at READ COMMITTED"
     breaks = "SpendStore.use_credits"
-    incident = "ACIDRain, SIGMOD 2017"
     trigger = "POST /api/credits/use {amount: 10} ten times at once, then GET /api/credits"
     symptom = "lost update, double spend: balance + spent > 100"
     checkers = ("C9",)

@@ -29,7 +29,6 @@ class LeakOnDisconnect(Fault):
     layer = "pools"
     title = "connection and task leak on disconnect"
     breaks = "WebSocketSession"
-    incident = "a listener per socket that nobody ends"
     trigger = "open a socket to /ws and close it, again and again; count Redis clients (CLIENT LIST) after each cycle"
     symptom = "one more Redis client and one more task for each socket ever opened"
     checkers = ("C10", "C11")
@@ -85,7 +84,6 @@ class BoundedQueueDrops(Fault):
     layer = "websocket"
     title = "bounded queue drops for slow readers"
     breaks = "WebSocketSession._deliver"
-    incident = "put_nowait with QueueFull swallowed"
     trigger = "A stops reading its socket, has > 250 KB of events produced (20 short runs, or 6 of 5 KB), reads on"
     symptom = "gaps in seq and runs without a terminal event on an open connection"
     checkers = ("C3", "C4")
@@ -150,7 +148,6 @@ class ReplayWithoutCursor(Fault):
     layer = "websocket"
     title = "replay without a cursor"
     breaks = "WebSocketSession._subscribe"
-    incident = "replay on reconnect without Last-Event-ID"
     trigger = "A receives events, loses the socket (mid-run or later), connects again to any backend"
     symptom = "events that A was sent before arrive again, same run_id and seq"
     checkers = ("C3",)
@@ -185,7 +182,6 @@ class TaskPerEvent(Fault):
     layer = "websocket"
     title = "one task per event"
     breaks = "UserWebSocketEmitter._send"
-    incident = "asyncio.create_task(send(event)) without an order"
     trigger = "any run (each event's sending is delayed by up to 10 ms of jitter)"
     symptom = "a run's events arrive out of the order of their seq, some after the terminal event"
     checkers = ("C3", "C4")
@@ -230,7 +226,6 @@ class ListenerDies(Fault):
     layer = "websocket"
     title = "the listener dies with a short loss of Redis"
     breaks = "WebSocketEventRouter._listen"
-    incident = "a listening thread ended by an exception (python-socketio #143, #1411)"
     trigger = "open a socket; CLIENT KILL TYPE pubsub (or a restart of Redis); ask over the same socket"
     symptom = "pings are answered and no events come, on all sockets of the backend; a new socket gets what is kept"
     checkers = ("C3",)

@@ -29,7 +29,6 @@ class ErasedIsHidden(Fault):
     layer = "data_access"
     title = "erasing hides, the key is the address"
     breaks = "ProfileStore"
-    incident = "mox #162, MeshCentral #284: data outlives its account under its address"
     trigger = (
         "A makes a thread, DELETE /api/users/me, DELETE /auth/users/{id}; then register A's address again, make a "
         "thread, and list threads"

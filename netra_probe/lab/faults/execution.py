@@ -33,7 +33,6 @@ class CurrentUserInSingleton(Fault):
     layer = "execution"
     title = "current user in a singleton"
     breaks = "UserWebSocketEmitter"
-    incident = "a singleton notifier with set_user_context()"
     trigger = "overlapping runs of two users in one process"
     symptom = "the last writer gets the events of the others"
     checkers = ("C1", "C2")
@@ -74,7 +73,6 @@ class ContextVariableKept(Fault):
     layer = "execution"
     title = "context variable not reset between requests"
     breaks = "current_caller, and the context that each request runs in"
-    incident = "uvicorn #2167 / CPython #140947: context kept by a connection after a large body"
     trigger = (
         "one keep-alive connection: A sends a REST body of more than 65,536 bytes (PUT /api/users/me), "
         "then B or nobody sends any REST request on the same connection"
@@ -141,7 +139,6 @@ class WorkerKeepsCreator(Fault):
     layer = "execution"
     title = "background worker keeps its creator's context"
     breaks = "BackgroundWorker"
-    incident = "a lazily started worker task that copied the first request's context"
     trigger = "A: POST /api/exports; then B: POST /api/exports {label} on the same backend within 5 s"
     symptom = "B's export is made from A's data, belongs to A and is announced to A; B's stays queued"
     checkers = ("C2", "C12")
@@ -180,7 +177,6 @@ class SharedMetadata(Fault):
     layer = "execution"
     title = "class-level dictionary as default metadata"
     breaks = "ThreadStore.create"
-    incident = "mutable default arguments and class attributes"
     trigger = "A: POST /api/threads {metadata: {key: value}}; then B: any new thread without that key, same backend"
     symptom = "B's thread carries A's metadata (in the answer, GET /api/threads, the row); sequential suffices"
     checkers = ("C1",)
@@ -226,7 +222,6 @@ class RunIdsFromTheClock(Fault):
     layer = "execution"
     title = "run ids collide"
     breaks = "new_run_id, RunStore.start"
-    incident = "ids from a timestamp, with INSERT … ON CONFLICT DO NOTHING"
     trigger = "several users start runs in a burst (within half a second of each other) on one backend"
     symptom = "two users' runs have the same run_id; the rows of one run belong to two users"
     checkers = ("C2", "C4", "C12")

@@ -24,7 +24,6 @@ class ForgottenRoute(Fault):
     layer = "data_access"
     title = "a forgotten route beside its checked neighbour"
     breaks = _EXPORT
-    incident = "Langflow GHSA-9c59-2mvc-vfr8"
     trigger = "GET /api/threads/{thread_id}/export (in no OpenAPI document) with another user's thread, or no token"
     symptom = "anybody reads the thread and its messages"
     checkers = ("C5", "C1")

@@ -20,7 +20,6 @@ class KeyOfEverybody(Fault):
     layer = "caches"
     title = "idempotency key stored without the user"
     breaks = "KeptAnswers"
-    incident = "idempotency store keyed by the header alone (devlink #773, arun0009/idempotent #217)"
     trigger = "A: POST /api/threads with Idempotency-Key: k; then B the same within 60 s, any backend"
     symptom = "B gets A's stored answer, and what B wanted is not done"
     checkers = ("C1", "C2", "C5")

@@ -21,7 +21,6 @@ class PinnedLedger(Fault):
     layer = "data_access"
     title = "ledger entries pinned to the first user of the process"
     breaks = "SpendStore"
-    incident = "litellm #31441: a spend record that keeps the first request's user"
     trigger = "POST /api/credits/use as A, then as B at the same backend; GET /api/credits as both"
     symptom = "B's use stands in A's transactions; B's balance falls and B's list stays empty"
     checkers = ("C9", "C1")

@@ -20,7 +20,6 @@ class SharedPrefixes(Fault):
     service = "llm_service"
     title = "prefix cache shared by tenants"
     breaks = "PrefixCache.place"
-    incident = "vLLM CVE-2025-46570"
     trigger = "A asks a question of 2,000 characters or more; B asks one that begins with the same 2,000"
     symptom = "B's first partial_result comes 0.1 s sooner than for a question that nobody has asked"
     checkers = ("C11",)

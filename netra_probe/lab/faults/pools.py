@@ -75,7 +75,6 @@ class SettingNotReset(Fault):
     layer = "pools"
     title = "session setting not reset in the pool"
     breaks = "DatabaseManager and ThreadStore.list"
-    incident = "SET app.user behind a connection pool"
     trigger = (
         "on one backend, one after the other: A makes any request that reads or writes rows (POST /api/threads), then "
         "B makes GET /api/threads over any connection"
@@ -129,7 +128,6 @@ class ReturnedInTransaction(Fault):
     layer = "pools"
     title = "connection returned inside a transaction"
     breaks = "DatabaseManager"
-    incident = "except Exception: rollback, passed by by CancelledError"
     trigger = (
         "POST /api/spend/batch with 200 records and close the TCP connection 10 to 60 ms later, without reading; then "
         "any request to the same backend; then GET /api/spend; a few tries"
@@ -193,7 +191,6 @@ class OutOfStep(Fault):
     layer = "pools"
     title = "protocol out of step after a cancel"
     breaks = "UserCache"
-    incident = "redis-py 4.5.1 and ChatGPT, March 2023"
     trigger = (
         "GET /api/threads (or /api/users/me) and close the TCP connection 5 to 30 ms later, a few tries; then A and B "
         "GET the same in turn on the same backend"

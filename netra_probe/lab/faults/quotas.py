@@ -34,7 +34,6 @@ class QuotaByAddress(Fault):
     layer = "pools"
     title = "rate limit keyed by the proxy's address"
     breaks = "RateLimiter"
-    incident = "LibreChat #3915: a limiter that sees one address only"
     trigger = "A sends 600 messages over a socket (or 1200 requests) within ten seconds, then B, from the same address"
     symptom = "B is refused for what A has used up: RATE_LIMITED, 429"
     checkers = ("C11",)

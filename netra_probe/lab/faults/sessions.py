@@ -23,7 +23,6 @@ class RevocationNotPropagated(Fault):
     service = "auth_service"
     title = "logout and disabling not propagated"
     breaks = "Authenticator"
-    incident = "stateless validation; a blacklist that fails open"
     trigger = "POST /auth/logout (or POST /auth/users/{id}/disable as a service), then use the same access token again"
     symptom = "the revoked token works"
     checkers = ("C7",)
@@ -74,7 +73,6 @@ class RefreshReusable(Fault):
     service = "auth_service"
     title = "refresh not atomic, and reusable"
     breaks = "SessionStore.rotate"
-    incident = "check-then-act on rotation, a grace period without an end"
     trigger = "POST /auth/refresh with one refresh token five times at once, or twice in a row"
     symptom = "two winners"
     checkers = ("C6", "C9")
@@ -129,7 +127,6 @@ class LoginNotBound(Fault):
     service = "auth_service"
     title = "OAuth state not bound to the browser"
     breaks = "OAuthFlow"
-    incident = "login CSRF, RFC 6749 section 10.12"
     trigger = (
         "GET /auth/login?provider=google with two cookie jars, consent as A in the first, then GET A's callback "
         "address with the second jar (or none)"

@@ -19,7 +19,6 @@ class IdentitySwapped(Fault):
     layer = "websocket"
     title = "a token message swaps a socket's identity, not its subscriptions"
     breaks = "WebSocketSession"
-    incident = "NodeBB #7136, supabase realtime #562: in-band tokens and old subscriptions"
     trigger = 'on a socket of A send {"type": "refresh_token", "payload": {"token": B\'s}}; then ask as A, and as B'
     symptom = "the socket acts for B and is sent A's events, and none of B's"
     checkers = ("C6",)

@@ -21,7 +21,6 @@ class Broadcast(Fault):
     layer = "websocket"
     title = "broadcast instead of send-to-user"
     breaks = "WebSocketEventRouter.route_event"
-    incident = "the broadcast() of WebSocket tutorials, used for personal events"
     trigger = "any event while another user is connected"
     symptom = "everybody gets the frame"
     checkers = ("C1",)
@@ -82,7 +81,6 @@ class ClaimedUser(Fault):
     layer = "websocket"
     title = "routing by an id that the client claims"
     breaks = "WebSocketEventRouter.route_event, ClientMessages.handle, WebSocketSession.run"
-    incident = "/ws/{client_id} of tutorials; CWE-639"
     trigger = (
         "B connects to /ws?user_id=<A> (or client_id), or sends any message with user_id <A> in root or payload; "
         "then A runs"
@@ -142,7 +140,6 @@ class UncheckedSubscription(Fault):
     layer = "websocket"
     title = "subscription without owner check"
     breaks = "ClientMessages.subscribe, ClientMessages.switch_thread, WebSocketEventRouter.route_event"
-    incident = "channels opened by name without authorisation; CWE-862"
     trigger = "B sends subscribe (or switch_thread) with A's thread_id, or subscribe with A's run_id; then A runs there"
     symptom = "B's subscribe is confirmed and A's live events of that thread or run arrive on B's socket"
     checkers = ("C5", "C1")

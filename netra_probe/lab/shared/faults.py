@@ -97,7 +97,6 @@ class Fault:
     layer: ClassVar[str] = ""
     title: ClassVar[str] = ""
     breaks: ClassVar[str] = ""
-    incident: ClassVar[str] = ""
     trigger: ClassVar[str] = ""
     symptom: ClassVar[str] = ""
     checkers: ClassVar[tuple[str, ...]] = ()
