@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from netra_probe.lab.shared.database_url import DatabaseUrl
 from netra_probe.lab.shared.isolated_environment import EnvironmentProblem, IsolatedEnvironment
 
 
@@ -189,3 +190,118 @@ def test_what_no_process_could_hold_is_refused(environment: IsolatedEnvironment,
 def test_the_repr_shows_no_value(environment: IsolatedEnvironment) -> None:
     environment.set("NETRA_PASSWORD", "hunter2")
     assert "hunter2" not in repr(environment)
+
+
+def test_what_is_written_behind_our_back_is_named_and_not_handed_on(environment: IsolatedEnvironment) -> None:
+    environment.enable_isolation()
+    assert environment.changed_outside() == []
+    os.environ["NETRA_FOREIGN"] = os.environ["NETRA_COLOUR"] = "from another service"
+    assert environment.changed_outside() == ["NETRA_COLOUR", "NETRA_FOREIGN"]
+    assert "NETRA_FOREIGN" not in environment.get_subprocess_env()
+
+
+def test_secrets_reach_neither_children_nor_the_process_environment(environment: IsolatedEnvironment) -> None:
+    environment.set("NETRA_KEY", "hunter2", source="secret")
+    assert environment.get("NETRA_KEY") == "hunter2"
+    assert "NETRA_KEY" not in os.environ
+    assert "NETRA_KEY" not in environment.get_subprocess_env()
+    assert environment.get_subprocess_env({"NETRA_KEY": "by name"})["NETRA_KEY"] == "by name"
+
+
+def test_an_empty_secret_is_none_and_a_conflict_is_told(
+    environment: IsolatedEnvironment, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment.replace("secret", {"NETRA_COLOUR": "", "NETRA_KEY": "new"})
+    assert environment.get_variable_source("NETRA_COLOUR") == "process"
+    environment.set("NETRA_KEY", "old", source="file")
+    assert environment.get("NETRA_KEY") == "new"
+    assert environment.conflicts() == {"NETRA_KEY": ["secret", "file"]}
+    assert [record.getMessage() for record in caplog.records] == [
+        "NETRA_KEY differs between secret and file; that of the secret store counts"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "found"),
+    [
+        ("test", None, "for-tests-only"),
+        ("development", None, None),
+        ("production", None, None),
+        ("test", "real", "real"),
+        ("development", "for-tests-only", "for-tests-only"),
+        ("production", "real", "real"),
+        ("production", "for-tests-only", None),
+        ("prod-eu", "for-tests-only", None),
+    ],
+)
+def test_test_credentials_are_for_tests(
+    environment: IsolatedEnvironment, name: str, given: str | None, found: str | None
+) -> None:
+    environment.set("ENVIRONMENT", name)
+    if given is not None:
+        environment.set("OAUTH_CLIENT_SECRET", given)
+    assert environment.get("OAUTH_CLIENT_SECRET") == environment.get_all().get("OAUTH_CLIENT_SECRET") == found
+
+
+def test_a_file_with_a_bad_line_changes_nothing(environment: IsolatedEnvironment, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("NETRA_SHAPE=round\nNETRA_SIZE=nul\0\n")
+    with pytest.raises(EnvironmentProblem):
+        environment.load_from_file(file)
+    assert environment.get("NETRA_SHAPE") is None
+
+
+def test_an_environments_own_name_comes_after_the_services(
+    environment: IsolatedEnvironment, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["NETRA_KEY", "NETRA_KEY_STAGING", "AUTH_NETRA_KEY", "AUTH_NETRA_KEY_STAGING"]
+    for name in names:
+        environment.set(name, name)
+        assert environment.namespaced("auth", "NETRA_KEY", environment="staging") == name
+    assert environment.namespaced("backend", "NETRA_KEY", environment="production") == "NETRA_KEY"
+    environment.delete("NETRA_KEY")
+    assert environment.namespaced("backend", "NETRA_KEY", "none", environment="production") == "none"
+    assert "NETRA_KEY is not set for backend in production" in caplog.text
+
+
+def test_all_that_is_missing_is_named_at_once(environment: IsolatedEnvironment) -> None:
+    environment.set("NETRA_EMPTY", "")
+    environment.require("NETRA_COLOUR")
+    with pytest.raises(EnvironmentProblem, match="NETRA_EMPTY, NETRA_NOWHERE"):
+        environment.require("NETRA_EMPTY", "NETRA_COLOUR", "NETRA_NOWHERE")
+
+
+@pytest.mark.parametrize("password", ["plain", "p@ss", "a:b", "a/b", "50%", "50%25", "a b?", "ü#[", "%40"])
+def test_any_password_survives_a_database_url(password: str) -> None:
+    url = DatabaseUrl(user="ann", password=password, host="::1", port=6432, database="netra", options="a=b")
+    assert DatabaseUrl.parse(url.text()) == url
+    assert password not in str(url) and password not in repr(url)
+
+
+@pytest.mark.parametrize("password", ["p@ss", "a:b", "a/b", "50%", "a?b"])
+def test_a_password_that_nobody_quoted_is_understood(environment: IsolatedEnvironment, password: str) -> None:
+    environment.set("DATABASE_URL", f"postgresql://ann:{password}@db/netra?sslmode=require")
+    url = environment.database_url()
+    assert (url.password, url.host, url.database, url.options) == (password, "db", "netra", "sslmode=require")
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("mysql://ann:hunter2@db/netra", "must begin with postgresql://"),
+        ("postgresql://db/netra", "must have a user and a password"),
+        ("postgresql://ann:hunter2@/netra", "has no host"),
+        ("postgresql://ann:hunter2@db", "has no name of a database"),
+        ("postgresql://ann:hunter2@db:70000/netra", "must have a port from 1 to 65535"),
+        ("postgresql://ann:hunter2@db:x/netra", "a port that is a number"),
+        ("postgresql://ann:hunter2@one:1,two:2/netra", "must have one host"),
+        ("", "not set: DATABASE_URL"),
+    ],
+)
+def test_what_is_wrong_with_a_database_url_is_said_without_it(
+    environment: IsolatedEnvironment, url: str, problem: str
+) -> None:
+    environment.set("DATABASE_URL", url)
+    with pytest.raises(EnvironmentProblem, match=problem) as caught:
+        environment.database_url()
+    assert "hunter2" not in str(caught.value) and "DATABASE_URL" in str(caught.value)

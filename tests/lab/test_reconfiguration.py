@@ -189,6 +189,21 @@ def test_files_are_private_and_only_those_of_secrets_hold_any(running: Lab) -> N
         assert secret == (path.name == "SERVICE_SECRET")
 
 
+def test_the_operator_sees_that_the_signing_key_is_in_the_auth_service_only(running: Lab) -> None:
+    operator, seen = {"X-Lab-Operator": running.state["operator"]["token"]}, {}
+    running.rotate_secret("JWT_SECRET_KEY")
+    for url in (running.parameters["auth_url"], *running.parameters["backend_urls"]):
+        assert httpx.get(f"{url}/lab/environment").status_code == 404
+        answer = httpx.get(f"{url}/lab/environment", headers=operator)
+        assert running.parameters["jwt_secret"] not in answer.text and operator["X-Lab-Operator"] not in answer.text
+        seen[url] = answer.json()
+    auth, *backends = seen.values()
+    (key,) = (print for name, source, print in auth["held"] if name == "JWT_SECRET_KEY" and source == "secret")
+    assert not any(key == print for backend in backends for _, _, print in backend["held"])
+    assert not any(key == print for service in seen.values() for _, _, print in service["child"])
+    assert len({print for one in seen.values() for name, _, print in one["held"] if name == "AUTH_SERVICE_URL"}) == 1
+
+
 def test_only_the_operator_makes_a_service_read_its_files(running: Lab) -> None:
     for url in (running.parameters["auth_url"], *running.parameters["backend_urls"]):
         for headers in ({}, {"X-Lab-Operator": "guess"}):

@@ -29,7 +29,7 @@ from netra_probe.lab.auth_service.tokens import TokenIssuer, TokenVerifier
 from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
-from netra_probe.lab.shared.live_configuration import reload_route, state_route
+from netra_probe.lab.shared.live_configuration import environment_route, reload_route, state_route
 
 LARGEST_BODY = 1_048_576
 
@@ -153,6 +153,7 @@ def create_app() -> FastAPI:
         app.add_api_route(endpoint.path, parts[endpoint.name], methods=[endpoint.method], response_model=None)
     app.router.routes.append(state_route(SERVICE, faults, lambda: {"pool": app.state.core.database.numbers()}))
     app.router.routes.append(reload_route(live))
+    app.router.routes.append(environment_route())
     return app
 
 

@@ -242,6 +242,8 @@ class Launch:
     def _write_configuration(self) -> None:
         for layer, values in services.layers(self.at).items():
             self.configuration.write(layer, values)
+        if "JWT_SECRET_KEY" not in self.plan.settings:
+            self.configuration.write_secret("JWT_SECRET_KEY", self.secrets.jwt)
 
     def _check_faults(self, plan: Plan) -> None:
         try:

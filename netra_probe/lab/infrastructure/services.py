@@ -134,7 +134,8 @@ def environment_of(name: str, plan: Plan, at: Addresses, configuration: Path) ->
     }
     if "LAB_FAULT_SEED" in os.environ:
         common["LAB_FAULT_SEED"] = os.environ["LAB_FAULT_SEED"]
-    tokens = {"JWT_SECRET_KEY": at.secrets.jwt, "SERVICE_SECRET": at.secrets.service}
+    # The signing key is none of them: it is in the secret store, from which the auth service alone takes it.
+    tokens = {"SERVICE_SECRET": at.secrets.service}
     own: dict[str, str] = {}
     if name == "auth":
         own = {

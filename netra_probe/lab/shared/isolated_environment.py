@@ -12,6 +12,7 @@ back nor a value set here crosses the border.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -19,12 +20,30 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from netra_probe.lab.shared.database_url import DatabaseUrl, DatabaseUrlProblem
 from netra_probe.lab.shared.env_file import NAME, EnvFileProblem, read_env_file
+
+log = logging.getLogger(__name__)
 
 ChangeCallback = Callable[[str, str | None, str | None], None]
 
-PRIORITIES: dict[str, int] = {"default": 0, "file": 10, "process": 20, "runtime": 30, "secret": 40, "override": 50}
+PRIORITIES: dict[str, int] = {
+    "test": -10,
+    "default": 0,
+    "file": 10,
+    "process": 20,
+    "runtime": 30,
+    "secret": 40,
+    "override": 50,
+}
 """Known sources, weakest first. An unknown source ranks as ``runtime``."""
+
+TEST_DEFAULTS: Mapping[str, str] = {
+    "OAUTH_CLIENT_ID": "test-client",
+    "OAUTH_CLIENT_SECRET": "for-tests-only",
+}
+"""What the source ``test`` holds: credentials of a provider that nobody runs, so that tests need none."""
+WITH_TEST_DEFAULTS, WITHOUT_REAL_USERS = "test", frozenset({"test", "development"})
 
 _REFERENCE = re.compile(r"(\$?)\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -34,7 +53,29 @@ class EnvironmentProblem(ValueError):
 
 
 class IsolatedEnvironment:
-    """Process-wide singleton over layered environment variables; every call is safe from any thread."""
+    """Process-wide singleton over layered environment variables; every call is safe from any thread.
+
+    What it promises:
+
+    * **Services apart.** While isolated, a process sees the process environment as it was, whatever is written into it;
+      ``changed_outside`` names what differs. Child processes get no value of the source ``secret``.
+    * **Sources.** The strongest source that holds a name wins, and is the one that ``get_variable_source`` names. A
+      file is taken completely or, when a line is bad, not at all.
+    * **Values are text.** ``${NAME}`` is expanded, from this process's variables only; no shell runs. A circle is an
+      error that names it; other variables, and child processes, are not affected.
+    * **Test credentials.** ``TEST_DEFAULTS`` are there in the environment ``test`` only. Outside of tests and
+      development they are refused, wherever they come from, with a warning.
+    * **One instance.** All threads share it; no update is lost, and a call that fails leaves no lock behind.
+    * **Database URLs.** ``database_url`` finds every part whatever the password holds, or names the variable and the
+      mistake, never the password.
+    * **Secrets first.** A value of the secret store beats files, the process and what was set; an empty one counts as
+      not given. Where another source holds something else a warning names both.
+    * **Namespaces.** ``namespaced`` prefers the service's own name, then the environment's; it never answers with
+      those of another. That only others have a value is logged.
+    * **Dependencies.** ``require`` names all that is missing, at once.
+    * **Callbacks.** Each hears of every change of a winning value, with the old and the new one, outside of any lock.
+      One that fails is logged and counted; the others still run.
+    """
 
     _instance: ClassVar[IsolatedEnvironment | None] = None
     _creation: ClassVar[threading.Lock] = threading.Lock()
@@ -45,6 +86,7 @@ class IsolatedEnvironment:
     _snapshot: dict[str, str] | None
     _shadowed: dict[str, str | None]
     _failures: list[tuple[str, str]]
+    _told: set[str]
 
     def __new__(cls) -> IsolatedEnvironment:
         with cls._creation:
@@ -56,6 +98,7 @@ class IsolatedEnvironment:
                 instance._snapshot = None
                 instance._shadowed = {}
                 instance._failures = []
+                instance._told = set()
                 cls._instance = instance
             return cls._instance
 
@@ -79,6 +122,14 @@ class IsolatedEnvironment:
         """True while the process environment is a snapshot."""
         return self._snapshot is not None
 
+    def changed_outside(self) -> list[str]:
+        """Names that somebody has changed in the process environment since isolation began."""
+        with self._lock:
+            before, now = self._snapshot, dict(os.environ)
+            if before is None:
+                return []
+            return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
     # Reading
 
     def get(self, key: str, default: str | None = None) -> str | None:
@@ -94,10 +145,11 @@ class IsolatedEnvironment:
     def get_all(self) -> dict[str, str]:
         """Every variable with its winning, unexpanded value."""
         with self._lock:
+            visible = self._visible()
             merged: dict[str, str] = {}
-            for _, values in sorted(self._visible().items(), key=lambda item: _priority(item[0])):
+            for _, values in sorted(visible.items(), key=lambda item: _priority(item[0])):
                 merged.update(values)
-            return merged
+            return {key: value for key, value in merged.items() if not self._is_refused(visible, key, value)}
 
     def get_variable_source(self, key: str) -> str | None:
         """The name of the source whose value of `key` wins, or None when no source has it."""
@@ -106,20 +158,64 @@ class IsolatedEnvironment:
             return None if found is None else found[0]
 
     def get_subprocess_env(self, additional: Mapping[str, str] | None = None) -> dict[str, str]:
-        """A complete, expanded environment for a child process, with `additional` on top; circles stay as written."""
+        """An expanded environment for a child process, with `additional` on top; circles stay as written.
+
+        Secrets are left out: a child gets those that it needs by name, in `additional`.
+        """
         merged: dict[str, str] = {}
         with self._lock:
             for key, value in self.get_all().items():
+                if self.get_variable_source(key) == "secret":
+                    continue
                 try:
                     merged[key] = self._expand(key, value, (key,))
                 except EnvironmentProblem:
                     merged[key] = value
         return {**merged, **(additional or {})}
 
-    def namespaced(self, namespace: str, key: str, default: str | None = None) -> str | None:
-        """`NAMESPACE_KEY` if a source has it, else `KEY`: a service's own value before the shared one."""
-        own = self.get(f"{namespace.upper()}_{key}")
-        return own if own is not None else self.get(key, default)
+    def namespaced(
+        self, namespace: str, key: str, default: str | None = None, *, environment: str | None = None
+    ) -> str | None:
+        """`NAMESPACE_KEY` if a source has it, else `KEY`: a service's own value before the shared one.
+
+        With an `environment`, `NAMESPACE_KEY_ENVIRONMENT` and `KEY_ENVIRONMENT` come before the same without it.
+        """
+        suffixes = [f"_{environment.upper()}", ""] if environment else [""]
+        for prefix in (f"{namespace.upper()}_", ""):
+            for suffix in suffixes:
+                value = self.get(f"{prefix}{key}{suffix}")
+                if value is not None:
+                    return value
+        if environment:
+            others = sorted(name for name in self.get_all() if re.search(rf"(^|_){re.escape(key)}(_|$)", name))
+            if others:
+                self._warn(f"{key} is not set for {namespace} in {environment}; there is only {', '.join(others)}")
+        return default
+
+    def require(self, *keys: str) -> None:
+        """Raise one EnvironmentProblem that names all of these that are missing or empty."""
+        missing = [key for key in keys if not self.get(key)]
+        if missing:
+            raise EnvironmentProblem(f"not set: {', '.join(missing)}; the service cannot start without")
+
+    def database_url(self, key: str = "DATABASE_URL") -> DatabaseUrl:
+        """The parts of a database URL, or an EnvironmentProblem that says what is wrong with it."""
+        self.require(key)
+        try:
+            return DatabaseUrl.parse(self.get(key) or "")
+        except DatabaseUrlProblem as problem:
+            raise EnvironmentProblem(f"{key} {problem}") from None
+
+    def conflicts(self) -> dict[str, list[str]]:
+        """Names of secrets for which other sources hold something else, with all their sources, the strongest first."""
+        with self._lock:
+            visible = self._visible()
+            found = {}
+            for key, secret in visible.get("secret", {}).items():
+                others = [source for source, values in visible.items() if values.get(key, secret) != secret]
+                if others:
+                    found[key] = sorted(["secret", *others], key=_priority, reverse=True)
+            return found
 
     # Writing
 
@@ -132,6 +228,7 @@ class IsolatedEnvironment:
             self._write_through(key)
             won = self.get_variable_source(key) == source
             after = self._plain(key)
+        self._tell_conflicts(key)
         self._announce(key, before, after)
         return won
 
@@ -157,6 +254,8 @@ class IsolatedEnvironment:
         except EnvFileProblem as problem:
             raise EnvironmentProblem(str(problem)) from None
         for name, value in values.items():
+            _check(name, value)
+        for name, value in values.items():
             self.set(name, value, source)
         return len(values)
 
@@ -171,6 +270,7 @@ class IsolatedEnvironment:
             for key in keys:
                 self._write_through(key)
             after = {key: self._plain(key) for key in keys}
+        self._tell_conflicts(*keys)
         for key in keys:
             self._announce(key, before[key], after[key])
 
@@ -206,11 +306,14 @@ class IsolatedEnvironment:
         return live
 
     def _write_through(self, key: str) -> None:
-        """Outside of isolation, libraries that read the process environment see what wins over it; undone on delete."""
+        """Outside of isolation, libraries that read the process environment see what wins over it; undone on delete.
+
+        Secrets stay here: what is in the process environment goes to every child process and every crash report.
+        """
         if self.is_isolated():
             return
         winner = self._winner(key)
-        if winner is not None and _priority(winner[0]) > _priority("process"):
+        if winner is not None and winner[0] != "secret" and _priority(winner[0]) > _priority("process"):
             self._shadowed.setdefault(key, os.environ.get(key))
             os.environ[key] = winner[1]
         elif key in self._shadowed:
@@ -228,14 +331,25 @@ class IsolatedEnvironment:
             os.environ.pop(key, None)
 
     def _visible(self) -> dict[str, dict[str, str]]:
-        return {**self._layers, "process": {**self._process(), **self._layers.get("process", {})}}
+        visible = {**self._layers, "process": {**self._process(), **self._layers.get("process", {})}}
+        visible["secret"] = {key: value for key, value in visible.get("secret", {}).items() if value}
+        if self._has_test_defaults(visible):
+            visible["test"] = {**TEST_DEFAULTS, **visible.get("test", {})}
+        return visible
 
     def _winner(self, key: str) -> tuple[str, str] | None:
-        best: tuple[str, str] | None = None
-        for source, values in self._visible().items():
-            if key in values and (best is None or _priority(source) >= _priority(best[0])):
-                best = (source, values[key])
-        return best
+        visible = self._visible()
+        found = _strongest(visible, key)
+        if found is None or not self._is_refused(visible, key, found[1]):
+            return found
+        self._warn(f"{key} holds a test credential in {_environment(visible)}; it is refused")
+        return None
+
+    def _has_test_defaults(self, visible: Mapping[str, Mapping[str, str]]) -> bool:
+        return _environment(visible) == WITH_TEST_DEFAULTS
+
+    def _is_refused(self, visible: Mapping[str, Mapping[str, str]], key: str, value: str) -> bool:
+        return TEST_DEFAULTS.get(key) == value and _environment(visible) not in WITHOUT_REAL_USERS
 
     def _plain(self, key: str) -> str | None:
         found = self._winner(key)
@@ -266,8 +380,36 @@ class IsolatedEnvironment:
             try:
                 callback(key, before, after)
             except Exception as error:  # a listener must not undo a change, nor hide it from the others
+                log.warning("a callback failed on the change of %s: %s", key, type(error).__name__)
                 with self._lock:
                     self._failures.append((key, type(error).__name__))
+
+    def _tell_conflicts(self, *keys: str) -> None:
+        found = self.conflicts()
+        for key in keys:
+            if key in found:
+                self._warn(f"{key} differs between {' and '.join(found[key])}; that of the secret store counts")
+
+    def _warn(self, text: str) -> None:
+        """Log something once."""
+        with self._lock:
+            is_new = text not in self._told
+            self._told.add(text)
+        if is_new:
+            log.warning(text)
+
+
+def _strongest(visible: Mapping[str, Mapping[str, str]], key: str) -> tuple[str, str] | None:
+    best: tuple[str, str] | None = None
+    for source, values in visible.items():
+        if key in values and (best is None or _priority(source) >= _priority(best[0])):
+            best = (source, values[key])
+    return best
+
+
+def _environment(visible: Mapping[str, Mapping[str, str]]) -> str:
+    found = _strongest(visible, "ENVIRONMENT")
+    return found[1].lower() if found is not None and found[1] else "development"
 
 
 def _check(key: str, value: object) -> None:

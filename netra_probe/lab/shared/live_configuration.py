@@ -49,7 +49,7 @@ class LiveConfiguration:
 
     def __init__(self, service_name: str, settings: Sequence[Setting], *, process: str = "") -> None:
         variables = get_env()
-        self.layers = ConfigurationLayers(variables)
+        self.layers = ConfigurationLayers(variables, secrets=[setting for setting in settings if setting.secret])
         try:
             self.layers.load()
         except EnvFileProblem as problem:
@@ -94,11 +94,16 @@ VARIABLE = "CONFIG_DIRECTORY"
 
 
 class ConfigurationLayers:
-    """One service's files."""
+    """One service's files.
 
-    def __init__(self, variables: IsolatedEnvironment) -> None:
+    Arguments:
+        secrets: the settings whose secrets this service may read; every secret there is when left out.
+    """
+
+    def __init__(self, variables: IsolatedEnvironment, *, secrets: Sequence[Setting] | None = None) -> None:
         directory = variables.get(VARIABLE)
         self._variables = variables
+        self._own = secrets
         self.directory = Path(directory) if directory else None
 
     def load(self) -> None:
@@ -109,7 +114,9 @@ class ConfigurationLayers:
         for source, name in (("default", "base"), ("file", environment), ("runtime", "runtime")):
             path = self.directory / f"{name}.env"
             self._variables.replace(source, read_env_file(path) if path.is_file() else {})
-        self._variables.replace("secret", _secrets(self.directory / "secrets"))
+        own = [name for setting in self._own or () for name in setting.variables(environment)]
+        secrets = _secrets(self.directory / "secrets")
+        self._variables.replace("secret", {name: secrets[name] for name in secrets if self._own is None or name in own})
 
     def backup(self, process: str) -> ConfigurationBackup | None:
         """Where a process keeps its last good configuration."""
@@ -125,6 +132,7 @@ def _secrets(directory: Path) -> dict[str, str]:
 
 STATE_PATH = "/lab/state"
 RELOAD_PATH = "/lab/reload"
+ENVIRONMENT_PATH = "/lab/environment"
 OPERATOR_HEADER = "X-Lab-Operator"
 
 Inspection = Mapping[str, Any]
@@ -168,6 +176,31 @@ def reload_route(configuration: LiveConfiguration) -> Route:
         return JSONResponse(configuration.reload())
 
     return Route(RELOAD_PATH, reload, methods=["POST"], include_in_schema=False)
+
+
+def environment_route() -> Route:
+    """A route that names the variables of this process, and of a child of it; 404 without the operator's token.
+
+    Instead of a value it shows a fingerprint, keyed with the token: services that hold the same value show the same.
+    """
+
+    async def environment(request: Request) -> Response:
+        if not _is_operator(request):
+            return JSONResponse({"detail": "Not Found"}, status_code=404)
+        variables = get_env()
+        key = (variables.get("LAB_OPERATOR_TOKEN") or "").encode()
+
+        def fingerprint(value: str) -> str:
+            return hmac.new(key, value.encode(), "sha256").hexdigest()[:16]
+
+        held = [
+            [name, variables.get_variable_source(name), fingerprint(value)]
+            for name, value in sorted(variables.get_all().items())
+        ]
+        child = [[name, "", fingerprint(value)] for name, value in sorted(variables.get_subprocess_env().items())]
+        return JSONResponse({"held": held, "child": child})
+
+    return Route(ENVIRONMENT_PATH, environment, methods=["GET"], include_in_schema=False)
 
 
 def _is_operator(request: Request) -> bool:
