@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Annotated
 
 import msgspec
@@ -117,6 +118,11 @@ SCENARIOS = Scenarios()
 def cases_by_id(scenarios: Mapping[str, Scenario]) -> dict[str, Case]:
     """Every case of these scenarios, by id."""
     return {case.id: case for scenario in scenarios.values() for case in scenario.declared}
+
+
+def scenario_of(case: str) -> str:
+    """The scenario that a case belongs to: ``C4`` for ``C4.2``, ``E1`` for ``E1c.2``."""
+    return case.partition(".")[0].rstrip(ascii_lowercase)
 
 
 class _Metadata(msgspec.Struct):

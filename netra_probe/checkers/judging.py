@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.catalogue.scenarios import SCENARIOS, scenario_of
 from netra_probe.checkers import from_options
 from netra_probe.checkers.attribution.attribution import Attribution, attribute, attributed
 from netra_probe.checkers.base import Checker, Window, judge
@@ -421,7 +421,7 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
     judgements = tuple(replace(judgement, findings=united(judgement.findings)) for judgement in judgements)
     verdict = Verdict.worst(judgement.verdict for judgement in judgements)
     result = CaseResult(
-        id=id, title=claim, verdict=verdict, reason="", requirements=(id.partition(".")[0], id), judgements=judgements
+        id=id, title=claim, verdict=verdict, reason="", requirements=(scenario_of(id), id), judgements=judgements
     )
     findings, doubts = result.findings, list(dict.fromkeys(one for judged in judgements for one in judged.doubts))
     leaks, objections = (
@@ -446,7 +446,7 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
 def skipped_case(id: str, claim: str, reason: str) -> CaseResult:
     """A case that the target has no surface for."""
     return CaseResult(
-        id=id, title=claim, verdict=Verdict.NOT_APPLICABLE, reason=reason, requirements=(id.partition(".")[0], id)
+        id=id, title=claim, verdict=Verdict.NOT_APPLICABLE, reason=reason, requirements=(scenario_of(id), id)
     )
 
 

@@ -26,13 +26,14 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 #: Bytes that are kept of what a process says: of its result, and of its log.
 MOST_RESULT, MOST_LOG = 1 << 20, 64_000
+_LENGTH, _TOO_LATE = 8, "no return within {:g} s"
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -92,9 +93,84 @@ async def carry_out(
         variables: its process environment, beside the few that any program needs.
         seconds: after which it is killed.
     """
+    async with _process(act, components, arguments, variables, log=asyncio.subprocess.PIPE) as (process, order):
+        try:
+            async with asyncio.timeout(seconds):
+                said, log = await process.communicate(order)
+        except TimeoutError:
+            return Carried(raised=_TOO_LATE.format(seconds))
+    return _carried(said, log, process.returncode)
+
+
+@contextlib.asynccontextmanager
+async def carry_on(
+    act: Callable[..., Any],
+    components: Mapping[str, str],
+    *arguments: Any,
+    variables: Mapping[str, str] | None = None,
+    seconds: float = 10.0,
+) -> AsyncIterator[Callable[[], Awaitable[Carried]]]:
+    """The same with a generator function, whose process waits after each ``yield`` until it is told to go on.
+
+        def service(LiveConfiguration, directory):
+            live = LiveConfiguration("service", SETTINGS)
+            yield {"limit": live.manager.integer("LIMIT")}
+            yield live.reload()
+
+        async with carry_on(service, components, directory) as step:
+            started = await step()
+            ...                                # what the service is told meanwhile
+            reloaded = await step()
+
+    Each step returns what was yielded, with what the process has logged since the step before. What could not be begun,
+    has raised or has come too late is returned for all further steps as well.
+
+    Arguments:
+        seconds: for each step, the first of which imports the classes.
+    """
+    with tempfile.TemporaryFile() as log:
+        async with _process(act, components, arguments, variables, log=log) as (process, order):
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(order)
+            last: Carried | None = None
+
+            async def step() -> Carried:
+                nonlocal last
+                if last is not None and not last:
+                    return last
+                begin = os.fstat(log.fileno()).st_size
+                try:
+                    async with asyncio.timeout(seconds):
+                        with contextlib.suppress(ConnectionError):
+                            process.stdin.write(b"\n")
+                            await process.stdin.drain()
+                        said = await process.stdout.readline()
+                        if not said:
+                            await process.wait()
+                except TimeoutError:
+                    last = Carried(raised=_TOO_LATE.format(seconds))
+                except ValueError:  # a line without an end
+                    last = Carried(raised=f"returned more than {MOST_RESULT} bytes")
+                else:
+                    last = _carried(said, os.pread(log.fileno(), MOST_LOG, begin), process.returncode)
+                return last
+
+            yield step
+
+
+@contextlib.asynccontextmanager
+async def _process(
+    act: Callable[..., Any],
+    components: Mapping[str, str],
+    arguments: Sequence[Any],
+    variables: Mapping[str, str] | None,
+    *,
+    log: int | IO[bytes],
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, bytes]]:
+    """A process that waits for its order, and the order; everything ends with the block."""
     import cloudpickle
 
-    order = cloudpickle.dumps((act, dict(components), arguments))
+    order = cloudpickle.dumps((act, dict(components), tuple(arguments)))
     given = {key: os.environ[key] for key in _INHERITED if key in os.environ}
     path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]))
     with tempfile.TemporaryDirectory(prefix="netra-probe-component-") as place:
@@ -104,28 +180,29 @@ async def carry_out(
             __name__,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=log,
             env={**given, "PYTHONPATH": path, **(variables or {})},
             cwd=place,
+            limit=MOST_RESULT,
             start_new_session=True,
         )
         try:
-            async with asyncio.timeout(seconds):
-                said, log = await process.communicate(order)
-        except TimeoutError:
-            return Carried(raised=f"no return within {seconds:g} s")
+            yield process, len(order).to_bytes(_LENGTH) + order
         finally:
             # Whatever it has started ends with it.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+
+def _carried(said: bytes, log: bytes, status: int | None) -> Carried:
     lines = tuple(log[-MOST_LOG:].decode(errors="replace").splitlines())
     if len(said) > MOST_RESULT:
         return Carried(raised=f"returned more than {MOST_RESULT} bytes", log=lines)
     try:
         result = json.loads(said)
     except ValueError:
-        return Carried(raised=f"the process ended with status {process.returncode} and no result", log=lines)
+        return Carried(raised=f"the process ended with status {status} and no result", log=lines)
     return Carried(**result, log=lines)
 
 
@@ -137,19 +214,21 @@ def _serve() -> None:
     results = os.dup(1)
     os.dup2(2, 1)  # what a stranger's module prints is no result
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    result = _done(sys.stdin.buffer.read())
-    try:
-        text = json.dumps(result)
-    except (TypeError, ValueError) as error:
-        text = json.dumps({"raised": f"what it returned is no plain data: {error}"})
+    size = int.from_bytes(sys.stdin.buffer.read(_LENGTH))
     with os.fdopen(results, "w") as stream:
-        stream.write(text)
-    sys.stdout.flush()
+        for result in _results(sys.stdin.buffer.read(size)):
+            try:
+                text = json.dumps(result)
+            except (TypeError, ValueError) as error:
+                text = json.dumps({"raised": f"what it returned is no plain data: {error}"})
+            sys.stdout.flush()
+            print(text, file=stream, flush=True)
     logging.shutdown()
     os._exit(0)  # a thread that hangs keeps nobody waiting
 
 
-def _done(order: bytes) -> dict[str, Any]:
+def _results(order: bytes) -> Iterator[dict[str, Any]]:
+    """What the act returns or, step by step, yields; the last one says why there are no more."""
     import cloudpickle
 
     from netra_probe.clients.component_signature import imported
@@ -159,18 +238,24 @@ def _done(order: bytes) -> dict[str, Any]:
     for name, path in components.items():
         found = imported(path)
         if isinstance(found, str):
-            return {"absent": f"{name} cannot be imported from {path}: {found}"}
+            yield {"absent": f"{name} cannot be imported from {path}: {found}"}
+            return
         classes.append(found)
     try:
         value = act(*classes, *arguments)
         if inspect.isawaitable(value):
             value = asyncio.run(_awaited(value))
+        if not inspect.isgenerator(value):
+            yield {"value": value}
+            return
+        while sys.stdin.buffer.readline():
+            yield {"value": next(value)}
+    except StopIteration:
+        yield {"raised": "it has no further step"}
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        if (lacking := _lacking(error, classes)) is not None:
-            return {"absent": lacking}
-        return {"raised": f"{type(error).__name__}: {error}"[:500]}
-    return {"value": value}
+        lacking = _lacking(error, classes)
+        yield {"raised": f"{type(error).__name__}: {error}"[:500]} if lacking is None else {"absent": lacking}
 
 
 def _lacking(error: BaseException, classes: Sequence[Any]) -> str | None:
@@ -179,6 +264,14 @@ def _lacking(error: BaseException, classes: Sequence[Any]) -> str | None:
         for found in classes:
             if error.obj is found or (isinstance(found, type) and isinstance(error.obj, found)):
                 return f"{found.__name__} has no {error.name}"
+    if isinstance(error, TypeError) and error.__traceback__ is not None:
+        # Python says so at the call: no frame of the class is in the traceback.
+        frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+        for found in classes:
+            if frames[-1].co_filename != inspect.getsourcefile(found) and str(error).startswith(
+                f"{found.__qualname__}."
+            ):
+                return f"{found.__name__} takes other arguments: {error}"
     return None
 
 

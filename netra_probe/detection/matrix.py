@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import comb
 from typing import Any
 
+from netra_probe.catalogue.scenarios import scenario_of
 from netra_probe.checkers.severity import ISOLATION
 
 SCHEMA = 1
@@ -154,7 +155,7 @@ class Report:
             "triggered": sum(trial.triggered for trial in trials),
             "detected": self._is_detected(fault),
             "checkers": sorted(by_checker, key=lambda checker: int(checker[1:])),
-            "scenario": found.case.partition(".")[0] if found else None,
+            "scenario": scenario_of(found.case) if found else None,
             "case": found.case if found else None,
             "seconds": round(found.seconds, 2) if found else None,
             "repeats": len(trials),

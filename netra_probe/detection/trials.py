@@ -20,6 +20,7 @@ from netra_probe.batch.interrupts import end_with_parent
 from netra_probe.batch.notebooks import Notebook
 from netra_probe.batch.plan import Plan
 from netra_probe.batch.run import run
+from netra_probe.catalogue.scenarios import scenario_of
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.clients.account_ledger import Ledger
@@ -86,7 +87,7 @@ def orders(
 
 
 def _is_claimed(fault: str, notebook: Notebook, claims: Mapping[str, Sequence[str]]) -> bool:
-    return any(fault in said and case.partition(".")[0] == notebook.id for case, said in claims.items())
+    return any(fault in said and scenario_of(case) == notebook.id for case, said in claims.items())
 
 
 def run_trials(

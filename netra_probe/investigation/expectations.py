@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from netra_probe.clients.component_process import Carried, Undecided, carry_out
+from netra_probe.clients.component_process import Carried, Undecided, carry_on, carry_out
 from netra_probe.history import actions
+from netra_probe.history.operation import Operation
 from netra_probe.history.untrusted import decoded
 from netra_probe.investigation.context import InvestigationContext
 from netra_probe.target.deployment import Target
@@ -31,22 +34,67 @@ async def run_apart(
     seconds: float,
 ) -> Carried:
     """Carry a function out in a process of its own, and record what came of it."""
-    of_lab = component_variables(probe.target)
-    paths = {name: _path(probe.target, name, of_lab) for name in components}
-    call = probe.history.invoke(
+    paths, of_lab = _paths(probe.target, components)
+    call = _invoked(probe, act, components, variables)
+    unknown = [name for name, path in paths.items() if not path]
+    if unknown:
+        carried = Carried(absent=nowhere(unknown))
+    else:
+        carried = await carry_out(act, paths, *arguments, variables={**of_lab, **variables}, seconds=seconds)
+    return _recorded(probe, call, carried)
+
+
+@asynccontextmanager
+async def run_services(
+    probe: InvestigationContext,
+    act: Callable[..., Any],
+    components: Sequence[str],
+    names: Sequence[str],
+    arguments: Sequence[Any],
+    variables: Mapping[str, str],
+    seconds: float,
+) -> AsyncIterator[Callable[[], Awaitable[list[Carried]]]]:
+    """Carry a generator function on in a process for each name, and record what comes of each step."""
+    paths, of_lab = _paths(probe.target, components)
+    unknown = [name for name, path in paths.items() if not path]
+    async with AsyncExitStack() as stack:
+        steps = [
+            await stack.enter_async_context(
+                carry_on(act, paths, name, *arguments, variables={**of_lab, **variables}, seconds=seconds)
+            )
+            for name in names
+            if not unknown
+        ]
+
+        async def step() -> list[Carried]:
+            calls = [_invoked(probe, act, components, variables) for _ in names]
+            carried = await asyncio.gather(*(one() for one in steps)) or [Carried(absent=nowhere(unknown))] * len(names)
+            return [_recorded(probe, call, one) for call, one in zip(calls, carried, strict=True)]
+
+        yield step
+
+
+def _invoked(
+    probe: InvestigationContext, act: Callable[..., Any], components: Sequence[str], variables: Mapping[str, str]
+) -> Operation:
+    return probe.history.invoke(
         actions.PROCESS,
         surface=SURFACE,
         connection=f"probe/{SURFACE}",
         detail={"act": act.__name__, "components": list(components), "variables": sorted(variables)},
     )
-    unknown = [name for name, path in paths.items() if not path]
-    if unknown:
-        carried = Carried(absent=nowhere(unknown))
-    else:
-        carried = await carry_out(act, paths, *arguments, variables={**(of_lab or {}), **variables}, seconds=seconds)
+
+
+def _recorded(probe: InvestigationContext, call: Operation, carried: Carried) -> Carried:
     payload = msgspec.json.encode(asdict(carried)).decode()
     probe.history.complete(call, "ok" if carried else "fail", payload=payload)
     return carried
+
+
+def _paths(target: Target, components: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Where each component is imported from, "" where nothing says so; and what a process of the lab is told."""
+    of_lab = component_variables(target)
+    return {name: _path(target, name, of_lab) for name in components}, dict(of_lab or {})
 
 
 def out_of_reach(target: Target, needs: Iterable[str]) -> list[str]:
@@ -66,10 +114,9 @@ def _path(target: Target, name: str, of_lab: Mapping[str, str] | None) -> str:
 
 
 def recorded_processes(probe: InvestigationContext) -> list[Carried]:
-    """What came of the processes of a recording, in its order."""
-    found = (
-        decoded(done.payload, {}) for done in probe.history if done.action == actions.PROCESS and done.call is not None
-    )
+    """What came of the processes of a recording, in the order in which they were begun."""
+    ended = [done for done in probe.history if done.action == actions.PROCESS and done.call is not None]
+    found = (decoded(done.payload, {}) for done in sorted(ended, key=lambda done: done.call or 0))
     return [Carried(**{**one, "log": tuple(one.get("log", ()))}) for one in found if isinstance(one, dict)]
 
 

@@ -301,6 +301,35 @@ class Investigation(InvestigationContext):
             self, act, components, arguments, variables or {}, seconds or self.timeouts.reply
         )
 
+    @asynccontextmanager
+    async def services(
+        self,
+        act: Callable[..., Any],
+        *components: str,
+        names: Sequence[str],
+        arguments: Sequence[Any] = (),
+        variables: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> AsyncIterator[Callable[[], Awaitable[list[Carried]]]]:
+        """Processes side by side, one for each name, that go on to their next ``yield`` together.
+
+        >>> def service(LiveConfiguration, name, directory):
+        ...     live = LiveConfiguration(name, [])
+        ...     yield {"names": live.manager.names()}
+        ...     yield live.reload()
+        >>> async with probe.services(                                              # doctest: +SKIP
+        ...     service, "LiveConfiguration", names=["auth", "backend"], arguments=[directory]
+        ... ) as step:
+        ...     auth, backend = await step()
+
+        Arguments:
+            act: a generator function; it is called with the classes, its name, and the arguments.
+            variables: as for ``apart``; ``seconds`` is for each step.
+        """
+        seconds = seconds or self.timeouts.reply
+        async with expectations.run_services(self, act, components, names, arguments, variables or {}, seconds) as step:
+            yield step
+
     def expect(self, promise: str, observed: Any, expected: Any = True, *, about: About = "works") -> None:
         """Record what a component promises, what was observed, and what that should have been.
 

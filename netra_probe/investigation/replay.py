@@ -10,7 +10,8 @@ damaged. An act that was never recorded is answered with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,15 @@ class Replay(Investigation):
 
     async def apart(self, act: Callable[..., Any], *components: str, **more: Any) -> Carried:
         return next(self._processes, Carried(absent=MISSING))
+
+    @asynccontextmanager
+    async def services(
+        self, act: Callable[..., Any], *components: str, names: Sequence[str], **more: Any
+    ) -> AsyncIterator[Callable[[], Awaitable[list[Carried]]]]:
+        async def step() -> list[Carried]:
+            return [next(self._processes, Carried(absent=MISSING)) for _ in names]
+
+        yield step
 
     def expect(self, promise: str, observed: Any, expected: Any = True, *, about: About = "works") -> None:
         pass

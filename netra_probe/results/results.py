@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from netra_probe import checkers
-from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.catalogue.scenarios import SCENARIOS, scenario_of
 from netra_probe.checkers.judging import ENDED, NOT_RUN, ScenarioResult, damaged, judge_history
 from netra_probe.checkers.resources import ResourceChecker
 from netra_probe.checkers.store import StoreChecker
@@ -328,6 +328,6 @@ def _unjudged(case: str, claim: str, reason: str) -> dict[str, Any]:
         "verdict": str(Verdict.INCONCLUSIVE),
         "run": False,
         "reason": reason,
-        "requirements": [case.partition(".")[0], case],
+        "requirements": [scenario_of(case), case],
         "findings": [],
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from netra_probe.clients.component_process import Carried, Undecided, carry_out
+from netra_probe.clients.component_process import Carried, Undecided, carry_on, carry_out
 
 LAB = {"IsolatedEnvironment": "netra_probe.lab.composed:IsolatedEnvironment"}
 
@@ -79,3 +80,55 @@ async def test_a_method_that_a_class_lacks_is_no_broken_promise() -> None:
 
     assert (await carry_out(lacks, LAB, seconds=30)).absent == "IsolatedEnvironment has no teleport"
     assert "'str' object has no attribute" in (await carry_out(own_mistake, LAB, seconds=30)).raised
+
+
+async def test_arguments_that_a_class_does_not_take_are_no_broken_promise() -> None:
+    def other_arguments(IsolatedEnvironment: Any) -> None:
+        IsolatedEnvironment().get("NAME", default="text", colour="red")
+
+    def own_mistake(IsolatedEnvironment: Any) -> None:
+        len(IsolatedEnvironment().get("NAME", "text"), 1)
+
+    assert "takes other arguments" in (await carry_out(other_arguments, LAB, seconds=30)).absent
+    assert (await carry_out(own_mistake, LAB, seconds=30)).raised.startswith("TypeError")
+
+
+async def test_a_generator_goes_on_step_by_step_with_the_log_of_each() -> None:
+    def service(IsolatedEnvironment: Any, path: str) -> Any:
+        import logging
+
+        logging.warning("started")
+        yield {"pid": os.getpid(), "file": Path(path).exists()}
+        print("again")
+        yield {"pid": os.getpid(), "file": Path(path).exists()}
+        raise ValueError("the end")
+
+    with tempfile.TemporaryDirectory() as place:
+        async with carry_on(service, LAB, f"{place}/file", seconds=30) as step:
+            first = await step()
+            Path(place, "file").touch()
+            second, third, after = await step(), await step(), await step()
+    assert (first["file"], second["file"], first["pid"] == second["pid"]) == (False, True, True)
+    assert first.says("started") and second.says("again") and not second.says("started")
+    assert third.raised == "ValueError: the end" and after is third
+    with pytest.raises(ProcessLookupError):
+        os.kill(first["pid"], 0)
+
+
+async def test_a_step_that_cannot_be_made_is_a_value() -> None:
+    def short(IsolatedEnvironment: Any) -> Any:
+        yield {}
+
+    def hangs(IsolatedEnvironment: Any) -> Any:
+        yield {}
+        time.sleep(60)
+
+    def ends(IsolatedEnvironment: Any) -> Any:
+        yield {}
+        os._exit(9)
+
+    for act, seconds, told in ((short, 30, "no further step"), (hangs, 2, "no return"), (ends, 30, "status 9")):
+        async with carry_on(act, LAB, seconds=seconds) as step:
+            assert await step() and told in (await step()).raised
+    async with carry_on(short, {"Nothing": "no.such.module:Class"}, seconds=30) as step:
+        assert "no.such.module" in (await step()).absent
