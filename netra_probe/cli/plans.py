@@ -38,6 +38,7 @@ class Options:
     output: str | None
     resume: str | None
     yes: bool
+    verbose: bool
     alerts: Alerts
     pairs: tuple[tuple[str, str], ...]
 

@@ -23,7 +23,8 @@ MOST_CASES = 5
 
 @click.command()
 @click.argument("run", metavar="RUN")
-def recheck(run: str) -> int:
+@click.option("--verbose", is_flag=True, help="show every finding with its operations and its witness")
+def recheck(run: str, verbose: bool) -> int:
     """Judge a run again from its recorded histories.
 
     Needs neither the target nor the lab.
@@ -39,12 +40,12 @@ def recheck(run: str) -> int:
         fresh = directory / DIFFERING
         if is_bundle(run):
             fresh = Path(run).with_suffix(f".{DIFFERING}")  # what is unpacked is gone in a moment
-        return _recheck(directory, place, fresh)
+        return _recheck(directory, place, fresh, verbose=verbose)
 
 
-def _recheck(directory: Path, place: Place, fresh: Path) -> int:
+def _recheck(directory: Path, place: Place, fresh: Path, *, verbose: bool) -> int:
     results = compute(directory)
-    click.echo(summary(results))
+    click.echo(summary(results, verbose=verbose))
     verdict, stored = Verdict(results["verdict"]), directory / RESULTS
     where = place.shown(fresh) if fresh.parent == directory else fresh
     if not stored.exists():

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--cell-timeout", type=click.IntRange(min=1), help="seconds that one cell may take [600]")
 @click.option("--scheduler", metavar="URL", help="execute on the workers of a Dask cluster: tcp://host:8786")
 @click.option("--output", metavar="DIR|URL", help="run directory [outputs/<environment>/<run>]")
+@click.option("--verbose", is_flag=True, help="show every finding with its operations and its witness")
 @click.option("--resume", metavar="DIR|URL", help="finish what is missing in a run that has ended early")
 @yes_option
 @alert_options
@@ -152,13 +153,13 @@ def _run_in(place: Place, plan: Plan, workers: Cluster | None, asked: Options) -
             click.echo(f"warning   what is new is not known: {problem}")
     published = publish(place if place.directory else Place(directory), judged=judged, alerts=asked.alerts)
     click.echo("")
-    click.echo(summary(results))
-    click.echo("")
     for path in sorted((directory / "notebooks").glob("*.ipynb")):
         click.echo(f"notebook  {place.shown(path)}")
     click.echo(f"results   {place.shown(directory / RESULTS)}")
     for line in published.lines:
         click.echo(line)
+    click.echo("")
+    click.echo(summary(results, verbose=asked.verbose))
     return worst([Verdict(results["verdict"]).exit_status, published.exit_status])
 
 

@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 import click
 
 from netra_probe.batch.progress import Place, is_url
+from netra_probe.checkers.attribution.causes import Explained, causes
+from netra_probe.checkers.principals import times
 from netra_probe.checkers.verdict import Confidence, Verdict, checker_name, issues
+from netra_probe.display.causes import causes_told
 from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
 from netra_probe.report.alerts import Alerts
@@ -110,34 +113,34 @@ COLUMNS = 120
 MOST_OF_A_FAILURE = 100
 
 
-def summary(results: dict[str, Any]) -> str:
-    """The verdict table of a run, as text; findings follow with victims and recipients."""
-    rows, details = [], []
+def summary(results: dict[str, Any], *, verbose: bool = False) -> str:
+    """A run as text, the verdict last: causes first, then a line for each case that is not green, then the table.
+
+    Arguments:
+        verbose: with every finding, its operations and its witness.
+    """
+    rows, details, told = [], [], []
     for scenario in results["scenarios"]:
+        red = [
+            Explained(
+                case=case["id"],
+                attribution=tuple(finding["attribution"]),
+                shape=(finding["checker"], finding["kind"], finding["surface"]),
+            )
+            for case in scenario["cases"]
+            for finding in case["findings"]
+            if finding["severity"] != "hygiene"
+        ]
+        told += [line for cause in causes_told(causes(red)) for line in _wrapped(f"{scenario['id']}: {cause}")]
         for case in scenario["cases"]:
-            # What a failure rests on is told in full below the table.
+            # What a failure rests on is told in full by its findings.
             evidence = basis(case)
             if case["verdict"] == Verdict.FAIL:
                 evidence = textwrap.shorten(evidence, MOST_OF_A_FAILURE, placeholder=" …")
             rows.append([case["id"], case_heading(case), case["verdict"], evidence])
-            red = [found for found in case["findings"] if found["severity"] != "hygiene"]
-            beside = [found for found in case["findings"] if found["severity"] == "hygiene"]
-            for finding in (*red, *beside[:MOST_FINDINGS]):
-                mark = "hygiene, " if finding["severity"] == "hygiene" else ""
-                head = (
-                    f"{case['id']} {mark}{checker_name(finding['checker'])} · {finding['kind']}: {finding['summary']}"
-                )
-                said = [*operations_of(finding), *([finding["explanation"]] if mark else ())]
-                details += textwrap.wrap(head, COLUMNS, subsequent_indent="    ", break_on_hyphens=False)
-                for part in said:
-                    details += textwrap.wrap(
-                        part, COLUMNS, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False
-                    )
-                details += [f"    {step['text']}" for step in finding["witness"]]
-                if finding["attribution"]:
-                    details.append(f"    looks like fault {', '.join(map(title_of_fault, finding['attribution']))}")
-            if len(beside) > MOST_FINDINGS:
-                details.append(f"{case['id']} … and {len(beside) - MOST_FINDINGS} more hygiene issues in {RESULTS}")
+            details += _findings(case, verbose=verbose)
+            if case["verdict"] == Verdict.INCONCLUSIVE and case.get("run", True):
+                details += _wrapped(f"{case['id']} not decided: {case['reason']}")
     objections = sum(
         finding["severity"] == "hygiene"
         for scenario in results["scenarios"]
@@ -146,14 +149,47 @@ def summary(results: dict[str, Any]) -> str:
     )
     also = f", {issues(objections)}" if objections else ""
     table = Table(
-        caption=f"{results['environment']} {results['run']}: {results['verdict'].upper()}{also}",
+        caption=f"{results['environment']} {results['run']}",
         headings=("case", "title", "verdict", "evidence"),
         rows=rows,
     )
     left = results["cleanup"]["left"]
     confidence = Confidence(**results["confidence"]).sentence
-    lines = [table.text(), f"clean-up: {results['cleanup']['verdict']}{': left ' + ', '.join(left) if left else ''}"]
+    lines = [*told, *([""] if told else []), *details, *([""] if details else []), table.text()]
+    lines += [f"clean-up: {results['cleanup']['verdict']}{': left ' + ', '.join(left) if left else ''}"]
     lines += [f"{scenario['id']}: {scenario['reason']}" for scenario in results["scenarios"] if scenario.get("reason")]
     if results["verdict"] == Verdict.NOT_APPLICABLE:
         lines.append(NOTHING_DECIDED)
-    return "\n".join([*lines, f"confidence: {confidence}", *([""] if details else []), *details])
+    verdict = f"{results['environment']} {results['run']}: {results['verdict'].upper()}{also}"
+    return "\n".join([*lines, f"confidence: {confidence}", verdict])
+
+
+def _findings(case: dict[str, Any], *, verbose: bool) -> list[str]:
+    """The findings of a case: a few lines each, or everything that results.json has of them."""
+    red = [found for found in case["findings"] if found["severity"] != "hygiene"]
+    beside = [found for found in case["findings"] if found["severity"] == "hygiene"]
+    details = []
+    for finding in (*red[: None if verbose else 1], *beside[:MOST_FINDINGS]):
+        mark = "hygiene, " if finding["severity"] == "hygiene" else ""
+        details += _wrapped(
+            f"{case['id']} {mark}{checker_name(finding['checker'])} · {finding['kind']}: {finding['summary']}"
+        )
+        if verbose:
+            for part in (*operations_of(finding), finding["explanation"]):
+                details += _wrapped(part, indent="    ")
+        details += [f"    {step['text']}" for step in finding["witness"][0 if verbose else -1 :]]
+        if verbose and finding["attribution"]:
+            details += _wrapped(
+                f"looks like fault {', '.join(map(title_of_fault, finding['attribution']))}", indent="    "
+            )
+    if len(red) > 1 and not verbose:
+        details.append(f"{case['id']} … and {times(len(red) - 1, 'more finding')}: --verbose, or the report")
+    if len(beside) > MOST_FINDINGS:
+        details.append(f"{case['id']} … and {len(beside) - MOST_FINDINGS} more hygiene issues in {RESULTS}")
+    return details
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, COLUMNS, initial_indent=indent, subsequent_indent=indent + "    ", break_on_hyphens=False
+    )

@@ -7,6 +7,8 @@ because an untrusted JupyterLab and GitHub drop everything else.
 from __future__ import annotations
 
 import html
+import itertools
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +23,8 @@ COLOURS = {
     Verdict.INCONCLUSIVE: ("#7a4b00", "#fdf1d7"),
     Verdict.NOT_APPLICABLE: ("#4a4a4a", "#eeeeee"),
 }
+#: Columns of a line of text, and what no column of a table is made narrower than.
+COLUMNS, NARROWEST = 120, 20
 _CELL = "padding:4px 10px;border:1px solid #c8c8c8;text-align:{align};vertical-align:top"
 
 
@@ -41,19 +45,24 @@ class Table:
     marks: dict[tuple[int, int], Verdict] = field(default_factory=dict)
 
     def text(self) -> str:
-        widths = [
-            max(cell_len(row[column]) for row in (self.headings, *self.rows)) for column in range(len(self.headings))
-        ]
+        """The table in at most ``COLUMNS`` columns, where its cells can be folded into that."""
+        columns = range(len(self.headings))
+        widths = [max(cell_len(row[column]) for row in (self.headings, *self.rows)) for column in columns]
+        while sum(widths) + 2 * (len(widths) - 1) > COLUMNS and max(widths) > NARROWEST:
+            widths[widths.index(max(widths))] -= 1
 
-        def line(cells: Sequence[str]) -> str:
-            padded = []
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-                gap = " " * (width - cell_len(cell))
-                padded.append(gap + cell if column in self.numeric else cell + gap)
-            return "  ".join(padded).rstrip()
+        def lines(cells: Sequence[str]) -> list[str]:
+            folded = [_folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
+            told = []
+            for parts in itertools.zip_longest(*folded, fillvalue=""):
+                gaps = [" " * (width - cell_len(part)) for part, width in zip(parts, widths, strict=True)]
+                padded = [gaps[n] + parts[n] if n in self.numeric else parts[n] + gaps[n] for n in columns]
+                told.append("  ".join(padded).rstrip())
+            return told
 
         rule = "  ".join("─" * width for width in widths)
-        return "\n".join([self.caption, line(self.headings), rule, *(line(row) for row in self.rows)])
+        body = [line for row in self.rows for line in lines(row)]
+        return "\n".join([self.caption, *lines(self.headings), rule, *body])
 
     def html(self) -> str:
         def cell(tag: str, row: int, column: int, text: str) -> str:
@@ -75,6 +84,12 @@ class Table:
             f'<caption style="text-align:left;padding:4px 0;caption-side:top">{html.escape(self.caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
+
+
+def _folded(text: str, width: int) -> list[str]:
+    if cell_len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def badge(verdict: Verdict, word: str = "") -> str:

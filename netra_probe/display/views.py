@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from netra_probe.catalogue.folders import folder
-from netra_probe.checkers.findings import MOST_SHOWN, listing, shown, told_by
+from netra_probe.checkers.attribution.causes import causes
+from netra_probe.checkers.findings import listing, shown, told_by
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import CaseResult, Confidence, Finding, Pair, Verdict, checker_name, issues
+from netra_probe.display.causes import causes_told, explained, faults_of_group, next_steps, story
 from netra_probe.display.controls import visible
 from netra_probe.display.standing import standing
 from netra_probe.display.tables import Table, badge
-from netra_probe.history.lines import line
+from netra_probe.display.witness import Conversation
 from netra_probe.history.operation import Operation
-from netra_probe.target.lab import titles_of_faults
 
 #: MIME type under which a notebook carries its verdict, so that any executed notebook can be harvested.
 VERDICT_MIME = "application/vnd.netra-probe.verdict+json"
@@ -60,40 +61,66 @@ class CaseView(View):
     def text(self) -> str:
         result = self.result
         lines = [f"{str(result.verdict).upper()}  {result.id} {result.heading}", *_wrapped(result.reason)]
-        for finding in (found for found in result.findings if found.is_isolation_failure):
-            lines += ["", *self._finding(finding)]
+        for told in self.causes():
+            lines += _wrapped(told)
+        for finding in self._red:
+            lines += ["", *(self._in_short(finding) if self._goes_with_first(finding) else self._finding(finding))]
         for number, finding in enumerate(found for found in result.findings if not found.is_isolation_failure):
             lines += ["", *([f"  {HYGIENE}"] if number == 0 else []), *self._finding(finding)]
-        for group in result.looks_like:
-            lines += _wrapped(f"looks like fault {titles_of_faults(group)}")
         lines += [f"      {ECHO}"] * result.echo
         for judgement in result.judgements:
             for doubt in judgement.doubts:
                 lines += _wrapped(f"undecided by {checker_name(judgement.checker)}: {doubt}")
         return "\n".join(lines)
 
+    @property
+    def _red(self) -> list[Finding]:
+        return [found for found in self.result.findings if found.is_isolation_failure]
+
+    def causes(self) -> list[str]:
+        """What is behind the findings, likeliest first, and where to look; nothing where nothing was found."""
+        return causes_told(
+            causes(
+                (explained(self.result.id, found) for found in self._red),
+                ranking=[faults_of_group(group) for group in self.result.looks_like],
+                reasons={faults_of_group(group): group.partition(": ")[2] for group in self.result.looks_like},
+            )
+        )
+
     def _finding(self, finding: Finding) -> list[str]:
         return [
-            *_wrapped(f"{checker_name(finding.checker)} · {finding.kind}: {finding.summary}", indent="  "),
+            *_wrapped(f"{checker_name(finding.checker)} · {finding.kind}: {story(finding)}", indent="  "),
+            *(f"      {step}" for step in Conversation(finding, self._shown).lines()),
             *(f"      {one}" for one in self._operations(finding)),
-            *(_wrapped(finding.explanation) if finding.explanation else ()),
-            *(f"      {self._line(index, finding)}" for index in finding.witness),
+            *(_wrapped(f"Why this is conclusive: {finding.explanation}") if finding.explanation else ()),
         ]
+
+    def conversation(self) -> str:
+        """The witness of the first finding, as HTML."""
+        return Conversation(self._red[0], self._shown).html() if self._red else ""
+
+    def _goes_with_first(self, finding: Finding) -> bool:
+        """Whether the cause of the first finding may be that of this further one."""
+        first, *others = self._red
+        return finding in others and bool(set(finding.attribution) & set(first.attribution))
+
+    def _in_short(self, finding: Finding) -> list[str]:
+        """What it is and where it shows; results.json has its operations and its proof."""
+        steps = Conversation(finding, self._shown).lines()
+        shown_step = next((step for step in steps if step.startswith("!")), steps[-1])
+        head = f"also {checker_name(finding.checker)} · {finding.kind}: {story(finding)}"
+        return [*_wrapped(head, indent="  "), f"      {shown_step}"]
 
     def _operations(self, finding: Finding) -> list[str]:
         """Each operation, with each pair of owner and recipient, how often, and where it is shown once."""
         places = listing(finding)
         lines = []
-        for place in places[:MOST_SHOWN]:
+        for place in places[:MOST_PLACES]:
             pairs = [_pair(pair) for pair in place.pairs]
-            lines += _wrapped(f"{place.operation}: {shown(pairs)}", indent="  ")
-        if len(places) > MOST_SHOWN:
-            lines.append(f"  and {len(places) - MOST_SHOWN} more operations in results.json")
+            lines += _wrapped(f"{place.operation}: {shown(pairs, MOST_PAIRS)}", indent="  ")
+        if len(places) > MOST_PLACES:
+            lines.append(f"  and {len(places) - MOST_PLACES} more operations in results.json")
         return [line[2:] if line.startswith("      ") else line.strip() for line in lines]
-
-    def _line(self, index: int, finding: Finding) -> str:
-        operation = self._shown.get(index)
-        return line(operation, finding.secrets) if operation is not None else f"#{index}"
 
     def html(self) -> str:
         result = self.result
@@ -101,19 +128,23 @@ class CaseView(View):
             f'<p style="margin:4px 0">{badge(result.verdict)}&nbsp; <b>{html.escape(result.id)}</b> '
             f"{html.escape(result.heading)}<br>{html.escape(result.reason)}</p>"
         ]
+        parts += [f'<p style="margin:4px 0;font-size:14px">{html.escape(told)}</p>' for told in self.causes()]
         hygiene_begun = False
         for finding in sorted(result.findings, key=lambda found: not found.is_isolation_failure):
             if not finding.is_isolation_failure and not hygiene_begun:
                 hygiene_begun = True
                 parts.append(f'<p style="margin:12px 0 0 0"><i>{HYGIENE}</i></p>')
-            head = f"{checker_name(finding.checker)} · {finding.kind}: {finding.summary}"
-            shown_lines = (self._line(index, finding) for index in finding.witness)
-            body = html.escape("\n".join([*self._operations(finding), finding.explanation, *shown_lines]))
-            parts.append(
-                f'<p style="margin:8px 0 2px 0"><b>{html.escape(head)}</b></p>'
-                f'<pre style="margin:0 0 0 12px;white-space:pre-wrap;font-size:12px">{body}</pre>'
+            head = html.escape(f"{checker_name(finding.checker)} · {finding.kind}: {story(finding)}")
+            places = "\n".join(self._operations(finding))
+            body = (
+                f"{Conversation(finding, self._shown).html()}"
+                f"{_folded('where, and how often', places)}"
+                f"{_folded('why this is conclusive', finding.explanation)}"
             )
-        parts += [f"<p>looks like fault {html.escape(titles_of_faults(group))}</p>" for group in result.looks_like]
+            if finding.is_isolation_failure and self._goes_with_first(finding):
+                parts.append(f'<details style="margin:6px 0"><summary>also {head}</summary>{body}</details>')
+            else:
+                parts.append(f'<p style="margin:10px 0 2px 0"><b>{head}</b></p>{body}')
         parts += [f"<p>{ECHO}</p>"] * result.echo
         for judgement in result.judgements:
             parts += [
@@ -123,6 +154,17 @@ class CaseView(View):
         return "".join(parts)
 
 
+def _folded(summary: str, text: str) -> str:
+    if not text:
+        return ""
+    return (
+        f'<details style="font-size:12px"><summary>{summary}</summary>'
+        f'<pre style="white-space:pre-wrap;font-size:12px">{html.escape(text)}</pre></details>'
+    )
+
+
+#: Operations and pairs of a finding that a view lists; results.json holds all.
+MOST_PLACES, MOST_PAIRS = 10, 3
 #: No line of a text is longer.
 COLUMNS = 120
 
@@ -173,21 +215,34 @@ class ScenarioView(View):
     def _tail(self) -> list[str]:
         cleanup = self.result.cleanup
         left = f": left {', '.join(cleanup.left)}" if cleanup.left else ", nothing is left"
-        groups = [" or ".join(group) for group in self.result.looks_like[:3]]
-        together = [f"taken together this looks like fault {'; then '.join(groups)}"] if groups else []
         confidence = confidence_sentence(self.result.confidence, exact=self._steady)
-        return [*together, f"clean-up: {cleanup.verdict}{left}", confidence]
+        return [f"clean-up: {cleanup.verdict}{left}", confidence]
 
     @property
     def _steady(self) -> bool:
         return all(case.exact for case in self.result.cases)
 
+    def causes(self) -> list[str]:
+        """What is behind the red cases together, and what to do next; nothing where nothing was found."""
+        red = [
+            explained(case.id, found)
+            for case in self.result.cases
+            for found in case.findings
+            if found.is_isolation_failure
+        ]
+        told = causes_told(causes(red, ranking=self.result.looks_like))
+        return [*told, *next_steps(self.result)] if told else []
+
     def text(self) -> str:
-        return "\n".join([self._table().text(), *self._tail()])
+        told = [line for cause in self.causes() for line in _wrapped(cause, indent="")]
+        return "\n".join([*told, self._table().text(), *self._tail()])
 
     def html(self) -> str:
-        tail = "".join(f'<p style="margin:4px 0">{html.escape(line)}</p>' for line in self._tail())
-        return self._table().html() + tail
+        causes, tail = (
+            "".join(f'<p style="margin:4px 0">{html.escape(line)}</p>' for line in lines)
+            for lines in (self.causes(), self._tail())
+        )
+        return causes + self._table().html() + tail
 
     def record(self) -> dict[str, Any]:
         """The verdict as data: what ``application/vnd.netra-probe.verdict+json`` holds; nothing in it is volatile."""

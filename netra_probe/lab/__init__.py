@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netra_probe.lab.composed import replaced_parts as replaced_parts
     from netra_probe.lab.infrastructure.errors import LabError as LabError
     from netra_probe.lab.infrastructure.handle import Lab as Lab
     from netra_probe.lab.infrastructure.handle import attach as attach
@@ -38,6 +39,7 @@ _HOME = {
     "attach": "infrastructure.handle",
     "check_selection": "shared.faults",
     "known_faults": "shared.faults",
+    "replaced_parts": "composed",
     "running_labs": "infrastructure.handle",
     "start_lab": "infrastructure.handle",
 }

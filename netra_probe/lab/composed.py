@@ -9,6 +9,7 @@ directory, for the lab's status.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import threading
@@ -47,15 +48,28 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"the lab has no component {name}")
 
 
+def replaced_parts(fault: type[Fault]) -> tuple[str, ...]:
+    """The names of the parts that a fault puts something else in place of: where in the code its like would be.
+
+    Raises whatever its ``install`` raises.
+    """
+    healthy, faulty = _healthy(fault.service), _healthy(fault.service)
+    fault().install(faulty)
+    return tuple(name for name in healthy if faulty[name] != healthy[name])
+
+
+def _healthy(service: str) -> Parts:
+    if service == "shared":
+        return shared_parts()
+    # Importing a whole service takes a second, which most have no use for.
+    composition = importlib.import_module(f"netra_probe.lab.{service}.composition")
+    parts: Parts = composition.healthy_parts()
+    return parts
+
+
 def _parts(service: str) -> Parts:
     if service not in _roots:
-        if service == "shared":
-            parts = shared_parts()
-        else:
-            # Importing the whole backend takes a second, which most have no use for.
-            from netra_probe.lab.backend.composition import healthy_parts
-
-            parts = healthy_parts()
+        parts = _healthy(service)
         faults = install_faults(parts, service, process=f"component-{os.getpid()}")
         for fault in faults:
             fault.counted = lambda: _write_counts(service, faults)

@@ -35,10 +35,17 @@ class Shown:
         return [finding for finding in self.case["findings"] if finding["severity"] == "hygiene"]
 
     @property
-    def looks_like(self) -> list[str]:
-        """Of the case as a whole, with reasons; else what its findings name."""
-        named = [fault for finding in self.leaks for fault in finding["attribution"]]
-        return list(self.evidence.looks_like) or [title_of_fault(fault) for fault in dict.fromkeys(named)]
+    def causes(self) -> list[str]:
+        """What is probably behind it; without its history, what its findings name."""
+        named = dict.fromkeys(fault for finding in self.leaks for fault in finding["attribution"])
+        told = [f"It looks like fault {' or '.join(map(title_of_fault, named))}."] if named else []
+        return list(self.evidence.causes) or told
+
+    @property
+    def further(self) -> list[dict[str, Any]]:
+        """The findings after the first to which the same faults point: told in short."""
+        first, *others = self.leaks
+        return [finding for finding in others if set(finding["attribution"]) & set(first["attribution"])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +133,8 @@ class Contents:
         return f"{count[Verdict.PASS]} of {total} cases passed{beside}."
 
     @property
-    def looks_like(self) -> dict[str, tuple[str, ...]]:
-        """What the red cases of a scenario look like together, by scenario."""
+    def causes(self) -> dict[str, tuple[str, ...]]:
+        """What is probably behind the red cases of a scenario together, and what to do next, by scenario."""
         return {shown.scenario: shown.evidence.together for shown in self.cases if shown.evidence.together}
 
     @property

@@ -11,11 +11,11 @@ from typing import Any
 from netra_probe.checkers.judging import ScenarioResult, judge_history, versions_said
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.display.evidence import MOST_USERS, LeakMatrix
+from netra_probe.display.views import CaseView, ScenarioView
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 from netra_probe.history.store import History, HistoryError
 from netra_probe.results.results import find_history
-from netra_probe.target.lab import titles_of_faults
 
 #: Operations from the beginning of a history among which a target says what it is.
 _INTRODUCTION = 200
@@ -32,13 +32,16 @@ class Matrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the history adds to a red case: its leak matrix, and the faults that it looks like, with reasons.
+    """What the history adds to a red case: its leak matrix, and what is probably behind it.
 
-    ``together`` is what all red cases of its scenario look like.
+    Arguments:
+        causes: of this case, as sentences; ``together`` those of all red cases of its scenario.
+        conversation: the witness of its first finding as HTML, with a sequence diagram.
     """
 
     matrix: Matrix | None = None
-    looks_like: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    conversation: str = ""
     echo: bool = False
     together: tuple[str, ...] = ()
 
@@ -64,12 +67,15 @@ def evidence_of(run: Path, scenario: Mapping[str, Any], judged: ScenarioResult |
     except (HistoryError, OSError, KeyError, ValueError):
         return {}
     found = {}
+    together = tuple(ScenarioView(judged).causes())
     for id in red & windows.keys() & cases.keys():
+        view = CaseView(cases[id], history)
         found[id] = Evidence(
             matrix=_matrix(history, *windows[id]),
-            looks_like=tuple(titles_of_faults(group) for group in cases[id].looks_like),
+            causes=tuple(view.causes()),
+            conversation=view.conversation(),
             echo=cases[id].echo,
-            together=tuple(titles_of_faults(" or ".join(group)) for group in judged.looks_like[:2]),
+            together=together,
         )
     return found
 

@@ -6,6 +6,7 @@ import atexit
 import os
 import threading
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,6 +75,16 @@ def title_of_fault(id: str) -> str:
     """A fault of ours with its title; any other as it is."""
     known = lab.known_faults(kinds=("defect", "component")).get(id.partition(":")[0])
     return f"{id} ({known.title})" if known is not None and known.title else id
+
+
+@lru_cache
+def suspects_of(fault: str) -> tuple[str, ...]:
+    """The parts of a Netra in which a published fault sits: where to look in the code first; nothing for others."""
+    known = lab.known_faults(kinds=("defect", "component")).get(fault)
+    try:
+        return lab.replaced_parts(known) if known is not None else ()
+    except Exception:  # a fault from outside that cannot be installed says nothing about where to look
+        return ()
 
 
 def titles_of_faults(group: str) -> str:
