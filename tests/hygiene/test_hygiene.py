@@ -112,7 +112,11 @@ def test_the_other_side_of_a_rule_is_objected_to_as_well(otherwise: Lab) -> None
     }
 
 
-@pytest.mark.parametrize("faults", [("Q-HEALTH",), ()], ids=["constant health", "honest health"])
+@pytest.mark.parametrize(
+    "faults",
+    [("Q-HEALTH",), pytest.param((), marks=pytest.mark.nightly)],
+    ids=["constant health", "honest health"],
+)
 def test_health_that_is_well_over_a_dead_store_is_objected_to(compose: Composed, faults: tuple[str, ...]) -> None:
     lab = compose(faults, MODULES)
 
