@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from netra_probe.checkers.attribution.causes import Explained, causes
 from netra_probe.checkers.principals import times
 from netra_probe.checkers.verdict import Confidence, Verdict, checker_name, issues
 from netra_probe.display.causes import causes_told
-from netra_probe.display.tables import Table
+from netra_probe.display.tables import COLUMNS, Table
 from netra_probe.errors import ParameterError
 from netra_probe.report.alerts import Alerts
 from netra_probe.results.results import NOTHING_DECIDED, RESULTS, case_heading
@@ -108,7 +109,13 @@ def is_bundle(run: str) -> bool:
 
 #: Hygiene issues of one case that the terminal shows; results.json holds all. What turned it red is always shown.
 MOST_FINDINGS = 3
-COLUMNS = 120
+
+
+def columns() -> int:
+    """Columns of a line: those of the terminal, 120 at most; 120 where there is no terminal, or COLUMNS says so."""
+    return min(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
+
+
 #: Characters of what a failure rests on, in the table.
 MOST_OF_A_FAILURE = 100
 
@@ -155,13 +162,13 @@ def summary(results: dict[str, Any], *, verbose: bool = False) -> str:
     )
     left = results["cleanup"]["left"]
     confidence = Confidence(**results["confidence"]).sentence
-    lines = [*told, *([""] if told else []), *details, *([""] if details else []), table.text()]
+    lines = [*told, *([""] if told else []), *details, *([""] if details else []), table.text(columns())]
     lines += [f"clean-up: {results['cleanup']['verdict']}{': left ' + ', '.join(left) if left else ''}"]
     lines += [f"{scenario['id']}: {scenario['reason']}" for scenario in results["scenarios"] if scenario.get("reason")]
     if results["verdict"] == Verdict.NOT_APPLICABLE:
         lines.append(NOTHING_DECIDED)
     verdict = f"{results['environment']} {results['run']}: {results['verdict'].upper()}{also}"
-    return "\n".join([*lines, f"confidence: {confidence}", verdict])
+    return "\n".join([*lines, *_wrapped(f"confidence: {confidence}"), verdict])
 
 
 def _findings(case: dict[str, Any], *, verbose: bool) -> list[str]:
@@ -177,7 +184,9 @@ def _findings(case: dict[str, Any], *, verbose: bool) -> list[str]:
         if verbose:
             for part in (*operations_of(finding), finding["explanation"]):
                 details += _wrapped(part, indent="    ")
-        details += [f"    {step['text']}" for step in finding["witness"][0 if verbose else -1 :]]
+        for step in finding["witness"][0 if verbose else -1 :]:
+            most = columns() - 4 if not verbose else len(step["text"])
+            details.append("    " + (step["text"] if len(step["text"]) <= most else f"{step['text'][: most - 1]}…"))
         if verbose and finding["attribution"]:
             details += _wrapped(
                 f"looks like fault {', '.join(map(title_of_fault, finding['attribution']))}", indent="    "
@@ -191,5 +200,5 @@ def _findings(case: dict[str, Any], *, verbose: bool) -> list[str]:
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(
-        text, COLUMNS, initial_indent=indent, subsequent_indent=indent + "    ", break_on_hyphens=False
+        text, columns(), initial_indent=indent, subsequent_indent=indent + "    ", break_on_hyphens=False
     )

@@ -24,7 +24,7 @@ COLOURS = {
     Verdict.NOT_APPLICABLE: ("#4a4a4a", "#eeeeee"),
 }
 #: Columns of a line of text, and what no column of a table is made narrower than.
-COLUMNS, NARROWEST = 120, 20
+COLUMNS, NARROWEST = 120, 12
 _CELL = "padding:4px 10px;border:1px solid #c8c8c8;text-align:{align};vertical-align:top"
 
 
@@ -44,11 +44,11 @@ class Table:
     numeric: frozenset[int] = frozenset()
     marks: dict[tuple[int, int], Verdict] = field(default_factory=dict)
 
-    def text(self) -> str:
-        """The table in at most ``COLUMNS`` columns, where its cells can be folded into that."""
+    def text(self, most: int = COLUMNS) -> str:
+        """The table in at most so many columns, where its cells can be folded into that."""
         columns = range(len(self.headings))
         widths = [max(cell_len(row[column]) for row in (self.headings, *self.rows)) for column in columns]
-        while sum(widths) + 2 * (len(widths) - 1) > COLUMNS and max(widths) > NARROWEST:
+        while sum(widths) + 2 * (len(widths) - 1) > most and max(widths) > NARROWEST:
             widths[widths.index(max(widths))] -= 1
 
         def lines(cells: Sequence[str]) -> list[str]:

@@ -9,6 +9,9 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from netra_probe.checkers.verdict import Verdict, checker_name
 from netra_probe.display.controls import visible
+from netra_probe.history import actions
+from netra_probe.history.store import HistoryError
+from netra_probe.results.results import find_history
 from netra_probe.results.runs import Run
 from netra_probe.results.schema import operations_of
 from netra_probe.target.lab import title_of_fault
@@ -39,15 +42,29 @@ def junit_of(run: Run) -> JUnitXml:
         suite.add_property("environment", run.environment)
         suite.add_property("run", visible(run.name))
         suite.add_property("seed", str(run.results["seed"]))
-        for position, case in enumerate(scenario["cases"]):
-            # A case is not timed by itself; the scenario's seconds stand with its first.
-            suite.add_testcase(_case(run, scenario, case, float(scenario["seconds"]) if position == 0 else 0.0))
+        took = _seconds(run, scenario)
+        for case in scenario["cases"]:
+            suite.add_testcase(_case(run, scenario, case, took.get(case["id"], 0.0)))
         told = {Verdict(case["verdict"]) for case in scenario["cases"]}
         if Verdict(scenario["verdict"]) not in (*told, Verdict.PASS, Verdict.NOT_APPLICABLE):
             suite.add_testcase(_ending(run, scenario))
         document.add_testsuite(suite)
     document.update_statistics()  # type: ignore[no-untyped-call]
     return document
+
+
+def _seconds(run: Run, scenario: dict[str, Any]) -> dict[str, float]:
+    """Case → seconds from the check before it to its own; all of the scenario's with its first without a history."""
+    times: dict[str, float] = {}
+    begun = 0
+    try:
+        for operation in find_history(run.path, scenario["id"]) or ():
+            if operation.action in (actions.CHECK, actions.SKIP):
+                times[str(operation.detail.get("case"))] = (operation.time - begun) / 1e9
+                begun = operation.time
+    except (HistoryError, OSError):
+        times = {}
+    return times or {case["id"]: float(scenario["seconds"]) for case in scenario["cases"][:1]}
 
 
 def _case(run: Run, scenario: dict[str, Any], case: dict[str, Any], seconds: float) -> TestCase:

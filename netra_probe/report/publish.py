@@ -106,6 +106,7 @@ def publish(
     attempt("notebooks as pages", lambda: _pages(run))
     attempt("report.html", lambda: _report(run, before, judged, shown))
     attempt("junit.xml", lambda: _junit(run, shown))
+    attempt("results.sarif", lambda: _sarif(run, shown))
     attempt("the dashboard", lambda: _dashboard(run, shown))
     hits: list[Hit] = []
     searched = attempt("the search for secrets", lambda: _secrets(run, hits, shown))
@@ -140,6 +141,12 @@ def _junit(run: Run, shown: Shown) -> list[str]:
     from netra_probe.report.junit import write_junit
 
     return [f"junit     {shown(write_junit(run))}"]
+
+
+def _sarif(run: Run, shown: Shown) -> list[str]:
+    from netra_probe.report.sarif import write_sarif
+
+    return [f"sarif     {shown(write_sarif(run))}"]
 
 
 def _dashboard(run: Run, shown: Shown) -> list[str]:

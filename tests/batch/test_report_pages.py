@@ -22,6 +22,7 @@ from netra_probe.batch.progress import Place
 from netra_probe.catalogue.scenarios import SCENARIOS, cases_by_id
 from netra_probe.checkers.judging import judge_history
 from netra_probe.cli.main import app
+from netra_probe.cli.summary import summary
 from netra_probe.display.views import CaseView
 from netra_probe.errors import ParameterError
 from netra_probe.history.store import History
@@ -160,6 +161,34 @@ def test_a_page_of_a_notebook_keeps_tables_and_colours_and_nothing_that_acts() -
     for bad in ("<script>f()</script>", '<a href="javascript:f()">', '<img src="https://x/y">', "<form>", "<iframe>"):
         cleaned = sanitised(bad + "words")
         assert not re.search(r"script|https|form|iframe", cleaned), cleaned
+
+
+def test_sarif_has_a_result_for_each_finding_and_a_rule_for_each_kind(outputs: Path) -> None:
+    run = sorted((outputs / "lab").iterdir())[1]
+    told = json.loads((run / "results.sarif").read_text())
+    (scan,) = told["runs"]
+    found = [f for s in read_run(run).results["scenarios"] for case in s["cases"] for f in case["findings"]]
+    assert told["version"] == "2.1.0" and len(scan["results"]) == len(found) > 0
+    assert {one["ruleId"] for one in scan["results"]} == {rule["id"] for rule in scan["tool"]["driver"]["rules"]}
+    assert all(rule["fullDescription"]["text"] for rule in scan["tool"]["driver"]["rules"])
+    leak = next(one for one in scan["results"] if one["ruleId"] == "canary/foreign canary")
+    assert leak["level"] == "error" and leak["locations"][0]["logicalLocations"][0]["fullyQualifiedName"]
+    again = json.loads((sorted((outputs / "lab").iterdir())[2] / "results.sarif").read_text())
+    prints = {one["partialFingerprints"]["finding/v1"] for one in again["runs"][0]["results"]}
+    assert prints & {one["partialFingerprints"]["finding/v1"] for one in scan["results"]}
+
+
+def test_junit_times_each_case_by_its_own_part_of_the_recording(outputs: Path) -> None:
+    (suite,) = list(JUnitXml.fromfile(str(sorted((outputs / "lab").iterdir())[1] / "junit.xml")))
+    assert all(case.time > 0 for case in suite)
+
+
+def test_a_terminal_of_eighty_columns_gets_no_longer_line(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    told = summary(read_run(sorted((outputs / "lab").iterdir())[1]).results)
+    assert max(map(len, told.splitlines())) <= 80 and told.endswith("FAIL")
+    first = told.splitlines()[0]
+    assert "finding" in first and "C4" in first
 
 
 def test_junit_has_a_suite_for_a_scenario_and_tells_what_is_not_green(outputs: Path) -> None:
