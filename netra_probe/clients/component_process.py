@@ -76,6 +76,12 @@ class Carried:
         """Whether a line of the log matches a regular expression, whatever the case."""
         return any(re.search(pattern, line, re.IGNORECASE) for line in self.log)
 
+    def tells(self, pattern: str, *, without: str = "") -> Any:
+        """Whether the log says this, and nowhere a certain text: to be expected, like an entry of what was returned."""
+        if not self:
+            return self["log"]
+        return self.says(pattern) and not (without and self.says(re.escape(without)))
+
 
 async def carry_out(
     act: Callable[..., Any],

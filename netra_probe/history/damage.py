@@ -215,7 +215,8 @@ class Examination:
         if case in self._cases:
             self._sign("case", f"{case} is judged twice, again in line {number}")
         self._cases.add(case)
-        if self._opening is not None and not case.startswith(f"{self._opening.scenario}."):
+        # A case may name its area: E1c.2.
+        if self._opening is not None and not re.match(rf"{re.escape(self._opening.scenario)}[a-z]?\.", case):
             self._sign("case", f"{case} in line {number} is no case of {self._opening.scenario}")
         if self._cleaned:
             self._sign("case", f"{case} is judged after the clean-up, in line {number}")

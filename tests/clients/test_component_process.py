@@ -71,6 +71,15 @@ def test_an_exception_stands_for_every_entry() -> None:
     assert Carried(value={"a": 1})["a"] == 1
 
 
+def test_what_a_log_tells_is_a_value_to_expect() -> None:
+    carried = Carried(value={}, log=("WARNING KEY differs", "INFO value (hunter2)"))
+    assert carried.tells("warning.*key") is True
+    assert carried.tells("warning.*key", without="(hunter2)") is False
+    assert carried.tells("error") is False
+    assert Carried(raised="ValueError: no").tells("warning") == "ValueError: no"
+    assert isinstance(Carried(absent="no class").tells("warning"), Undecided)
+
+
 async def test_a_method_that_a_class_lacks_is_no_broken_promise() -> None:
     def lacks(IsolatedEnvironment: Any) -> None:
         IsolatedEnvironment().teleport()

@@ -14,7 +14,7 @@ from reds import CRAFTY, FREE, Lines, breaks_a_rule, lines_of, reads_by_id, renu
 from netra_probe.checkers.judging import ScenarioResult, judge_history
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.history.operation import Operation
-from netra_probe.history.store import History, HistoryError
+from netra_probe.history.store import History, HistoryError, Recorder
 
 RECORDINGS = Path(__file__).parent / "recordings"
 #: Investigations that found something: another user's secret, lost, repeated and mixed-up events, access by id.
@@ -130,3 +130,15 @@ def test_a_recording_from_before_digests_is_judged_as_it_was(name: str, verdicts
     result = judge_history(history)
     assert (result.damage, result.truncated, history.digest) == ((), False, "")
     assert [case.verdict for case in result.cases] == verdicts
+
+
+def test_a_case_may_name_its_area_and_no_other_scenario(tmp_path: Path) -> None:
+    def whole(case: str, name: str) -> tuple[str, ...]:
+        history = Recorder(tmp_path / name)
+        history.observe("open", surface="probe", detail={"scenario": "E1", "environment": "lab", "seed": 7})
+        history.observe("check", surface="probe", detail={"case": case, "claim": "", "start": 0, "checkers": []})
+        history.close()
+        return tuple(sign for sign in History.open(history.path).damage if "no case of" in sign)
+
+    assert whole("E1c.2", "own.jsonl") == ()
+    assert len(whole("E10.2", "other.jsonl")) == len(whole("E1cc.2", "none.jsonl")) == 1

@@ -1,0 +1,89 @@
+"""What the processes of a target read from their environments, as far as an operator may see it: never a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from netra_probe.clients.component_process import Undecided
+
+if TYPE_CHECKING:
+    from netra_probe.investigation.investigation import Investigation
+
+PATH = "/lab/environment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceEnvironment:
+    """The variables of one process by name, each with a fingerprint that equal values share.
+
+    Arguments:
+        held: what the process reads; ``sources`` says from where.
+        child: what a child process of it would get.
+        unseen: why nothing is known of it.
+    """
+
+    name: str
+    held: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    child: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unseen: str = ""
+
+    def fingerprint(self, name: str) -> Any:
+        """That of one variable; None where the process has none of this name."""
+        return Undecided(reason=self.unseen) if self.unseen else self.held.get(name)
+
+    def source(self, name: str) -> Any:
+        """Where the process has a variable from."""
+        return Undecided(reason=self.unseen) if self.unseen else self.sources.get(name)
+
+    def agrees(self, other: ServiceEnvironment, name: str) -> Any:
+        """Whether two processes hold the same value of a variable, and any."""
+        found = [one.fingerprint(name) for one in (self, other)]
+        unseen = [one for one in found if isinstance(one, Undecided)]
+        return unseen[0] if unseen else found[0] is not None and found[0] == found[1]
+
+    def names_of(self, fingerprint: Any) -> Any:
+        """Under which names the process reads a value."""
+        return self._names(fingerprint, self.held)
+
+    def child_names_of(self, fingerprint: Any) -> Any:
+        """Under which names a child process would get it."""
+        return self._names(fingerprint, self.child)
+
+    def _names(self, fingerprint: Any, variables: Mapping[str, str]) -> Any:
+        if self.unseen:
+            return Undecided(reason=self.unseen)
+        if not isinstance(fingerprint, str):
+            return fingerprint if isinstance(fingerprint, Undecided) else Undecided(reason="there is no such value")
+        return sorted(name for name, found in variables.items() if found == fingerprint)
+
+
+async def service_environments(probe: Investigation) -> list[ServiceEnvironment]:
+    """The environments of the auth service and of each backend, in this order."""
+    target = probe.target
+    urls = {"auth": target.auth_url, **{f"backend-{n}": url for n, url in enumerate(target.operator_urls, start=1)}}
+    token = target.secret("operator_token")
+    if token is None:
+        return [ServiceEnvironment(name=name, unseen="the target names no operator_token") for name in urls]
+    return await probe.together(_look(probe, name, url, token.reveal()) for name, url in urls.items())
+
+
+async def _look(probe: Investigation, name: str, url: str, token: str) -> ServiceEnvironment:
+    http = probe.wire.http(url, surface="operator")
+    try:
+        reply = await http.request("GET", PATH, anonymous=True, headers={"X-Lab-Operator": token})
+    finally:
+        await http.close()
+    body = getattr(reply, "body", None)
+    try:
+        held, child = body["held"], body["child"]  # type: ignore[index]
+        return ServiceEnvironment(
+            name=name,
+            held={key: print_ for key, _, print_ in held},
+            sources={key: source for key, source, _ in held},
+            child={key: print_ for key, _, print_ in child},
+        )
+    except (KeyError, TypeError, ValueError):
+        return ServiceEnvironment(name=name, unseen=f"{name} does not show its environment at {PATH}: {reply!r}")
