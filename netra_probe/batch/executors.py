@@ -163,7 +163,7 @@ def execute_all(
     The workers have been prepared for them. Whoever stops asking for more, or interrupts, ends those that run.
 
     Arguments:
-        started: told the id of each notebook that begins.
+        started: called with the id of each notebook that begins.
         look: called several times in a second while the notebooks run.
     """
     waiting, running, ready = deque(orders), dict[Future[Execution], Order](), list[Execution]()

@@ -25,7 +25,7 @@ FROM_TERMINALS = frozenset({signal.SIGINT, signal.SIGHUP})
 
 
 def on_interrupt(handler: Any) -> None:
-    """Handle all interrupts alike, but for a hang-up that ``nohup`` has told us to ignore."""
+    """Handle all interrupts alike, but for a hang-up that ``nohup`` has us ignore."""
     for number in INTERRUPTS:
         if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
             continue

@@ -132,7 +132,7 @@ class Place:
 
 
 class Watcher:
-    """Is told how a run goes; this one keeps it to itself."""
+    """Receives the progress of a run; this one ignores it."""
 
     def begin(self, estimate: Estimate, directory: Path | None) -> None:
         """The run is about to start its first notebook; in the directory one can follow them, where there is one."""
@@ -202,7 +202,7 @@ class Follower:
         self._decode = msgspec.json.Decoder(_Marker).decode
 
     def case(self) -> str:
-        """``C4.3 the failure boundary holds``; what goes before and after the cases is named as well."""
+        """``C4.3 A cut connection``; what goes before and after the cases is named as well."""
         if self._path is None:
             return "running elsewhere"
         self._catch_up(self._path)

@@ -42,7 +42,7 @@ def run(
     Arguments:
         executor: who executes the notebooks: any ``concurrent.futures.Executor``, whose workers need not share a file
             system with us; processes of this run when left out.
-        watcher: is told how it goes.
+        watcher: receives its progress.
         keep: gets the judged scenarios, by id.
         resume: finish what is missing in ``plan.output``, which holds a run; what is complete there stays as it is.
 

@@ -52,7 +52,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         components: what it investigates.
         tags: further words that select it.
         needs: what a target must offer.
-        areas: letter → title, where its cases are told apart by area: ``E1c.2`` is the second case of area c.
+        areas: letter → title, where its cases are grouped by area: ``E1c.2`` is the second case of area c.
         declared: its cases; ``cases`` in the metadata.
     """
 

@@ -18,7 +18,7 @@ from netra_probe.history.canary import PREFIX, Canary, CanarySearch, Sighting
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import PROBE, Operation, Outcome
 
-#: Canaries of unknown origin that are told apart; a hostile target could make up any number.
+#: Canaries of unknown origin that are kept apart; a hostile target could make up any number.
 MOST_STRANGE = 1_000
 #: Answers that give a credential out, and how one looks in a history: redacted, and the same wherever it stands.
 _ISSUES = ("/login", "/register", "/refresh", "/callback")

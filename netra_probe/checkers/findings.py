@@ -16,7 +16,7 @@ from netra_probe.history.operation import Operation
 
 #: Operations that a text names; results.json holds all.
 MOST_SHOWN = 10
-#: Operations of one group that are told apart; a hostile target could make up any number of names.
+#: Operations of one group that are kept apart; a hostile target could make up any number of names.
 MOST_PLACES = 1_000
 _OTHERS = "other operations"
 #: Characters of an operation's name; what looks like an id or a secret in it is left out, so that names are the same in
@@ -211,7 +211,7 @@ class FindingSet:
 
 
 def told(finding: Finding) -> Finding:
-    """The finding with its summary told from its story: who, whose, through which operations, how often."""
+    """The finding with a summary made from its story: who, whose, through which operations, how often."""
     if not finding.story:
         return finding
     sentence = finding.story.replace("{owner}'s", _whose(finding.victims)).replace("{owner}", listed(finding.victims))

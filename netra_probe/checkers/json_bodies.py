@@ -12,7 +12,7 @@ from netra_probe.history.untrusted import decoded
 MOST_VALUES = 512
 #: A text this long is hardly the same by accident in the data of two users.
 TELLING = 8
-#: Names of moments: two things that were made at the same time have them in common.
+#: Names of moments: two objects that were created at the same time have them in common.
 _MOMENT = re.compile(r"(^|_)(at|on|time|timestamp|date|created|updated|modified|expires|exp|iat)$|[a-z](At|Time|Date)$")
 _NO = re.compile(r'"(?:success|valid|authenticated|allowed|authorized)"\s*:\s*false', re.IGNORECASE)
 _DENIED = re.compile(

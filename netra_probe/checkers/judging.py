@@ -157,7 +157,7 @@ class ScenarioResult:
     def verdict(self) -> Verdict:
         """The worst of the cases, also those that were not run; a cut or damaged recording passes nothing.
 
-        Neither does leaving things behind, or not looking whether they are gone.
+        Neither does leaving objects behind, or not checking that they are gone.
         """
         parts = [case.verdict for case in self.cases]
         if self.truncated or self.damage:
@@ -353,7 +353,7 @@ INVARIANT = frozenset({"users looking", "cycles", "gauges", "promises"})
 HIDDEN = frozenset({"canaries planted", "own ids seen"})
 
 
-#: How a reader is told of a count, with its number and without; what is not listed is shown by its name.
+#: How a count is shown, with its number and without; what is not listed is shown by its name.
 PHRASES = {
     "promises": "{n} promise{s} kept",
     "users looking": "{n} user{s} watched",

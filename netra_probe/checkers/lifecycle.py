@@ -134,7 +134,7 @@ class _LifecyclePass(CheckerRun):
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
             return action in actions.ENDINGS or action == actions.DISTURB
-        # An attempt is told again by the request that it consists of, whose body may say no with a 200.
+        # An attempt is recorded again as the request that it consists of, whose body may say no with a 200.
         return surface in ("auth", "rest", "websocket") and action != actions.ATTEMPT
 
     def feed(self, operation: Operation) -> None:

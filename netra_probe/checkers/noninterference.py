@@ -370,7 +370,7 @@ class NonInterferencePass(CheckerRun):
         ], compared
 
     def _slower(self, subject: str, others: tuple[str, ...], before: str, after: str, what: str) -> list[Finding]:
-        """Latencies: whether the others make the subject wait, or can be told by how long the subject waits."""
+        """Latencies: whether the others make the subject wait, or show in how long the subject waits."""
         findings = []
         actions_done = {action for part in self._of(after) for action in part.waits.get(subject, {})}
         for action in sorted(actions_done):

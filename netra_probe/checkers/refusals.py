@@ -1,4 +1,4 @@
-"""Who is told to slow down, and whether for their own doing: a part of the non-interference checker.
+"""Who is rate-limited, and whether for their own requests: a part of the non-interference checker.
 
 Whatever a quota's window is, and however large the quota: if it counts each user by themselves, nobody is refused who
 asked for less than somebody else was served in the same time. So a refusal is another's doing when, for every window

@@ -206,7 +206,7 @@ class CaseResult:
 
 
 def issues(number: int) -> str:
-    """``hygiene: 3 issues``: how findings of hygiene are told beside a verdict; nothing where there are none."""
+    """``hygiene: 3 issues``: how hygiene issues are shown beside a verdict; nothing where there are none."""
     return f"hygiene: {number} issue{'s' * (number > 1)}" if number else ""
 
 

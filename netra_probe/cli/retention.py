@@ -1,4 +1,4 @@
-"""``scan``, ``prune`` and ``bundle``: what may be shown, what is worth keeping, and how to hand it on."""
+"""``scan``, ``prune`` and ``bundle``: leaked secrets, retention, and a run as one file to share."""
 
 from __future__ import annotations
 

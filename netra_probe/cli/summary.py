@@ -31,7 +31,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--alert-webhook", metavar="REF", default="", help="post new failures and recoveries to env:NAME"),
     click.option("--alert-command", metavar="CMD", default="", help="start this, with the alert as JSON on its input"),
-    click.option("--alert-always", is_flag=True, help="also tell of failures that were told of before"),
+    click.option("--alert-always", is_flag=True, help="also report failures that were reported before"),
 )
 
 
@@ -140,7 +140,7 @@ def summary(results: dict[str, Any], *, verbose: bool = False) -> str:
         ]
         told += [line for cause in causes_told(causes(red)) for line in _wrapped(f"{scenario['id']}: {cause}")]
         for case in scenario["cases"]:
-            # What a failure rests on is told in full by its findings.
+            # The findings give the full evidence of a failure.
             evidence = basis(case)
             if case["verdict"] == Verdict.FAIL:
                 evidence = textwrap.shorten(evidence, MOST_OF_A_FAILURE, placeholder=" …")

@@ -1,4 +1,4 @@
-"""The ledger: which accounts, and which things in accounts, the probe has made and not yet removed.
+"""The ledger: which accounts, and which objects in accounts, the probe has created and not yet removed.
 
 An entry is written before an account is registered and struck out after its removal was verified, so that a killed
 kernel leaves a note and not a secret: passwords are not stored but derived from a key that only this user can read.
@@ -34,7 +34,7 @@ class Belonging:
         id: what the target calls it; "" while nobody knows.
         within: what filled the braces of the path: the ids of its parents.
         answered: whether the target said that it made it; ``None`` while it has said nothing.
-        gone: whether it was deleted and looked for in vain, or was never made.
+        gone: whether it was deleted and confirmed gone, or never created.
         unchecked: whether it may be gone, and nobody could look.
     """
 

@@ -73,7 +73,7 @@ class AuthClient:
         return from_api(await self.http.request("GET", "/auth/verify", token=token))
 
     async def validate(self, token: Secret) -> Reply:
-        """What another service is told about a token."""
+        """What the service reports about a token."""
         return await self.http.request("POST", "/auth/validate", json={"token": token.reveal()}, anonymous=True)
 
     @property

@@ -1,4 +1,4 @@
-"""What a run has made on its target, noted before it is asked for, and told from what was there already."""
+"""What a run has made on its target, noted before it is requested, and distinguished from what was there already."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Belongings:
     def __init__(self, journal: Journal | None = None) -> None:
         self.journal = journal
         self.emails: dict[str, str] = {}
-        #: Whose things have been looked at before anything was made.
+        #: Whose objects have been looked at before anything was created.
         self.looked: set[str] = set()
         self._things = Things()
         #: What the run has made, by its id.

@@ -135,7 +135,7 @@ class CacheClient:
 
 
 async def _introduce(connection: Any) -> None:
-    """Log in, and give a name by which this client is told from others, where the server lets it have one."""
+    """Log in, and give a name that distinguishes this client from others, where the server lets it have one."""
     await connection.on_connect()
     await connection.send_command("CLIENT", "SETNAME", NAME)
     with contextlib.suppress(ResponseError):

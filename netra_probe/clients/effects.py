@@ -233,7 +233,7 @@ def _words(path: str) -> list[str]:
 
 
 def _collection(path: str) -> str:
-    """What the things of a collection, or of one of its items, are called: the last part that is no brace."""
+    """What the objects of a collection, or of one of its items, are called: the last part that is no brace."""
     parts = [part for part in collection_of(path).split("/") if part and not _BRACE.fullmatch(part)]
     return parts[-1].lower() if parts else ""
 

@@ -114,7 +114,7 @@ class LiveExchange:
             # An alert that TLS sends after the handshake, such as for a certificate, comes through as it is.
             return await self._unreachable(call, error, sent=True)
         except (httpx.InvalidURL, ValueError, TypeError) as error:
-            # What a target has told can be such that it makes no request: a path, a header, a number.
+            # A value from the target can be unfit for a request: a path, a header, a number.
             return await self._unreachable(call, error, sent=False)
         return self._record(call, response)
 

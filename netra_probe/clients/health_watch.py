@@ -50,7 +50,7 @@ class Watch:
 
     Arguments:
         places: URLs that are asked, with the headers that they are asked with.
-        limit: is told what is wrong, once.
+        limit: called once with what is wrong.
     """
 
     def __init__(

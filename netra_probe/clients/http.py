@@ -98,7 +98,7 @@ class Exchange(Protocol):
 
 
 class Gate(Protocol):
-    """Decides whether and when a request may go, and is told what became of it."""
+    """Decides whether and when a request may be sent, and receives its outcome."""
 
     async def request(
         self, method: str, route: str, *, anonymous: bool, path: Mapping[str, str], sent_to: str, body: Any

@@ -50,7 +50,7 @@ def allows(mode: Mode, needed: Mode) -> bool:
 
 
 def slowed_down(user: str, action: str) -> str:
-    """What a case is told of a request that came too early, until it comes through."""
+    """The note of a case about a rate-limited request, until the request succeeds."""
     return f"the target asked {user} to slow down (429): {action} was not served"
 
 
@@ -178,7 +178,7 @@ class Gate:
         return ""
 
     def awaits_trial(self, method: str, route: str) -> bool:
-        """Whether things of a kind are made here that nobody has seen deleted yet."""
+        """Whether objects of a kind are created here that nobody has seen deleted yet."""
         ruling = self.rules.of(method, route)
         return (
             self.guards

@@ -52,7 +52,7 @@ class _Negative:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused(_Negative):
-    """The target said no; ``retry_after`` is in how many seconds it may say otherwise, where it told so."""
+    """The target said no; ``retry_after`` is in how many seconds to ask again, where it says so."""
 
     status: int
     error: str = ""

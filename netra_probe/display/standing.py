@@ -1,4 +1,4 @@
-"""How a scenario stands, in a word and a line, the same wherever it is told; and the banner that begins with it."""
+"""How a scenario stands, in a word and a line, the same wherever it is shown; and the banner that begins with it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Banner:
 
 
 def area_table(result: ScenarioResult) -> Table | None:
-    """Area → verdicts of its cases, for a scenario whose cases are told apart by area; else ``None``."""
+    """Area → verdicts of its cases, for a scenario whose cases are grouped by area; else ``None``."""
     scenario = SCENARIOS.get(result.id)
     if scenario is None or not scenario.areas:
         return None

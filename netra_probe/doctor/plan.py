@@ -39,7 +39,7 @@ class PlannedOperation:
 
 @dataclass(frozen=True, kw_only=True)
 class OperationPlan:
-    """All operations of a target; ``described`` says whether its services told them, or usual ones stand in."""
+    """All operations of a target; ``described`` says whether its services list them, or the usual ones are assumed."""
 
     target: str
     mode: str
@@ -105,7 +105,11 @@ def _operation(target: Target, rules: Rules, route: Route) -> PlannedOperation:
         sent, why = False, "mode observe: nothing but health and descriptions is read, and by nobody"
     elif sent and ruling.effect not in _BY_ACTS and not is_ours(route):
         sent = False
-        why = "takes a form or a file" if route.form else "is about sessions, health or operators, and no user's things"
+        why = (
+            "takes a form or a file"
+            if route.form
+            else "is about sessions, health or operators, not a user's objects"
+        )
     return PlannedOperation(
         service=route.service,
         method=route.method,

@@ -34,7 +34,7 @@ class People:
                 self._things |= dict.fromkeys(operation.ids.values(), accounts[user])
 
     def whole(self, user_id: str) -> str:
-        """The account that an id names, also where only its beginning is told; an unknown id stays what it is."""
+        """The account that an id names, also from its first characters only; an unknown id stays what it is."""
         said = user_id.rstrip(".…*")
         if said in self._ids or len(said) < SHORTEST_BEGINNING:
             return said

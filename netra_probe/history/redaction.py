@@ -1,4 +1,4 @@
-"""Redaction at the door: what is secret is replaced before it is stored, and equality stays visible.
+"""Redaction: what is secret is replaced before it is stored, and equality stays visible.
 
 A secret becomes ``[kind:fingerprint]``. The fingerprint is keyed with a random key that lives only in this process: two
 equal tokens look equal, and neither can be guessed from the history (a plain hash of a short password could be).
@@ -100,7 +100,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 class Redactor:
-    """Replaces secrets in text: those it was told (``know``) and those it recognises by form.
+    """Replaces secrets in text: those it knows (``know``) and those it recognises by form.
 
     >>> redactor = Redactor(key=b"k")
     >>> redactor.know("hunter2", "password")

@@ -69,7 +69,7 @@ def questions_of(frame: Frame, questions: Collection[Q]) -> list[Q]:
     """The questions of one user that an event may be of: the one place that says so, for client and checkers.
 
     Some producers send no run id and no turn id, and some only with part of their events (netra-wire §6). An event is
-    then of any question that no id rules out; with several of them it is not to be told whose it is.
+    then of any question that no id rules out; with several of them its owner is unknown.
 
     >>> from netra_probe.history.frames import read_frame
     >>> budget, travel = Asked(turn_id="q1", run_id="r1", thread_id="t1"), Asked(turn_id="q2", thread_id="t2")

@@ -104,7 +104,7 @@ async def _delete(user: User, http: Http, route: str) -> bool:
 
 
 async def _insist(user: User, ask: Callable[[], Awaitable[Reply]], *, gone: Container[int] = ()) -> Reply:
-    """The reply, however often it takes: told to wait one waits, a session that has ended is begun again, and what
+    """The reply, however often it takes: it waits where asked to, starts an ended session again, and what
     may or may not have happened (a cut connection, a time-out) is asked for once more.
 
     Arguments:

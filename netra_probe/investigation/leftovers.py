@@ -1,5 +1,5 @@
 """Left-overs of investigations that were killed, found in the ledger and removed at the next opportunity: their
-accounts, and their things in accounts that are not theirs."""
+accounts, and their objects in accounts that are not theirs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def sweep(probe: InvestigationContext) -> list[str]:
-    """Remove the orphaned accounts of this target, and things in existing ones; returns what was removed, by name.
+    """Remove the orphaned accounts of this target, and objects in existing ones; returns what was removed, by name.
 
     An account that can no longer log in is gone already. Whatever cannot be removed stays on the books.
     """

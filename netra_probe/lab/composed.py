@@ -1,4 +1,4 @@
-"""The lab's components as its composition roots have them, with the faults that this process is told of.
+"""The lab's components as its composition roots have them, with the faults that this process was started with.
 
     from netra_probe.lab.composed import IsolatedEnvironment
 

@@ -1,7 +1,7 @@
 """The supervisor of one lab: ``python -m netra_probe.lab.supervisor PLAN`` starts all parts and ends with its parent.
 
 It prints one JSON line once everything answers (or one with an ``error``), and ends on the end of file of its standard
-input, on the death of its parent, on SIGTERM or SIGINT, when told so over its control socket, and when a part dies
+input, on the death of its parent, on SIGTERM or SIGINT, on a command over its control socket, and when a part dies
 that nobody asked to. Whatever ends it, nothing is left: see `netra_probe.lab.infrastructure.directories`.
 """
 

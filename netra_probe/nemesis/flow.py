@@ -36,7 +36,7 @@ class Flow:
     """Passes bytes from a reader to a writer, piece by piece, as far as it is let.
 
     Arguments:
-        news: told of every piece that came or went.
+        news: notified of every piece that came or went.
         piece: most bytes in hand at any time.
 
     While the gate is closed one piece is in hand and nothing more is read, so that the sender's buffers fill up as they

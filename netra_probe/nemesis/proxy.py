@@ -1,4 +1,4 @@
-"""A TCP proxy that can be told what to do to the connections that pass through it."""
+"""A TCP proxy that disturbs the connections that pass through it on command."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Proxy:
     """In front of one address, on a free port of this machine.
 
     Arguments:
-        news: told of everything that happens here.
+        news: notified of everything that happens here.
         window: bytes that the target may send ahead of the user's reading; 0 leaves it to the operating system.
     """
 

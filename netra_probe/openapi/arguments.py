@@ -19,7 +19,7 @@ _IDS = re.compile(r"(_id|_uuid|Id)$")
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What one request is filled with; ``aims`` are the things it names, the innermost last."""
+    """What one request is filled with; ``aims`` are the objects it names, the innermost last."""
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)

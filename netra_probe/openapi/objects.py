@@ -110,7 +110,7 @@ class Things:
         return self._holders[thing.made, thing.kind, thing.id] <= {thing.owner}
 
     def of(self, user: str) -> Iterator[Thing]:
-        """All things of a user."""
+        """All objects of a user."""
         for places in (self._by_collection, self._by_name):
             for (holder, _), among in places.items():
                 if holder == user:

@@ -72,7 +72,7 @@ class ApiCrawler:
             self._guard.rules.learn((route.method, route.path) for route in found.routes)
         self.routes = tuple(route for route in found.routes if not self._why_not(route))
         sent = {route.name for route in self.routes}
-        #: What is not sent by any walk, and why; an operation that two services have is told by the one that is walked.
+        #: What is not sent by any walk, and why; two services' operation: the walked one reports it.
         self.withheld = {route.name: self._why_not(route) for route in found.routes if route.name not in sent}
         self.answered: dict[tuple[str, str], tuple[Arguments, Any]] = {}
         self.broken: set[str] = set()
@@ -189,7 +189,7 @@ class ApiCrawler:
         return reply
 
     async def create_all(self, user: str, *, sparsely: bool = False, runs: bool = True) -> None:
-        """Make one of everything that can be made, what needs the ids of other things after those.
+        """Make one of everything that can be made, what needs the ids of other objects after those.
 
         Arguments:
             sparsely: say no more than one has to, so that the service fills in the rest.
@@ -290,7 +290,7 @@ class ApiCrawler:
 
 
 def is_ours(route: Route) -> bool:
-    """Whether an ordinary user may try this route on their own things without harm to their account."""
+    """Whether an ordinary user may try this route on their own objects without harm to their account."""
     parts = [part for part in route.path.lower().split("/") if not part.startswith("{")]
     words = {word for part in parts for word in (part.replace("-", "").replace("_", ""), *_WORDS.split(part))}
     if words & _LEFT_OUT or route.form:

@@ -85,7 +85,7 @@ def _http_or_handshake(offer: Offer, target: Offers) -> bool:
 #: Values that are impossible for an operation by itself.
 MISSING: tuple[Missing, ...] = (
     *(
-        Missing(value=principal, unless=_has("attack"), because="reaching for another's things needs mode attack")
+        Missing(value=principal, unless=_has("attack"), because="acting on another user's objects needs mode attack")
         for principal in Principal
         if not principal.is_owner
     ),
@@ -158,7 +158,7 @@ EXCLUDED: tuple[Exclusion, ...] = (
     Exclusion(
         fields=("principal", "place"),
         holds=lambda principal, place: principal in (Principal.OTHER, Principal.NAMESAKE) and place is Place.NOWHERE,
-        because="on their own things everybody is an owner",
+        because="everybody owns their own objects",
     ),
     Exclusion(
         fields=("principal", "place"),
@@ -228,7 +228,7 @@ def harm(step: Step) -> tuple[bool, bool, int, int, int]:
     """Where a step stands in the order of what is done.
 
     Owners make what all others need; what needs no listeners is done before they come; then by its role, by whose
-    things it touches, and by how odd it is.
+    objects it touches, and by how odd it is.
     """
     makes = step.principal.is_owner and bool(step.makes)
     oddness = sum(list(kind).index(getattr(step, name)) for name, kind in DIMENSIONS.items())

@@ -40,7 +40,7 @@ class Executor:
     """Plans for one target, and what carries them out; ``close`` it at the end.
 
     Arguments:
-        owner: whose things are reached for.
+        owner: whose objects are attacked.
         other: who reaches for them.
     """
 

@@ -54,7 +54,7 @@ class Offers(msgspec.Struct, frozen=True, kw_only=True):
     Arguments:
         backends: how many there are.
         has: what it has beside: ``registration``, ``login``, ``logout``, ``removal`` of accounts, ``websocket``,
-            ``sse``, and ``attack`` where another's things may be reached for.
+            ``sse``, and ``attack`` where another user's objects may be attacked.
         unlisted: places that no description names and that were tried all the same.
     """
 

@@ -174,7 +174,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def mode(self) -> Mode:
-        """The mode that it needs where the target is not this run's own: another's things are reached for in attack."""
+        """The mode that it needs on another machine: acting on another user's objects needs attack."""
         return Mode.PROBE if self.principal.is_owner and self.place is Place.NOWHERE else Mode.ATTACK
 
     @property
@@ -220,7 +220,7 @@ _EXTRA: dict[StrEnum, int] = {
     Listeners.ACTIVE: 2,
     Listeners.SSE: 1,
 }
-#: Dimensions that are told where they are not the ordinary.
+#: Dimensions that are named where they are not the ordinary.
 _MANNERS = ("channel", "timing", "connection", "disturbance", "listeners")
 _ORDINARY = {
     field.name: field.default

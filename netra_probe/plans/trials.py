@@ -1,4 +1,4 @@
-"""What an attempt on another's things is made of: claims, changed tokens, and where its owner sees the effect."""
+"""What an attempt on another user's objects is made of: claims, changed tokens, and where its owner sees the effect."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Telling somebody: a webhook or a command, when a case fails that did not, or has recovered.
 
-A case is compared with the last run of the same environment that decided it, so that a failure is told of once however
+A case is compared with the last run of the same environment that decided it, so that a failure is reported once however
 often it is seen again, and an undecided night in between changes nothing.
 """
 
@@ -45,7 +45,7 @@ class Alerts:
     Arguments:
         webhook: where to post, by reference (``env:NAME``): whoever knows such a URL can write there.
         command: what to start, with the alert as JSON on standard input.
-        always: also tell of failures that were told of before.
+        always: also report failures that were reported before.
         pause: seconds before a webhook is tried again; they double each time.
         seconds: what a command may take.
     """

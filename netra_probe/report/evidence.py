@@ -23,7 +23,7 @@ _INTRODUCTION = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """Who saw whose secrets: ``rows`` of owner and counts, one per recipient; only the diagonal may be above 0."""
+    """Who saw whose secrets: ``rows`` of owner and counts, one per recipient; anything off the diagonal is a leak."""
 
     users: tuple[str, ...]
     rows: tuple[tuple[str, tuple[int, ...]], ...]

@@ -23,7 +23,7 @@ def write_junit(run: Run) -> Path:
     """Write ``junit.xml`` into the run directory; returns its path.
 
     A case that fails is a failure with its findings; one that was not decided an error, and one that does not apply
-    is skipped, both with the reason. What is wrong with a scenario as a whole, such as things that it left behind, is
+    is skipped, both with the reason. What is wrong with a scenario as a whole, such as objects that it left behind, is
     an error of a case of its own, so that a run which is not green has something red in it.
     """
     path = run.path / JUNIT

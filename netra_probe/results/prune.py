@@ -1,4 +1,4 @@
-"""Keeping runs: which are still worth their space, and a run as one file to send."""
+"""Retention: which runs to keep, and a run as one file to share."""
 
 from __future__ import annotations
 

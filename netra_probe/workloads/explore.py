@@ -135,7 +135,7 @@ class Taken(View):
         return self.table().html()
 
 
-@workload(Mode.ATTACK, "reaching for other users' things")
+@workload(Mode.ATTACK, "acting on other users' objects")
 async def carry_out(probe: Investigation, plan: Plan, *, owner: User, other: User) -> Taken | Outcome:
     """Carry out a plan as it stands, and show what became of each step.
 
@@ -167,7 +167,7 @@ async def explorer(probe: Investigation, *, owner: User, other: User, budget: in
     Planned again it goes on where it stopped.
 
     Arguments:
-        owner: whose things are reached for; ``other`` reaches for them, and so does nobody, and who else can be had.
+        owner: whose objects are attacked, by ``other``, without a user, and by whoever else is available.
         budget: requests, messages and handshakes in all.
     """
     executor = await Executor.on(probe, owner=owner, other=other, budget=budget_of(budget))

@@ -1,4 +1,4 @@
-"""What all leaks and losses of a history have in common: the evidence by which look-alike faults are told apart."""
+"""What all leaks and losses of a history have in common: the evidence that distinguishes look-alike faults."""
 
 from __future__ import annotations
 

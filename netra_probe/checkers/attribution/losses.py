@@ -102,7 +102,7 @@ class Losses:
 
     def _closed(self, name: str) -> None:
         if name in self._stalled:
-            # Nobody has told the target yet.
+            # The target does not know yet.
             self._left.add(name)
         elif name in self._connections:
             here = self._connections[name]

@@ -1,4 +1,4 @@
-"""The clues by which the faults of the catalogue are told apart, row by row.
+"""The clues that distinguish the faults of the catalogue, row by row.
 
 A rule is a question to the circumstances, what it says when the answer is yes, and the points that follow for and
 against faults. The weights are ordinal: 4 and more for what hardly any other fault does, 1 or 2 for what makes one
@@ -193,7 +193,7 @@ def _beside(c: C) -> bool:
 
 
 def _stranger(c: C) -> bool:
-    """All that is done to others' things is done by nobody with a token that has another signature."""
+    """All acts on other users' objects were made without a user, with a token that has another signature."""
     return bool(c.claimed) and all(
         seen.recipient == "anonymous" and seen.attempted == "changed signature" for seen in c.claimed
     )

@@ -341,7 +341,7 @@ class AutomatonPass(RunFollower[Run]):
             last = max(track.last for track in run.tracks.values())
             ask = asked.get((run.user, run.id))
             if ask is None:
-                # Who has hung up cannot be told of the end.
+                # A closed connection cannot receive the end.
                 still_open += last >= self._start and run.user in listening
                 continue
             if not ask.silent:

@@ -33,7 +33,7 @@ class RunFollower(CheckerRun, Generic[R]):
         self._over: deque[tuple[str, str]] = deque()
         self._claims = Claims()
         self._nameless = UnidentifiedEvents(self._life, self._claims, start)
-        #: Events of the window: all of runs, and by user those that are not to be told apart.
+        #: Events of the window: all of runs, and by user those that cannot be distinguished.
         self._events = 0
         self._untied: dict[str, int] = {}
         self._ends = 0
@@ -72,5 +72,5 @@ class RunFollower(CheckerRun, Generic[R]):
         return [] if self._ends else ["no run ended"]
 
     def untold(self) -> list[str]:
-        """The doubts where events cannot be told apart."""
+        """The doubts where events cannot be distinguished."""
         return self._nameless.doubts(sum(self._untied.values()), (run.user for run in self._runs.values()))

@@ -38,7 +38,7 @@ class Question(Asked, kw_only=True, eq=False):
 class Other(msgspec.Struct, gc=False):
     """Runs of which nobody knows the question, on one connection: how many there were, and how many are open.
 
-    ``mixed`` is whether several of them were open since one was; then none can be told from the others.
+    ``mixed`` is whether several of them were open since one was; then none can be distinguished from the others.
     """
 
     number: int = 0
@@ -55,7 +55,7 @@ class UnidentifiedEvents:
     """Gives each event the name of its run: the id that it carries, else that of the only question it can answer.
 
     Some producers send no run id and no turn id, and some only with part of their events (netra-wire §6). Such an event
-    belongs to the user's only question that is under way; with several of them it is not to be told whose it is. Of
+    belongs to the user's only question that is under way; with several of them its owner is unknown. Of
     those who had several runs at once in the window, and events without an id, nothing is said that rests on which
     event belongs to which run.
     """
@@ -181,7 +181,7 @@ class UnidentifiedEvents:
     def _mixed(
         self, operation: Operation, frame: Frame, thread: str, found: list[Question], other: Other | None
     ) -> None:
-        """Count the ends of runs that cannot be told apart: with as many as there are runs, all of them are over."""
+        """Count the ends of runs that cannot be distinguished: with as many as there are runs, all of them are over."""
         place = (operation.connection, thread)
         if operation.index >= self._start:
             self._at_once.add(operation.user or "")

@@ -35,7 +35,7 @@ _CYCLES = {
     "G-single": "read skew (G-single)",
     "G2": "write skew (G2)",
 }
-#: Keys of things that can be used once; two that used the same are a double spend.
+#: Keys of objects that can be used once; two that used the same are a double spend.
 SPENT = "spent:"
 
 

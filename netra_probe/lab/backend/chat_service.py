@@ -1,4 +1,4 @@
-"""ChatService: from a user's message to a run in progress; and threads, whose changes their user is told about."""
+"""ChatService: from a user's message to a run in progress; and threads, whose changes are sent to their user."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class ChatService:
     # What the auth service tells
 
     async def take_auth_event(self, event: str, user_id: str) -> None:
-        """A completed OAuth login is told to the user; an end of a session is looked into at once, on all backends."""
+        """A completed OAuth login is sent to the user; an ended session is checked at once, on all backends."""
         if event == "oauth_completed":
             await self._router.route_event(user_id, None, plain_event(event, payload={"user_id": user_id}))
         elif event in SESSION_ENDS:

@@ -1,4 +1,4 @@
-"""What the backend is told by its configuration, and the limits that it enforces."""
+"""The backend's configuration, and the limits that it enforces."""
 
 from __future__ import annotations
 

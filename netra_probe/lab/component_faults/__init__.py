@@ -1,7 +1,7 @@
 """What breaks in one component: faults for the notebooks E1 to E5, a module for each component.
 
 Each breaks what one area of its component promises, and its id says where and what: ``environment-shell-executed``.
-They are told from the published faults by their kind, ``component``; ``netra-probe detect --claimed`` holds the cases
+They differ from the published faults in their kind, ``component``; ``netra-probe detect --claimed`` holds the cases
 of the notebooks to them.
 """
 

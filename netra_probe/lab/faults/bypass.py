@@ -1,4 +1,4 @@
-"""Faults that leave a door beside the lock (A9, F1)."""
+"""Faults that leave a way around authentication (A9, F1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fault of quotas (P5): whoever comes through the same door shares one quota."""
+"""A fault of quotas (P5): whoever comes from the same address shares one quota."""
 
 from __future__ import annotations
 

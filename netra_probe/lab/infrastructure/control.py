@@ -99,7 +99,7 @@ async def serve(lab: Launch, path: Path, told_to_end: asyncio.Future[str]) -> as
     """Answer one JSON line per connection.
 
     ``{"do": "stop"}`` ends the lab; ``{"do": …, "service": name}`` disturbs one part; ``{"do": "configure",
-    "settings": {…}}`` and ``{"do": "rotate", "secret": name}`` change what services are told; ``{"do": "recompose",
+    "settings": {…}}`` and ``{"do": "rotate", "secret": name}`` change the services' settings; ``{"do": "recompose",
     "plan": {…}}`` starts them again after another plan.
     """
     order = asyncio.Lock()
@@ -115,7 +115,7 @@ async def serve(lab: Launch, path: Path, told_to_end: asyncio.Future[str]) -> as
                 async with order:
                     reply["done"] = await _carry_out(lab, request)
                     lab.directory.write_state(lab.state())
-        except Exception as error:  # whoever asked is told; the lab goes on
+        except Exception as error:  # the caller gets the error; the lab goes on
             reply = {"error": str(error) or type(error).__name__}
         writer.write(json.dumps(reply).encode() + b"\n")
         writer.close()

@@ -248,7 +248,7 @@ def record_end(lab_id: str, reason: str) -> None:
 
 
 def take_ends() -> dict[str, str]:
-    """Why labs of this user ended by themselves, by id; told once."""
+    """Why labs of this user ended by themselves, by id; reported once."""
     ends: dict[str, str] = {}
     for note in labs_directory().glob("*.ended"):
         try:

@@ -113,7 +113,7 @@ class Fork:
 
     def __init__(self, command: Command) -> None:
         parent, loop, task = os.getpid(), asyncio.get_running_loop(), asyncio.current_task()
-        # Until it has handlers of its own, a signal to the child would be told to the supervisor's loop.
+        # Until it has handlers of its own, a signal to the child would reach the supervisor's loop.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self.pid = os.fork()

@@ -111,7 +111,7 @@ ENVIRONMENT = "test"
 
 
 def layers(at: Addresses) -> dict[str, dict[str, str]]:
-    """What all services are told in files: what holds in every environment, and what only in this one."""
+    """The settings of all services in files: what holds in every environment, and what only in this one."""
     return {
         "base": {"SERVICE_ID": SERVICE_ID, "FRONTEND_URL": FRONTEND_URL},
         ENVIRONMENT: {"AUTH_SERVICE_URL": at.url("auth"), "OIDC_ISSUER_URL": at.url("oidc")},

@@ -432,7 +432,7 @@ def get_env() -> IsolatedEnvironment:
 
 
 def begin_with(cls: type[IsolatedEnvironment]) -> None:
-    """Make this class the process's environment from now on; what the one before was told is forgotten."""
+    """Make this class the process's environment from now on; what was set in the one before is forgotten."""
     global _class
     _class = cls
     IsolatedEnvironment._instance = None

@@ -111,7 +111,7 @@ async def use_one_label(probe: Investigation, users: Sequence[User] = (), *, rou
     return Outcome(users=names(party), counts={"asked": len(runs), "answered": answered(runs)})
 
 
-@workload(Mode.PROBE, "making things", title="Sequential background jobs")
+@workload(Mode.PROBE, "creating objects", title="Sequential background jobs")
 async def sequential_jobs(
     probe: Investigation, users: Sequence[User] = (), *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:

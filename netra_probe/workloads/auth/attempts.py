@@ -1,4 +1,4 @@
-"""Showing a credential at a door, whom it made one, and what forgeries are made of."""
+"""Showing a credential at an endpoint, whom it made one, and what forgeries are made of."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BREAKER_TRIES, BREAKER_PAUSE = 8, 5.0
 
 async def attempt(
     probe: Investigation,
-    door: IdentityEndpoint,
+    endpoint: IdentityEndpoint,
     *,
     user: User,
     name: str,
@@ -37,11 +37,11 @@ async def attempt(
     control: bool = False,
     owner: str | None = None,
 ) -> Seen:
-    """Show one credential and record whom it made one.
+    """Present one credential and record as whom it was accepted.
 
     Arguments:
         expect: ``refused``, or the alias that one must be taken for.
-        control: a valid credential, shown to prove that the door is open; the request itself is then an ordinary one.
+        control: a valid credential, which proves that the endpoint works; the request itself is then an ordinary one.
         owner: whose identity the forgery claims beside a valid one.
     """
     # What the forged token says, so that whoever reads the witness can make it again; never the token.
@@ -51,27 +51,27 @@ async def attempt(
         actions.ATTEMPT,
         user=user.name,
         connection=f"{user.name}/door",
-        surface=door.surface,
-        backend=door.backend,
-        detail={"attempt": name, "expect": expect, "control": control, "phase": door.name}
+        surface=endpoint.surface,
+        backend=endpoint.backend,
+        detail={"attempt": name, "expect": expect, "control": control, "phase": endpoint.name}
         | ({"token": "; ".join(filter(None, told))} if any(told) else {}),
     )
     marked: dict[str, Any] = {} if control else {"attempt": name, "expect": expect}
     if owner is not None:
         marked["owner"] = owner
-    seen = await door.show(user, forgery, marked)
+    seen = await endpoint.show(user, forgery, marked)
     who = seen.who
-    if who == UNNAMED and isinstance(door, SocketEndpoint) and door.names_nobody and expect == user.name:
-        who = user.id  # accepted as it should be, by a door that never says as whom
+    if who == UNNAMED and isinstance(endpoint, SocketEndpoint) and endpoint.names_nobody and expect == user.name:
+        who = user.id  # accepted as it should be, by an endpoint that never says as whom
     probe.history.complete(call, seen.outcome, status=seen.status, ids={"user_id": who} if who else {})
     return Seen(outcome=seen.outcome, who=who, status=seen.status)
 
 
-async def control(probe: Investigation, door: IdentityEndpoint, user: User) -> bool:
-    """The user's own token: whether the door lets its owner in."""
+async def control(probe: Investigation, endpoint: IdentityEndpoint, user: User) -> bool:
+    """The user's own token: whether the endpoint lets its owner in."""
     await user.renew()
     seen = await attempt(
-        probe, door, user=user, name="own token", forgery=Forgery(bearer=user.auth.access), expect=user.name,
+        probe, endpoint, user=user, name="own token", forgery=Forgery(bearer=user.auth.access), expect=user.name,
         control=True,
     )  # fmt: skip
     return seen.outcome == "ok" and bool(seen.who)
@@ -82,10 +82,10 @@ def outcome_of(reply: Reply) -> Outcome:
     return "ok" if isinstance(reply, Answered) else "fail" if isinstance(reply, Refused) else "info"
 
 
-async def restore(probe: Investigation, door: IdentityEndpoint, user: User) -> bool:
-    """Show a valid credential until the door takes it: nobody shall be left locked out by what was tried."""
+async def restore(probe: Investigation, endpoint: IdentityEndpoint, user: User) -> bool:
+    """Show a valid credential until the endpoint takes it: nobody shall be left locked out by what was tried."""
     for number in range(BREAKER_TRIES):
-        if await control(probe, door, user):
+        if await control(probe, endpoint, user):
             return True
         if number + 1 < BREAKER_TRIES:
             await probe.wire.pause(BREAKER_PAUSE)

@@ -1,7 +1,7 @@
 """The ends of credentials: logout, expiry, a disabled account; afterwards nothing that was opened with them goes on.
 
 Each end is made in a session of its own, with a live socket at every backend. That the credential works is shown
-before; after a moment of grace it is used again at every door, and the sockets are given something to carry.
+before; after a moment of grace it is used again at every endpoint, and the sockets are given something to carry.
 ``checkers.lifecycle`` judges.
 """
 
@@ -130,11 +130,11 @@ async def disable(probe: Investigation) -> Outcome:
 async def hold(
     probe: Investigation, found: Survey, user: User, *, token: Secret, name: str, with_sockets: bool = True
 ) -> Held:
-    """Show that a credential works at every door, and open a socket with it at every backend."""
+    """Show that a credential works at every endpoint, and open a socket with it at every backend."""
     mark = {"credential": name}
-    for door in await _doors(probe, found, user):
-        await door.show(user, Forgery(bearer=token), mark)
-        await door.close()
+    for endpoint in await _endpoints(probe, found, user):
+        await endpoint.show(user, Forgery(bearer=token), mark)
+        await endpoint.close()
     sockets = []
     for number in range(len(probe.target.backend_urls) if with_sockets else 0):
         opened = await probe.wire.open(
@@ -145,8 +145,8 @@ async def hold(
     return Held(user=user, name=name, token=token, sockets=sockets)
 
 
-async def _doors(probe: Investigation, found: Survey, user: User) -> list[IdentityEndpoint]:
-    """The doors that the user's main credential opens: HTTP only, sockets are opened to stay."""
+async def _endpoints(probe: Investigation, found: Survey, user: User) -> list[IdentityEndpoint]:
+    """The endpoints that the user's main credential opens: HTTP only, sockets are opened to stay."""
     return await open_endpoints(probe, all_endpoints(probe, found, surfaces=("auth", "rest")), like=user)
 
 
@@ -166,15 +166,15 @@ async def _refresh_after(session: AuthClient, held: Held) -> None:
 
 
 async def afterwards(probe: Investigation, found: Survey, held: Held, *, how: str, events: bool = True) -> Outcome:
-    """Use the credential at every door, and see what its sockets still do."""
+    """Use the credential at every endpoint, and see what its sockets still do."""
     mark, user = _mark(held, how), held.user
-    for door in all_endpoints(probe, found, surfaces=("auth", "rest", "websocket"), places=("header",)):
-        seen = await door.show(user, Forgery(bearer=held.token), mark)
+    for endpoint in all_endpoints(probe, found, surfaces=("auth", "rest", "websocket"), places=("header",)):
+        seen = await endpoint.show(user, Forgery(bearer=held.token), mark)
         held.used += 1
         held.refused += not seen.who
         if seen.outcome == "ok":
-            await door.ask_nobody()
-        await door.close()
+            await endpoint.ask_nobody()
+        await endpoint.close()
     if events:
         # Something of the user's happens, which open sockets of the user are told.
         await user.new_thread()

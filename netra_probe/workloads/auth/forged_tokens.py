@@ -1,8 +1,8 @@
-"""Credentials of all kinds, shown at every door: who does the target take one for?
+"""Credentials of all kinds, shown at every endpoint: who does the target take one for?
 
 The forgeries are those of ``netra_probe.forgery``; ``checkers.tokens`` judges them by the user id that the target
-answers with. Valid credentials go in between as positive controls, which also keeps doors open that shut after a few
-bad tokens in a row (netra-wire §1).
+answers with. Valid credentials in between are positive controls; some endpoints also close unless one comes after a few
+bad tokens (netra-wire §1).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def forge(
     material = await gather(probe, found, tester=tester, victim=victim, needs=needs)
     over = time.monotonic() + SHORT_LIFE + SURELY_OVER
     attempts = [one for one in wanted if one.possible(material)]
-    doors = await open_endpoints(probe, all_endpoints(probe, found, surfaces=surfaces), like=tester)
+    endpoints = await open_endpoints(probe, all_endpoints(probe, found, surfaces=surfaces), like=tester)
     shown = held = 0
     try:
         # What has to expire first does so while the others are shown.
@@ -85,8 +85,8 @@ async def forge(
             batch = [one for one in attempts if late == ("expired" in one.needs)]
             if late and batch:
                 await probe.wire.pause(over - time.monotonic())
-            menus = list(zip(doors, _menus(doors, batch), strict=True))
-            # Handshakes one after the other, because the bad ones of all doors count together (netra-wire §1).
+            menus = list(zip(endpoints, _menus(endpoints, batch), strict=True))
+            # Handshakes one after the other, because the bad ones of all endpoints count together (netra-wire §1).
             lines = [[one] for one in menus if not isinstance(one[0], SocketEndpoint)]
             lines.append([one for one in menus if isinstance(one[0], SocketEndpoint)])
             for counts in await asyncio.gather(
@@ -94,11 +94,11 @@ async def forge(
             ):
                 shown, held = shown + counts[0], held + counts[1]
     finally:
-        for door in doors:
-            await door.close()
+        for endpoint in endpoints:
+            await endpoint.close()
     if time.monotonic() > good_until:
         probe.notes.limit(f"forge: {tester.name}'s token had expired before all forgeries made of it were shown")
-    return _outcome([tester, victim], doors=len(doors), shown=shown, held=held)
+    return _outcome([tester, victim], endpoints=len(endpoints), shown=shown, held=held)
 
 
 async def _walk(
@@ -109,23 +109,23 @@ async def _walk(
     tester: User,
     victim: User,
 ) -> tuple[int, int]:
-    """From door to door, with what is to be shown at each."""
+    """From endpoint to endpoint, with what is to be shown at each."""
     shown = held = 0
-    for door, chosen in line:
-        counts = await _try_all(probe, door, chosen, material, tester=tester, victim=victim)
+    for endpoint, chosen in line:
+        counts = await _try_all(probe, endpoint, chosen, material, tester=tester, victim=victim)
         shown, held = shown + counts[0], held + counts[1]
     return shown, held
 
 
-def _menus(doors: Iterable[IdentityEndpoint], attempts: list[Attempt]) -> Iterator[list[Attempt]]:
-    """What to show at each door: everything, but for further handshakes, and for those that never say who one is."""
+def _menus(endpoints: Iterable[IdentityEndpoint], attempts: list[Attempt]) -> Iterator[list[Attempt]]:
+    """What to present at each endpoint: everything, but less at further sockets and at those that name no user."""
     met = False
-    for door in doors:
+    for endpoint in endpoints:
         chosen = attempts
-        if isinstance(door, SocketEndpoint):
-            if met or door.names_nobody:
+        if isinstance(endpoint, SocketEndpoint):
+            if met or endpoint.names_nobody:
                 chosen = _one_of_each_family(attempts)
-            if door.names_nobody:
+            if endpoint.names_nobody:
                 chosen = [one for one in chosen if one.expect == REFUSED]
             met = True
         yield chosen
@@ -133,38 +133,38 @@ def _menus(doors: Iterable[IdentityEndpoint], attempts: list[Attempt]) -> Iterat
 
 async def _try_all(
     probe: Investigation,
-    door: IdentityEndpoint,
+    endpoint: IdentityEndpoint,
     attempts: list[Attempt],
     material: Material,
     *,
     tester: User,
     victim: User,
 ) -> tuple[int, int]:
-    """Every attempt at one door, with valid credentials before, between and after; how many were shown, and held."""
+    """Every attempt at one endpoint, with valid credentials around them; how many were presented, and rejected."""
     if not attempts:
         return 0, 0
-    await control(probe, door, victim)
-    if not await control(probe, door, tester):
+    await control(probe, endpoint, victim)
+    if not await control(probe, endpoint, tester):
         return 0, 0
     shown = held = in_a_row = 0
     for one in attempts:
         forgery = forgery_of(one, material, live=probe.wire.live)
-        if forgery is None or not door.takes(forgery):
+        if forgery is None or not endpoint.takes(forgery):
             continue
         if one.name == "same beginning":
             # A cache that is keyed by a beginning has to hold the victim's token first.
-            await control(probe, door, victim)
+            await control(probe, endpoint, victim)
         expect = tester.name if one.expect == SELF else REFUSED
         owner = victim.name if one.family == "conflict" and expect != REFUSED else None
-        seen = await attempt(probe, door, user=tester, name=one.name, forgery=forgery, expect=expect, owner=owner)
+        seen = await attempt(probe, endpoint, user=tester, name=one.name, forgery=forgery, expect=expect, owner=owner)
         shown += 1
         held += seen.who in ("", tester.id if expect != REFUSED else "")
         in_a_row = 0 if seen.who == tester.id else in_a_row + 1
-        if in_a_row >= door.patience:
+        if in_a_row >= endpoint.patience:
             in_a_row = 0
-            if not await control(probe, door, tester):
+            if not await control(probe, endpoint, tester):
                 break
-    await restore(probe, door, tester)
+    await restore(probe, endpoint, tester)
     return shown, held
 
 
@@ -211,7 +211,7 @@ async def try_bypasses(probe: Investigation, *, tester: User, victim: User) -> O
     others = (await forge(probe, tester=tester, victim=victim, families=("bypass",), bypass=True)).counts
     return _outcome(
         [tester, victim],
-        doors=others.get("endpoints", 0) + (login is not None),
+        endpoints=others.get("endpoints", 0) + (login is not None),
         shown=others.get("presented", 0) + shown,
         held=others.get("rejected", 0) + held,
     )
@@ -221,7 +221,7 @@ async def try_bypasses(probe: Investigation, *, tester: User, victim: User) -> O
 async def same_prefix_tokens(
     probe: Investigation, users: Iterable[User], *, rounds: int = 2, surfaces: Iterable[str] = SURFACES
 ) -> Outcome:
-    """Valid tokens of several users at each door, one right after the other: each must stay who they are.
+    """Valid tokens of several users at each endpoint, one right after the other: each must stay who they are.
 
     Between them goes each user's token with another end, and, where the signing key is lent, tokens of all of them that
     begin alike as far as can be. Triggers fault A5 (a cache keyed by the beginning of a token, or by the address) and
@@ -229,33 +229,35 @@ async def same_prefix_tokens(
     """
     party = list(users)
     found = await survey(probe)
-    doors = await open_endpoints(
+    endpoints = await open_endpoints(
         probe, all_endpoints(probe, found, surfaces=surfaces, places=("header",)), like=party[0]
     )
     shown = held = 0
     key = probe.target.secret("jwt_secret")
-    for door in doors:
+    for endpoint in endpoints:
         try:
             for _ in range(rounds):
                 for user in party:
-                    await control(probe, door, user)
+                    await control(probe, endpoint, user)
                 for user in party:
                     token = user.auth.access
                     if token is None:
                         continue
                     forgery = Forgery(bearer=with_another_end(token))
-                    seen = await attempt(probe, door, user=user, name="same beginning", forgery=forgery, expect=REFUSED)
+                    seen = await attempt(
+                        probe, endpoint, user=user, name="same beginning", forgery=forgery, expect=REFUSED
+                    )
                     shown, held = shown + 1, held + (not seen.who)
                     if key is not None and claims(token):
                         crafted = _sub_at_the_end(token, party[0].auth.access or token, key)
                         await attempt(
-                            probe, door, user=user, name="sub at the end", forgery=Forgery(bearer=crafted),
+                            probe, endpoint, user=user, name="sub at the end", forgery=Forgery(bearer=crafted),
                             expect=user.name,
                         )  # fmt: skip
-                    await control(probe, door, user)
+                    await control(probe, endpoint, user)
         finally:
-            await door.close()
-    return _outcome(party, doors=len(doors), shown=shown, held=held)
+            await endpoint.close()
+    return _outcome(party, endpoints=len(endpoints), shown=shown, held=held)
 
 
 def with_another_end(token: Secret) -> Secret:
@@ -271,7 +273,7 @@ def _sub_at_the_end(token: Secret, common: Secret, key: Secret) -> Secret:
     return signed({"alg": "HS256", "typ": "JWT"}, {**shared, **rest, "sub": own.get("sub")}, key.reveal().encode())
 
 
-def _outcome(users: Iterable[User], *, doors: int, shown: int, held: int) -> Outcome:
-    if not doors:
+def _outcome(users: Iterable[User], *, endpoints: int, shown: int, held: int) -> Outcome:
+    if not endpoints:
         return Outcome(users=names(users), missing="an endpoint that reports who the caller is")
-    return Outcome(users=names(users), counts={"endpoints": doors, "presented": shown, "rejected": held})
+    return Outcome(users=names(users), counts={"endpoints": endpoints, "presented": shown, "rejected": held})

@@ -32,7 +32,7 @@ CONTEXT = "UserExecutionContext"
 NOBODYS_IDS = ("", "registry", "placeholder", "default", "temp", "none")
 
 
-@workload(Mode.PROBE, "knocking without a valid token", title="Identity checks")
+@workload(Mode.PROBE, "asking without a valid token", title="Identity checks")
 async def introduce(
     probe: Investigation,
     users: Sequence[User] = (),
@@ -41,7 +41,7 @@ async def introduce(
     surfaces: Iterable[str] = SURFACES,
     places: Iterable[str] = PLACES,
 ) -> Outcome:
-    """Everybody asks at every door who they are, all in the same instant, round after round.
+    """Everybody asks at every endpoint who they are, all in the same instant, round after round.
 
     >>> await introduce(probe)   # doctest: +SKIP
     Identity checks (alice, bob, carol): 11 endpoints, 66 asked, 66 accepted, 30 forged, 30 refused
@@ -57,35 +57,37 @@ async def introduce(
     """
     party = list(users) or probe.users
     found = await survey(probe)
-    doors = await open_endpoints(probe, all_endpoints(probe, found, surfaces=surfaces, places=places), like=party[0])
+    endpoints = await open_endpoints(
+        probe, all_endpoints(probe, found, surfaces=surfaces, places=places), like=party[0]
+    )
     asked = own = forged = refused = 0
     try:
         for number in range(rounds + 1):
-            pairs = [(door, user) for door in doors for user in party]
+            pairs = [(endpoint, user) for endpoint in endpoints for user in party]
             # The others begin in the second round: by then a cache has met the valid ones.
             trying = [pair for pair in pairs if number and not isinstance(pair[0], SocketEndpoint)]
-            answers = asyncio.gather(*(control(probe, door, user) for door, user in pairs))
-            attempts = asyncio.gather(*(_forged(probe, door, user) for door, user in trying))
+            answers = asyncio.gather(*(control(probe, endpoint, user) for endpoint, user in pairs))
+            attempts = asyncio.gather(*(_forged(probe, endpoint, user) for endpoint, user in trying))
             took, outsiders = await answers, await attempts
             asked, own = asked + len(took), own + sum(took)
             for shown, held in outsiders:
                 forged, refused = forged + shown, refused + held
     finally:
-        for door in doors:
-            await door.close()
-    if not doors:
+        for endpoint in endpoints:
+            await endpoint.close()
+    if not endpoints:
         return Outcome(users=names(party), missing="an endpoint that reports who the caller is")
-    counts = {"endpoints": len(doors), "asked": asked, "accepted": own}
+    counts = {"endpoints": len(endpoints), "asked": asked, "accepted": own}
     return Outcome(users=names(party), counts=counts | {"forged": forged, "refused": refused})
 
 
-async def _forged(probe: Investigation, door: IdentityEndpoint, user: User) -> tuple[int, int]:
+async def _forged(probe: Investigation, endpoint: IdentityEndpoint, user: User) -> tuple[int, int]:
     """What a user holds and is no access token; how many were shown, and how many made them nobody."""
     held = {"refresh token as access token": user.auth.refreshing}
     if user.auth.access is not None:
         held["same beginning"] = with_another_end(user.auth.access)
     tried = [
-        await attempt(probe, door, user=user, name=name, forgery=Forgery(bearer=token), expect=REFUSED)
+        await attempt(probe, endpoint, user=user, name=name, forgery=Forgery(bearer=token), expect=REFUSED)
         for name, token in held.items()
         if token is not None
     ]

@@ -1,7 +1,7 @@
-"""Doors: the places of a target that let somebody in and say whom they take them for.
+"""Identity endpoints: the endpoints of a target that accept a credential and name its user.
 
-A credential is judged by *who am I* and not by its status code, so a place counts as a door only if it names the one
-who shows a valid credential there.
+A credential is judged by *who am I* and not by its status code, so an endpoint counts only if it names the user whose
+valid credential is presented there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
-#: Ends of backend routes that tell who one is, the most telling first; a list of one's own things has to do otherwise.
+#: Ends of backend routes that tell who one is, the most telling first; otherwise a list of one's own objects has to do.
 _WHO_AM_I = ("/users/me", "/user/me", "/users/profile", "/user/profile", "/users/current", "/whoami", "/me", "/profile")
 _OWN_THINGS = "/api/threads"
 #: How a token may travel in a handshake (netra-wire §4).
@@ -209,9 +209,9 @@ def all_endpoints(
 ) -> list[IdentityEndpoint]:
     """Every place that could say who one is; which of them do is seen when a valid credential is shown."""
     people, target = People(probe.history), probe.target
-    doors: list[IdentityEndpoint] = []
+    endpoints: list[IdentityEndpoint] = []
     if "auth" in surfaces:
-        doors += [
+        endpoints += [
             HttpEndpoint(
                 probe, people, method=method, route=route, surface="auth", base_url=target.auth_url, in_body=in_body
             )
@@ -221,7 +221,7 @@ def all_endpoints(
             if found.auth.offers(method, route)
         ]  # fmt: skip
     if "rest" in surfaces:
-        doors += [
+        endpoints += [
             HttpEndpoint(
                 probe, people, method="GET", route=route, surface="rest", base_url=url, backend=f"backend-{number}"
             )
@@ -229,12 +229,12 @@ def all_endpoints(
             for route in _who_am_i(found)
         ]
     if "websocket" in surfaces:
-        doors += [
+        endpoints += [
             SocketEndpoint(probe, people, number=number, place=place)
             for number in range(len(target.backend_urls))
             for place in places
         ]
-    return doors
+    return endpoints
 
 
 def _who_am_i(found: Survey) -> list[str]:
@@ -246,18 +246,20 @@ def _who_am_i(found: Survey) -> list[str]:
 
 
 async def open_endpoints(
-    probe: Investigation, doors: Iterable[IdentityEndpoint], *, like: User
+    probe: Investigation, endpoints: Iterable[IdentityEndpoint], *, like: User
 ) -> list[IdentityEndpoint]:
-    """Those doors that let ``like`` in under their own name; one for each surface and backend at least, if there is."""
+    """Those endpoints that accept ``like`` under their own name: at least one for each surface and backend, if any."""
     good: list[IdentityEndpoint] = []
-    for door in doors:
-        if door.surface == "rest" and any(other.backend == door.backend and other.surface == "rest" for other in good):
-            await door.close()
+    for endpoint in endpoints:
+        if endpoint.surface == "rest" and any(
+            other.backend == endpoint.backend and other.surface == "rest" for other in good
+        ):
+            await endpoint.close()
             continue
-        seen = await door.show(like, Forgery(bearer=like.auth.access), {})
-        nameless = isinstance(door, SocketEndpoint) and door.names_nobody and seen.outcome == "ok"
+        seen = await endpoint.show(like, Forgery(bearer=like.auth.access), {})
+        nameless = isinstance(endpoint, SocketEndpoint) and endpoint.names_nobody and seen.outcome == "ok"
         if seen.who == like.id or nameless:
-            good.append(door)
+            good.append(endpoint)
         else:
-            await door.close()
+            await endpoint.close()
     return good

@@ -35,7 +35,7 @@ CYCLES = 4
 async def come_and_go(
     probe: Investigation, users: Sequence[User] = (), *, cycles: int = CYCLES, with_sockets: bool = False
 ) -> Outcome:
-    """Log in, say who one is at every door, and log out, cycle after cycle; then try all that was let go.
+    """Log in, say who one is at every endpoint, and log out, cycle after cycle; then try all that was let go.
 
     >>> await come_and_go(probe, [alice])   # doctest: +SKIP
     Sessions opened and ended (alice): 5 sessions, 35 uses afterwards, 35 refused
@@ -70,7 +70,7 @@ async def come_and_go(
 async def _closed(probe: Investigation, held: Held) -> int:
     """Give the target a moment to end what was opened with a credential; what it leaves open shows that, and is closed.
 
-    Something happens that the user's sockets are told of: one that carries it has outlived its session (fault W11).
+    Something happens that is sent to the user's sockets: one that carries it has outlived its session (fault W11).
     Returns how many sockets the target has ended.
     """
     await probe.together(socket.until(lambda frame: False, within=GRACE) for socket in held.sockets)
@@ -109,24 +109,24 @@ async def refresh_together(probe: Investigation, user: User, *, times: int = 6) 
     if session is None or session.refreshing is None:
         return Outcome(users=(user.name,), missing="a further session with a refresh token")
     people = People(probe.history)
-    door = HttpEndpoint(
+    endpoint = HttpEndpoint(
         probe, people, method="GET", route="/auth/me", surface="auth", base_url=probe.target.auth_url
     )  # fmt: skip
     used = session.refreshing
     try:
-        await control(probe, door, user)
+        await control(probe, endpoint, user)
         clients = [AuthClient(session.http) for _ in range(times)]
         seen = await asyncio.gather(*(_refresh(probe, user, client, used, people) for client in clients))
         for client, result in zip(clients, seen, strict=True):
             if result.who and client.access is not None:
                 await attempt(
-                    probe, door, user=user, name="refreshed token", forgery=Forgery(bearer=client.access),
+                    probe, endpoint, user=user, name="refreshed token", forgery=Forgery(bearer=client.access),
                     expect=user.name,
                 )  # fmt: skip
         late = await _refresh(probe, user, AuthClient(session.http), used, people)
-        await control(probe, door, user)
+        await control(probe, endpoint, user)
     finally:
-        await door.close()
+        await endpoint.close()
         await session.http.close()
     winners = sum(bool(result.who) for result in seen)
     return Outcome(

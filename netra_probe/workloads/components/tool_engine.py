@@ -51,7 +51,7 @@ async def share_an_engine(probe: Investigation, users: Sequence[User] = ()) -> O
     >>> await share_an_engine(probe)   # doctest: +SKIP
     Tool engine in this process (alice, bob, carol): 3 called, 3 own results, …
 
-    Each call waits in the middle for those of the others. Its result is its caller's, it is told of by a
+    Each call waits in the middle for those of the others. Its result is its caller's, it is announced by a
     ``tool_executing`` and a ``tool_completed`` of that user's run, and a tool that asks for a permission does not run
     without it. Recorded as attempts on the surface ``component``: ``checkers.tokens`` judges whose a result, and
     the event that tells of it, is.

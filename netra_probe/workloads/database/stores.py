@@ -1,6 +1,6 @@
 """Credentials at the stores: what opens a user's data is that user's own valid token, and nothing else one can show.
 
-The doors of ``introduce`` and ``forge`` say who one is; here the data itself is asked for. Each attempt stands beside
+The endpoints of ``introduce`` and ``forge`` name the caller; here the data itself is requested. Each attempt comes with
 the owner's own request of the same, so that ``checkers.authorisation`` can tell a refusal from an empty store.
 """
 

@@ -98,7 +98,7 @@ def _note_pair(probe: Investigation, user: User, session: AuthClient, reply: Rep
 
 
 def _note_statement(probe: Investigation, user: User, session: AuthClient, reply: Reply) -> None:
-    """Who one is may be told with the time at which the token ends."""
+    """The answer about oneself may name the time at which the token ends."""
     body = body_of(reply)
     ends = _timestamp(body.get("token_expires_at"))
     issued = number(claims(session.access).get("iat"))
@@ -253,7 +253,7 @@ async def _other_origins(probe: Investigation, found: Survey, user: User) -> int
 
 @workload(Mode.PROBE, "asking for other users' objects by id")
 async def compare_refusals(probe: Investigation, first: User, second: User) -> Outcome:
-    """Ask for each other's things by id, and for things that nobody has: do the refusals differ?
+    """Ask for each other's objects by id, and for objects that nobody has: do the refusals differ?
 
     Both make a thread first; whoever owns a thing reads it, which shows that it is there.
     """

@@ -1,6 +1,6 @@
 """Users × operations × objects: whoever is not the owner reads nothing, changes nothing, deletes nothing.
 
-What a target offers is read from its own description; both users first do everything on things of their own, which
+What a target offers is read from its own description; both users first do everything on objects of their own, which
 teaches the ids and is the positive control of what follows. Then every operation that takes an id, or answers with
 somebody's own things, is tried on the owner's by the other user, by nobody, and with a credential that is none. The
 owner reads again after every attempt to write. ``checkers.authorisation`` judges.
@@ -44,7 +44,7 @@ async def trespass(probe: Investigation, *, owner: User, intruder: User, budget:
     >>> await trespass(probe, owner=alice, intruder=bob)   # doctest: +SKIP
     Operations on another user's objects (alice, bob): 34 operations, 21 objects, 160 attempts
 
-    Only things that the probe made are written or deleted. Triggers faults D1, D2, D3 and A9, and whatever else lets
+    Only what the probe created is written or deleted. Triggers faults D1, D2, D3 and A9, and whatever else lets
     one user reach another's objects over REST.
 
     Where the budget does not suffice the case stays inconclusive until the act is done again, which goes on where it

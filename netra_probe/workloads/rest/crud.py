@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 READING = 0.5
 
 
-@workload(Mode.PROBE, "making things", title="Create and read everything")
+@workload(Mode.PROBE, "creating objects", title="Create and read everything")
 async def create_and_read_all(
     probe: Investigation, users: Sequence[User] = (), *, rounds: int = 1, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:
@@ -57,7 +57,7 @@ async def create_and_read_all(
         return Outcome(users=names(party), missing="anything that is stored for a user")
     found = sum(all(id in text for text in read[number :: len(party)]) for number, id in made)
     if not found:
-        probe.notes.limit(f"create_and_read_all: {len(made)} things were made, and none of them was read back")
+        probe.notes.limit(f"create_and_read_all: {len(made)} objects were created, and none of them was read back")
     return Outcome(users=names(party), counts={"made": len(made), "read back": found})
 
 

@@ -26,7 +26,7 @@ _BACKGROUND = re.compile(r"export|report|job|task|backup|digest", re.IGNORECASE)
 PARTS = 2
 
 
-@workload(Mode.PROBE, "making things", title="Reads with and without other users")
+@workload(Mode.PROBE, "creating objects", title="Reads with and without other users")
 async def compare_reads(
     probe: Investigation, watcher: User, others: Sequence[User] = (), *, backend: int = 0, budget: Budget | None = None
 ) -> Outcome:

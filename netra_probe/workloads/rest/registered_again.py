@@ -24,7 +24,7 @@ async def reuse_address(probe: Investigation, *, backend: int = 0, budget: Budge
     >>> await reuse_address(probe)   # doctest: +SKIP
     A removed address registered again (dave, erin): 1 accounts, 14 own reads, 6 former ids refused
 
-    The new user lists, makes things of their own, lists again, and asks for what the former one had by its ids. In a
+    The new user lists, creates objects of their own, lists again, and asks for what the former one had by its ids. In a
     lab, where nothing of it matters, it is done once more with the account removed and the data left where it was.
     Triggers fault D7.
     """

@@ -39,7 +39,7 @@ async def slow_reader(
 ) -> Outcome:
     """Ask long questions and stop reading, until the others, who ask later, have all they asked for; then read on.
 
-    Whoever is slow gets everything later, or is told that they were too slow; what is dropped without a word shows as
+    Whoever is slow gets everything later, or an error; what is dropped silently shows as
     gaps in their runs (fault W8). A second connection that reads on would hide them: it gets a copy.
     """
     others = list(others) or [user for user in probe.users if user is not slow]
@@ -144,10 +144,10 @@ async def _timed(others: Sequence[User], crowd: Mapping[str, Socket], runs: list
 
 @workload(Mode.PROBE, "opening sockets without a valid token", withheld=())
 async def try_invalid_handshakes(probe: Investigation, *, like: User) -> Sequence[Opened]:
-    """Try the door without a token, with nonsense and with a changed signature, each between two good connections.
+    """Open a socket without a token, with nonsense and with a changed signature, each between two good connections.
 
     Each attempt is judged by *who am I*: the user id in the welcome. The user's own token goes first and last, as the
-    positive control: a door that is shut for everybody proves nothing. Five bad tokens in a row may shut out
+    positive control: an endpoint that refuses everybody proves nothing. Five bad tokens in a row may shut out
     everybody on some deployments (netra-wire §1), so there are never more than two between good ones.
 
     Returns the strangers' results in the order: no token, nonsense, changed signature.

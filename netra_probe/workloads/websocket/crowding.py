@@ -39,7 +39,7 @@ async def crowd_out(
     reads: int = READS,
     backend: int = 0,
 ) -> Outcome:
-    """One user sends pings, then reads over HTTP, until told to slow down; after each the others ask once.
+    """One user sends pings, then reads over HTTP, until rate-limited; after each the others ask once.
 
     >>> await crowd_out(probe)   # doctest: +SKIP
     One user's load beside others (dave, alice, bob, carol): 650 messages, 60 reads, 1 told to slow down, …
@@ -80,7 +80,7 @@ async def crowd_out(
     finally:
         for http in clients.values():
             await http.close()
-    # That the busy user is told to slow down is what was wanted.
+    # The busy user is meant to be rate-limited.
     probe.notes.lift(slowed_down(busy.name, f"GET {ROUTE}"))
     counts = {"messages": sent, "reads": asked, "told to slow down": limited, "others refused": refused}
     return Outcome(users=names(party), counts=counts)

@@ -119,6 +119,14 @@ class OwnedStore:
         self._user_id = user_id
         self._cache = cache
 
+    async def _one(self, kind: str, identifier: str, statement: str) -> Any:
+        """The row that a statement gives for the user (``$1``) and an id (``$2``); refuses where it gives none."""
+        async with self._database.get_session(self._user_id) as session:
+            row = await session.fetchrow(statement, self._user_id, identifier)
+        if row is None:
+            await self._refuse(kind, identifier)
+        return row
+
     async def _refuse(self, kind: str, identifier: str) -> NoReturn:
         """Say 403 when somebody else has it and 404 when nobody does."""
         async with self._database.get_service_session() as session:

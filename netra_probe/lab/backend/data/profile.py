@@ -114,24 +114,13 @@ class SpendStore(OwnedStore):
 
     async def get(self, record_id: str) -> dict[str, Any]:
         """One spend record."""
-        async with self._database.get_session(self._user_id) as session:
-            row = await session.fetchrow(
-                "SELECT id, service, amount_usd, note FROM spend_records WHERE id = $1 AND user_id = $2",
-                record_id,
-                self._user_id,
-            )
-        if row is None:
-            await self._refuse("spend record", record_id)
-        return _shown_record(row)
+        statement = "SELECT id, service, amount_usd, note FROM spend_records WHERE user_id = $1 AND id = $2"
+        return _shown_record(await self._one("spend record", record_id, statement))
 
     async def delete(self, record_id: str) -> None:
         """Remove one spend record."""
-        async with self._database.get_session(self._user_id) as session:
-            gone = await session.fetchval(
-                "DELETE FROM spend_records WHERE id = $1 AND user_id = $2 RETURNING id", record_id, self._user_id
-            )
-        if gone is None:
-            await self._refuse("spend record", record_id)
+        statement = "DELETE FROM spend_records WHERE user_id = $1 AND id = $2 RETURNING id"
+        await self._one("spend record", record_id, statement)
         await self._cache.invalidate()
 
     async def credits(self) -> dict[str, Any]:
@@ -226,11 +215,7 @@ class ExportStore(OwnedStore):
 
     async def get(self, export_id: str) -> dict[str, Any]:
         """One export with its document, once that exists."""
-        async with self._database.get_session(self._user_id) as session:
-            row = await session.fetchrow(_COLUMNS + "AND e.id = $2", self._user_id, export_id)
-        if row is None:
-            await self._refuse("export", export_id)
-        return _shown_export(row)
+        return _shown_export(await self._one("export", export_id, _COLUMNS + "AND e.id = $2"))
 
     async def list(self, *, limit: int = 50) -> list[dict[str, Any]]:
         """The user's exports, newest first."""
@@ -240,12 +225,7 @@ class ExportStore(OwnedStore):
 
     async def delete(self, export_id: str) -> None:
         """Remove an export and its document."""
-        async with self._database.get_session(self._user_id) as session:
-            gone = await session.fetchval(
-                "DELETE FROM exports WHERE id = $1 AND user_id = $2 RETURNING id", export_id, self._user_id
-            )
-        if gone is None:
-            await self._refuse("export", export_id)
+        await self._one("export", export_id, "DELETE FROM exports WHERE user_id = $1 AND id = $2 RETURNING id")
 
     async def _mark(self, session: Any, export_id: str, status: str) -> None:
         await session.execute(

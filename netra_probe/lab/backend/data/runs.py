@@ -100,11 +100,7 @@ class RunStore(OwnedStore):
 
     async def get(self, run_id: str) -> dict[str, Any]:
         """One run."""
-        async with self._database.get_session(self._user_id) as session:
-            row = await session.fetchrow(_COLUMNS + "AND r.id = $2", self._user_id, run_id)
-        if row is None:
-            await self._refuse("run", run_id)
-        return _shown(row)
+        return _shown(await self._one("run", run_id, _COLUMNS + "AND r.id = $2"))
 
     async def steps(self, run_id: str) -> list[dict[str, Any]]:
         """The steps of one run, in order."""

@@ -48,10 +48,7 @@ class ThreadStore(OwnedStore):
         Raises:
             Forbidden, NotFound
         """
-        async with self._database.get_session(self._user_id) as session:
-            row = await session.fetchrow(_COLUMNS + "AND t.id = $2", self._user_id, thread_id)
-        if row is None:
-            await self._refuse("thread", thread_id)
+        row = await self._one("thread", thread_id, _COLUMNS + "AND t.id = $2")
         return shown_thread(row, row["message_count"])
 
     async def list(self, *, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
@@ -109,15 +106,8 @@ class ThreadStore(OwnedStore):
 
     async def delete(self, thread_id: str) -> None:
         """Hide the thread for good; to its owner it is missing from now on."""
-        async with self._database.get_session(self._user_id) as session:
-            gone = await session.fetchval(
-                "UPDATE threads SET deleted_at = now() WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL "
-                "RETURNING id",
-                thread_id,
-                self._user_id,
-            )
-        if gone is None:
-            await self._refuse("thread", thread_id)
+        statement = "UPDATE threads SET deleted_at = now() WHERE user_id = $1 AND id = $2 AND deleted_at IS NULL "
+        await self._one("thread", thread_id, statement + "RETURNING id")
         await self._cache.invalidate()
 
 
@@ -242,23 +232,15 @@ class MessageStore(OwnedStore):
 
     async def get(self, message_id: str) -> dict[str, Any]:
         """One message."""
-        async with self._database.get_session(self._user_id) as session:
-            row = await session.fetchrow(_MESSAGE_COLUMNS + "AND m.id = $2", self._user_id, message_id)
-        if row is None:
-            await self._refuse("message", message_id)
-        return shown_message(row)
+        return shown_message(await self._one("message", message_id, _MESSAGE_COLUMNS + "AND m.id = $2"))
 
     async def delete(self, message_id: str) -> None:
         """Remove one message."""
-        async with self._database.get_session(self._user_id) as session:
-            gone = await session.fetchval(
-                "DELETE FROM messages m USING threads t WHERE m.id = $1 AND m.user_id = $2 AND t.id = m.thread_id "
-                "AND t.user_id = $2 AND t.deleted_at IS NULL RETURNING m.id",
-                message_id,
-                self._user_id,
-            )
-        if gone is None:
-            await self._refuse("message", message_id)
+        statement = (
+            "DELETE FROM messages m USING threads t WHERE m.id = $2 AND m.user_id = $1 AND t.id = m.thread_id "
+            "AND t.user_id = $1 AND t.deleted_at IS NULL RETURNING m.id"
+        )
+        await self._one("message", message_id, statement)
         await self._cache.invalidate()
 
 
