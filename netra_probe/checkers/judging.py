@@ -424,7 +424,7 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
         id=id, title=claim, verdict=verdict, reason="", requirements=(scenario_of(id), id), judgements=judgements
     )
     findings, doubts = result.findings, list(dict.fromkeys(one for judged in judgements for one in judged.doubts))
-    leaks, objections = (
+    leaks, hygiene_issues = (
         [found for found in findings if found.is_isolation_failure],
         [f for f in findings if not f.is_isolation_failure],
     )
@@ -437,8 +437,8 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
         reason = "nothing was checked"
     else:
         reason = _evidence(result.evidence, disturbances, exact=exact)
-    if objections:
-        told = issues(len(objections))
+    if hygiene_issues:
+        told = issues(len(hygiene_issues))
         reason = " · ".join(filter(None, (reason, told) if leaks or doubts else (told, reason)))
     return replace(result, reason=reason)
 

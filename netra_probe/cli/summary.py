@@ -148,13 +148,13 @@ def summary(results: dict[str, Any], *, verbose: bool = False) -> str:
             details += _findings(case, verbose=verbose)
             if case["verdict"] == Verdict.INCONCLUSIVE and case.get("run", True):
                 details += _wrapped(f"{case['id']} not decided: {case['reason']}")
-    objections = sum(
+    hygiene_issues = sum(
         finding["severity"] == "hygiene"
         for scenario in results["scenarios"]
         for case in scenario["cases"]
         for finding in case["findings"]
     )
-    also = f", {issues(objections)}" if objections else ""
+    also = f", {issues(hygiene_issues)}" if hygiene_issues else ""
     table = Table(
         caption=f"{results['environment']} {results['run']}",
         headings=("case", "title", "verdict", "evidence"),

@@ -43,8 +43,8 @@ def standing(result: ScenarioResult, *, running: bool = False) -> tuple[str, str
         told.append(undone)
     elif not failed:
         told.append(_counts(result))
-    objections = sum(not finding.is_isolation_failure for case in result.cases for finding in case.findings)
-    told += [issues(objections)] * bool(objections)
+    hygiene_issues = sum(not finding.is_isolation_failure for case in result.cases for finding in case.findings)
+    told += [issues(hygiene_issues)] * bool(hygiene_issues)
     if not result.truncated:
         told.append(f"clean-up: {result.cleanup.verdict}")
     return str(verdict).upper(), " · ".join(told), verdict

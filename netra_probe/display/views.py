@@ -24,7 +24,7 @@ from netra_probe.history.operation import Operation
 #: MIME type under which a notebook carries its verdict, so that any executed notebook can be harvested.
 VERDICT_MIME = "application/vnd.netra-probe.verdict+json"
 #: What findings of hygiene stand under: they are no leaks, and leave the verdict as it is.
-HYGIENE = "Hygiene — objections beside the verdict, not leaks:"
+HYGIENE = "Hygiene issues beside the verdict, not leaks:"
 
 ECHO = "all of this had come to those who see it before this case: look for the cause in an earlier one"
 

@@ -105,11 +105,7 @@ def _operation(target: Target, rules: Rules, route: Route) -> PlannedOperation:
         sent, why = False, "mode observe: nothing but health and descriptions is read, and by nobody"
     elif sent and ruling.effect not in _BY_ACTS and not is_ours(route):
         sent = False
-        why = (
-            "takes a form or a file"
-            if route.form
-            else "is about sessions, health or operators, not a user's objects"
-        )
+        why = "takes a form or a file" if route.form else "is about sessions, health or operators, not a user's objects"
     return PlannedOperation(
         service=route.service,
         method=route.method,

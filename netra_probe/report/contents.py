@@ -20,7 +20,7 @@ from netra_probe.target.lab import title_of_fault
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """One case as the report shows it; findings are split into those that turn it red and mere objections."""
+    """One case as the report shows it; findings are split into those that turn it red and hygiene issues."""
 
     case: Case
     scenario: str
@@ -31,7 +31,7 @@ class Shown:
         return [finding for finding in self.case["findings"] if finding["severity"] != "hygiene"]
 
     @property
-    def objections(self) -> list[dict[str, Any]]:
+    def hygiene_issues(self) -> list[dict[str, Any]]:
         return [finding for finding in self.case["findings"] if finding["severity"] == "hygiene"]
 
     @property

@@ -35,7 +35,7 @@ def report_page(contents: Contents) -> str:
         "report.html.j2",
         contents=contents,
         news=NEWS,
-        objections=[shown for shown in contents.cases if shown.objections],
+        hygiene_issues=[shown for shown in contents.cases if shown.hygiene_issues],
         claims=len(coverage),
         covered=sum(shown is not None for _, _, shown in coverage),
     )

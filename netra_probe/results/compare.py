@@ -173,7 +173,7 @@ def finding_name(finding: Mapping[str, Any]) -> str:
 
 
 def serious(told: Iterable[str]) -> list[str]:
-    """Those that are no mere objections."""
+    """Those that are more than hygiene issues."""
     return [one for one in told if not one.startswith(HYGIENE)]
 
 

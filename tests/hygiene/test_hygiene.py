@@ -135,7 +135,7 @@ def test_health_that_is_well_over_a_dead_store_is_objected_to(compose: Composed,
         assert said == {}
 
 
-async def test_objections_leave_the_verdict_as_it_is_and_stand_by_themselves(otherwise: Lab) -> None:
+async def test_hygiene_issues_leave_the_verdict_as_it_is_and_stand_by_themselves(otherwise: Lab) -> None:
     probe = await investigate("S2", users=2, target=as_target(otherwise))
     try:
         await workloads.try_sizes(probe, probe.users[0])
@@ -170,7 +170,7 @@ def test_a_case_that_saw_nothing_of_its_topic_is_in_doubt() -> None:
     ],
     ids=str,
 )
-def test_other_ways_of_refusing_are_no_objection_and_a_dead_socket_is_a_doubt(
+def test_other_ways_of_refusing_are_no_issue_and_a_dead_socket_is_a_doubt(
     compose: Composed, variant: Variant, doubtful: bool
 ) -> None:
     async def sockets(probe: Investigation) -> None:

@@ -18,7 +18,7 @@ from netra_probe.checkers.hygiene.base import (
     UNKNOWN_ACCOUNT,
     WRONG_PASSWORD,
     Exchange,
-    Objection,
+    Issue,
     Rule,
 )
 
@@ -32,11 +32,11 @@ _ADDRESS = re.compile(r"[\w.+'-]+@[\w.-]+")
 class _AccountRule(Rule):
     topic = "accounts"
 
-    def objection(self, said: str, *exchanges: Exchange) -> Objection:
-        """An objection that these exchanges show."""
+    def issue(self, said: str, *exchanges: Exchange) -> Issue:
+        """An issue that these exchanges show."""
         shows = tuple(index for exchange in exchanges for index in exchange.shows)[:6]
         last = exchanges[-1]
-        return Objection(said=said, shows=shows, surface=last.call.surface, place=last.place)
+        return Issue(said=said, shows=shows, surface=last.call.surface, place=last.place)
 
 
 class CaseVariants(_AccountRule):
@@ -46,11 +46,11 @@ class CaseVariants(_AccountRule):
     clause = "OWASP WSTG-IDNT-02; CWE-178"
     demand = "an address is one account, in whatever case it is written"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.trial == OTHER_CASE:
             self.seen["addresses in another case"] += 1
             if exchange.done.type == "ok":
-                yield self.objection("an address that differs only in case is registered once more", exchange)
+                yield self.issue("an address that differs only in case is registered once more", exchange)
 
 
 class _PasswordRule(_AccountRule):
@@ -61,11 +61,11 @@ class _PasswordRule(_AccountRule):
     #: The outcome that is objected to.
     wrong: ClassVar[str] = "ok"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.trial == self.trial:
             self.seen["passwords tried"] += 1
             if exchange.done.type == self.wrong:
-                yield self.objection(self.said, exchange)
+                yield self.issue(self.said, exchange)
 
 
 class ShortPassword(_PasswordRule):
@@ -113,23 +113,23 @@ class Enumeration(_AccountRule):
         self._known: Exchange | None = None
         self._unknown: Exchange | None = None
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.trial == WRONG_PASSWORD and self._known is None:
             self._known = exchange
         elif exchange.trial == UNKNOWN_ACCOUNT and self._unknown is None:
             self._unknown = exchange
         return iter(())
 
-    def finish(self) -> Iterator[Objection]:
+    def finish(self) -> Iterator[Issue]:
         known, unknown = self._known, self._unknown
         if known is None or unknown is None or not known.status or not unknown.status:
             return
         self.seen["refused log-ins compared"] += 2
         if known.status != unknown.status:
             what = f"with {known.status}, an unknown address with {unknown.status}"
-            yield self.objection(f"a wrong password is refused {what}", known, unknown)
+            yield self.issue(f"a wrong password is refused {what}", known, unknown)
         elif _plain(known.done.payload) != _plain(unknown.done.payload):
-            yield self.objection("a wrong password is refused in other words than an unknown address", known, unknown)
+            yield self.issue("a wrong password is refused in other words than an unknown address", known, unknown)
 
 
 class Guessing(_AccountRule):
@@ -144,7 +144,7 @@ class Guessing(_AccountRule):
         self._wrong: dict[str, list[Exchange]] = defaultdict(list)
         self._right: dict[str, Exchange] = {}
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         user = exchange.call.user or ""
         if exchange.trial == WRONG_PASSWORD:
             self._wrong[user].append(exchange)
@@ -152,7 +152,7 @@ class Guessing(_AccountRule):
             self._right[user] = exchange
         return iter(())
 
-    def finish(self) -> Iterator[Objection]:
+    def finish(self) -> Iterator[Issue]:
         for user, wrong in sorted(self._wrong.items()):
             right = self._right.get(user)
             if len(wrong) < ENOUGH_GUESSES or right is None:
@@ -162,7 +162,7 @@ class Guessing(_AccountRule):
             changed = any(guess.status != first.status or "retry-after" in guess.headers for guess in wrong)
             slowed = _seconds(last) > BRAKE_SECONDS + 3 * median(_seconds(guess) for guess in wrong[:3])
             if not changed and not slowed and right.done.type == "ok":
-                yield self.objection(
+                yield self.issue(
                     f"{len(wrong)} wrong passwords in a row changed nothing; the right one works at once",
                     first, last, right,
                 )  # fmt: skip

@@ -88,17 +88,17 @@ class Exchange:
         """The operation, as it is named to the reader."""
         return self.call.action
 
-    def objection(self, said: str) -> Objection:
+    def issue(self, said: str) -> Issue:
         """What there is against this exchange."""
         call = self.call
-        return Objection(said=said, shows=self.shows, surface=call.surface, place=self.place, user=call.user)
+        return Issue(said=said, shows=self.shows, surface=call.surface, place=self.place, user=call.user)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objection:
+class Issue:
     """What one rule has against one exchange.
 
-    Objections with the same ``said`` on the same surface become one finding that names all ``place``s.
+    Issues with the same ``said`` on the same surface become one finding that names all ``place``s.
     """
 
     said: str
@@ -126,18 +126,18 @@ class Rule:
         #: What was looked at, by name; the same in every run of the same acts.
         self.seen: Counter[str] = Counter()
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         """Look at a request and its answer."""
         return iter(())
 
-    def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
+    def frame(self, operation: Operation, frame: Frame) -> Iterator[Issue]:
         """Look at a frame that came over a socket."""
         return iter(())
 
-    def note(self, operation: Operation) -> Iterator[Objection]:
+    def note(self, operation: Operation) -> Iterator[Issue]:
         """Look at an observation: the shape of a token, the end of a connection."""
         return iter(())
 
-    def finish(self) -> Iterator[Objection]:
+    def finish(self) -> Iterator[Issue]:
         """What only the whole history shows."""
         return iter(())

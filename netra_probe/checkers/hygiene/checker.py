@@ -10,7 +10,7 @@ from typing import Any
 from netra_probe.checkers.base import Checker, CheckerRun, Window
 from netra_probe.checkers.findings import plain, told
 from netra_probe.checkers.hygiene import accounts, errors, headers, honesty, oracles, sockets, tokens
-from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
+from netra_probe.checkers.hygiene.base import Exchange, Issue, Rule
 from netra_probe.checkers.principals import witness
 from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
@@ -61,7 +61,7 @@ class HygieneChecker(Checker):
         "Nothing that was seen breaks a clause on sessions, tokens, errors, sockets, accounts, health or limits."
     )
     source = "OWASP ASVS 5.0 chapters 3, 4, 6, 7, 9, 14 and 16; OWASP WSTG 4.2; each finding cites its clause"
-    complexity = "time O(n + bytes of answers), memory O(kinds of objection)"
+    complexity = "time O(n + bytes of answers), memory O(kinds of issue)"
     inconclusive_when = "nothing was answered, or nothing was seen of a topic that the case is about"
 
     def __init__(self, *topics: str, about: Iterable[str] = ()) -> None:
@@ -80,10 +80,10 @@ class HygieneChecker(Checker):
 
 @dataclass
 class _Group:
-    """Objections of one rule that say the same on the same surface."""
+    """Issues of one rule that say the same on the same surface."""
 
     rule: Rule
-    first: Objection
+    first: Issue
     #: place → user → how often, and the operation that shows it first.
     places: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     users: set[str] = field(default_factory=set)
@@ -135,15 +135,15 @@ class _HygienePass(CheckerRun):
         for rule in self._by_frame:
             self._take(rule, rule.frame(operation, frame))
 
-    def _take(self, rule: Rule, objections: Iterator[Objection]) -> None:
-        for objection in objections:
-            place = (objection.kind or rule.kind, objection.surface, objection.said)
-            group = self._groups.setdefault(place, _Group(rule, objection))
-            users = group.places.setdefault(plain(objection.place), {})
-            count, shown = users.get(objection.user or "", (0, max(objection.shows)))
-            users[objection.user or ""] = (count + 1, shown)
-            if objection.user is not None:
-                group.users.add(objection.user)
+    def _take(self, rule: Rule, issues: Iterator[Issue]) -> None:
+        for issue in issues:
+            place = (issue.kind or rule.kind, issue.surface, issue.said)
+            group = self._groups.setdefault(place, _Group(rule, issue))
+            users = group.places.setdefault(plain(issue.place), {})
+            count, shown = users.get(issue.user or "", (0, max(issue.shows)))
+            users[issue.user or ""] = (count + 1, shown)
+            if issue.user is not None:
+                group.users.add(issue.user)
 
     def finish(self) -> Judgement:
         for rule in self._rules:

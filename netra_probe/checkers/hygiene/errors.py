@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from netra_probe.checkers.hygiene.base import BAD_TOKEN, MALFORMED, PLAIN, Exchange, Objection, Rule
+from netra_probe.checkers.hygiene.base import BAD_TOKEN, MALFORMED, PLAIN, Exchange, Issue, Rule
 from netra_probe.history.frames import Frame
 from netra_probe.history.operation import Operation
 
@@ -50,11 +50,11 @@ class RefusalAsFailure(Rule):
     clause = "netra-wire §7; RFC 9110 section 15.5; OWASP WSTG-ERRH-01"
     demand = "a refusal is a 4xx"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if 400 <= exchange.status < 600:
             self.seen["refusals read"] += 1
         if exchange.status == 500 and _refuses(exchange):
-            yield exchange.objection("a refusal comes as status 500")
+            yield exchange.issue("a refusal comes as status 500")
 
 
 class FailureOnInput(Rule):
@@ -71,7 +71,7 @@ class FailureOnInput(Rule):
         self._broken: list[Exchange] = []
         self._broken_anyway: dict[str, Exchange] = {}
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.trial in (MALFORMED, BAD_TOKEN):
             self.seen["malformed requests"] += exchange.trial == MALFORMED
             if exchange.status == 500 and not _refuses(exchange):
@@ -80,13 +80,13 @@ class FailureOnInput(Rule):
             self._broken_anyway[exchange.place] = exchange
         return iter(())
 
-    def finish(self) -> Iterator[Objection]:
+    def finish(self) -> Iterator[Issue]:
         for exchange in self._broken:
             if exchange.place not in self._broken_anyway:
                 what = _malformation(exchange)
-                yield exchange.objection(f"a request with {what} is answered with status {exchange.status}")
+                yield exchange.issue(f"a request with {what} is answered with status {exchange.status}")
         for exchange in self._broken_anyway.values():
-            yield exchange.objection(f"a request with any unknown id is answered with status {exchange.status}")
+            yield exchange.issue(f"a request with any unknown id is answered with status {exchange.status}")
 
 
 class Insides(Rule):
@@ -97,21 +97,21 @@ class Insides(Rule):
     clause = "OWASP ASVS 5.0 16.5.1; WSTG-ERRH-01 and WSTG-ERRH-02"
     demand = "errors are generic: no stack trace, query, path or secret"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.status >= 400 and exchange.done.payload:
             yield from self._in(exchange.done, exchange.shows, exchange.place)
 
-    def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
+    def frame(self, operation: Operation, frame: Frame) -> Iterator[Issue]:
         if frame.name in ("error", "agent_error"):
             yield from self._in(operation, (operation.index,), "a frame")
 
-    def _in(self, operation: Operation, shows: tuple[int, ...], place: str) -> Iterator[Objection]:
+    def _in(self, operation: Operation, shows: tuple[int, ...], place: str) -> Iterator[Issue]:
         self.seen["error bodies read"] += 1
         # A newline of a JSON string is two characters on the wire.
         text = operation.payload.replace("\\n", "\n")
         for what, looks in _INSIDES:
             if looks.search(text):
-                yield Objection(
+                yield Issue(
                     said=f"an error shows {what}", shows=shows, surface=operation.surface, place=place,
                     user=operation.user, kind=f"error shows {what}",
                 )  # fmt: skip
@@ -125,22 +125,22 @@ class Echo(Rule):
     clause = "OWASP ASVS 5.0 16.5.1; WSTG-SESS-04; netra-wire §1"
     demand = "no part of a token, password or Authorization header is repeated"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.status < 400:
             return
         yield from self._in(exchange.done, exchange.shows, exchange.place)
         sent = str(exchange.call.detail.get("sent", ""))
         if len(sent) >= _TELLING and sent[:_TELLING] in exchange.done.payload:
-            yield exchange.objection("an error repeats an Authorization header")
+            yield exchange.issue("an error repeats an Authorization header")
 
-    def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
+    def frame(self, operation: Operation, frame: Frame) -> Iterator[Issue]:
         if frame.name in ("error", "agent_error"):
             yield from self._in(operation, (operation.index,), "a frame")
 
-    def _in(self, operation: Operation, shows: tuple[int, ...], place: str) -> Iterator[Objection]:
+    def _in(self, operation: Operation, shows: tuple[int, ...], place: str) -> Iterator[Issue]:
         found = _ECHO.search(operation.payload)
         if found is not None:
-            yield Objection(
+            yield Issue(
                 said=f"an error repeats {_ECHOED[found[1]]}", shows=shows, surface=operation.surface, place=place,
                 user=operation.user,
             )  # fmt: skip
@@ -154,10 +154,10 @@ class StoredPassword(Rule):
     clause = "OWASP ASVS 5.0 14.2.6; API3:2023; CWE-522"
     demand = "what a password became never leaves the service"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         found = _STORED.search(exchange.done.payload)
         if found is not None:
-            yield exchange.objection(f"an answer holds {found[1]}")
+            yield exchange.issue(f"an answer holds {found[1]}")
 
 
 def _refuses(exchange: Exchange) -> bool:

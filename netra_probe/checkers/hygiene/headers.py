@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
-from netra_probe.checkers.hygiene.base import CROSS_ORIGIN, QUERY_TOKEN, Exchange, Objection, Rule
+from netra_probe.checkers.hygiene.base import CROSS_ORIGIN, QUERY_TOKEN, Exchange, Issue, Rule
 from netra_probe.history.untrusted import address
 
 #: Ends of routes that tell everybody the same.
@@ -31,14 +31,14 @@ class Cached(Rule):
     clause = "OWASP ASVS 5.0 14.3.2; WSTG-ATHN-06; RFC 6749 section 5.1"
     demand = "answers with tokens or personal data carry Cache-Control: no-store"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.call.user is None or not 200 <= exchange.status < 300 or not exchange.done.payload:
             return
         if exchange.call.action.endswith(PUBLIC) or "headers" not in exchange.done.detail:
             return
         self.seen["personal answers"] += 1
         if "no-store" not in exchange.headers.get("cache-control", "").lower():
-            yield exchange.objection("personal answers without Cache-Control: no-store")
+            yield exchange.issue("personal answers without Cache-Control: no-store")
 
 
 class Cookies(Rule):
@@ -49,7 +49,7 @@ class Cookies(Rule):
     clause = "OWASP ASVS 5.0 3.3.1, 3.3.2 and 3.3.4; WSTG-SESS-02"
     demand = "cookies are HttpOnly, SameSite and, over TLS, Secure"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         cookies = exchange.done.detail.get("cookies")
         if not isinstance(cookies, dict):
             return
@@ -66,7 +66,7 @@ class Cookies(Rule):
                 and not (attribute == "secure" and "over-tls" not in attributes)
             ]
             if missing:
-                yield Objection(
+                yield Issue(
                     said=f"a cookie is set without {' and '.join(missing)}",
                     shows=exchange.shows, surface=exchange.call.surface, place=exchange.place,
                 )  # fmt: skip
@@ -80,14 +80,14 @@ class CredentialsInRedirect(Rule):
     clause = "OWASP ASVS 5.0 14.2.1; WSTG-SESS-04"
     demand = "addresses that one is sent to hold no token before the fragment"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         location = exchange.done.detail.get("location")
         if not isinstance(location, str) or not location:
             return
         self.seen["redirects"] += 1
         names = {name.lower() for name, _ in parse_qsl(address(location).query)} & _CREDENTIALS
         if names:
-            yield exchange.objection(f"one is sent on with {', '.join(sorted(names))} in the query")
+            yield exchange.issue(f"one is sent on with {', '.join(sorted(names))} in the query")
 
 
 class TokenInQuery(Rule):
@@ -98,7 +98,7 @@ class TokenInQuery(Rule):
     clause = "OWASP ASVS 5.0 14.2.1; WSTG-SESS-04; RFC 6750 section 5.3"
     demand = "requests are authenticated by a header, not by their address"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.trial != QUERY_TOKEN:
             return
         if exchange.call.surface == "websocket":
@@ -107,7 +107,7 @@ class TokenInQuery(Rule):
             return
         self.seen["requests with a token in the query"] += 1
         if exchange.done.type == "ok":
-            yield exchange.objection("a token in the query is as good as one in the header")
+            yield exchange.issue("a token in the query is as good as one in the header")
 
 
 class ForeignOrigin(Rule):
@@ -118,18 +118,18 @@ class ForeignOrigin(Rule):
     clause = "OWASP ASVS 5.0 3.4.2; WSTG-CLNT-07"
     demand = "Access-Control-Allow-Origin is fixed, or answers to a list of origins"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         allowed = exchange.headers.get("access-control-allow-origin", "")
         if exchange.trial == CROSS_ORIGIN:
             self.seen["requests from other origins"] += 1
             if allowed and allowed == exchange.call.detail.get("origin"):
                 trusted = exchange.headers.get("access-control-allow-credentials", "").lower() == "true"
-                yield Objection(
+                yield Issue(
                     said=f"an origin that nobody knows is allowed{', with credentials' if trusted else ''}",
                     shows=exchange.shows, surface=exchange.call.surface, place=exchange.place,
                 )  # fmt: skip
         if allowed == "*" and exchange.call.user is not None and 200 <= exchange.status < 300:
-            yield exchange.objection("personal answers are allowed to every origin (*)")
+            yield exchange.issue("personal answers are allowed to every origin (*)")
 
 
 class Versions(Rule):
@@ -140,11 +140,11 @@ class Versions(Rule):
     clause = "OWASP ASVS 5.0 13.4.6; WSTG-INFO-02"
     demand = "headers do not tell versions of what is behind them"
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         for name in _PRODUCTS:
             told = exchange.headers.get(name, "")
             if _VERSION.search(told):
-                yield Objection(
+                yield Issue(
                     said=f"the header {name} tells a version", shows=exchange.shows, surface=exchange.call.surface
                 )
 

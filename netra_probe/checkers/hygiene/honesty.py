@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from netra_probe.checkers.hygiene.base import HEALTH, OVER_QUOTA, QUOTA, USE, Exchange, Objection, Rule
+from netra_probe.checkers.hygiene.base import HEALTH, OVER_QUOTA, QUOTA, USE, Exchange, Issue, Rule
 
 _WELL = frozenset(("healthy", "ok", "up", "ready", "pass", "alive", "connected", "available"))
 #: What a service says of a part that does not work.
@@ -29,7 +29,7 @@ class HonestHealth(Rule):
         self._well: dict[tuple[str, str], Exchange] = {}
         self._broke: dict[tuple[str, str], Exchange] = {}
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         service = (exchange.call.surface, exchange.call.backend or "")
         if exchange.trial == USE:
             self.seen["uses between two looks at health"] += 1
@@ -39,13 +39,13 @@ class HonestHealth(Rule):
             self.seen["answers about health"] += bool(exchange.status)
             yield from self._asked(exchange, service)
 
-    def _asked(self, exchange: Exchange, service: tuple[str, str]) -> Iterator[Objection]:
+    def _asked(self, exchange: Exchange, service: tuple[str, str]) -> Iterator[Issue]:
         whole = _whole(exchange.body)
         ill_parts = sorted(_ill(exchange.body)) if whole not in ILL else []
         if 200 <= exchange.status < 300 and whole in ILL:
-            yield self._objection(f"health says {whole}, with status {exchange.status}", exchange)
+            yield self._issue(f"health says {whole}, with status {exchange.status}", exchange)
         elif 200 <= exchange.status < 300 and whole in _WELL and ill_parts:
-            yield self._objection(f"health says {whole}, and of {', '.join(ill_parts)} the contrary", exchange)
+            yield self._issue(f"health says {whole}, and of {', '.join(ill_parts)} the contrary", exchange)
         if exchange.call.action.endswith("/live"):
             return  # that the process lives says nothing of what it depends on
         if not 200 <= exchange.status < 300 or (whole and whole not in _WELL):
@@ -55,13 +55,13 @@ class HonestHealth(Rule):
         broke = self._broke.pop(service, None)
         if broke is not None:
             said = f"health says {whole or exchange.status} while {broke.place} cannot be served"
-            yield self._objection(said, broke, exchange)
+            yield self._issue(said, broke, exchange)
         self._well[service] = exchange
 
-    def _objection(self, said: str, *exchanges: Exchange) -> Objection:
+    def _issue(self, said: str, *exchanges: Exchange) -> Issue:
         shows = tuple(index for exchange in exchanges for index in exchange.shows)
         last = exchanges[-1]
-        return Objection(said=said, shows=shows, surface=last.call.surface, place=last.place)
+        return Issue(said=said, shows=shows, surface=last.call.surface, place=last.place)
 
 
 class AnnouncedQuota(Rule):
@@ -76,12 +76,12 @@ class AnnouncedQuota(Rule):
         super().__init__()
         self._over: dict[tuple[str, str], list[Exchange]] = defaultdict(list)
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.trial in (QUOTA, OVER_QUOTA):
             self._over[exchange.call.user or "", exchange.place].append(exchange)
         return iter(())
 
-    def finish(self) -> Iterator[Objection]:
+    def finish(self) -> Iterator[Issue]:
         for (_, place), tried in sorted(self._over.items()):
             over = [exchange for exchange in tried if exchange.trial == OVER_QUOTA]
             if not over:
@@ -89,7 +89,7 @@ class AnnouncedQuota(Rule):
             self.seen["announced quotas tried"] += 1
             if all(exchange.done.type == "ok" for exchange in tried):
                 limit = len(tried) - len(over)
-                yield Objection(
+                yield Issue(
                     said=f"{limit} requests are announced as the limit, and {len(tried)} in a row are served",
                     shows=(*tried[0].shows, *over[-1].shows), surface=over[-1].call.surface, place=place,
                 )  # fmt: skip

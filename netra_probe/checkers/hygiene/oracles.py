@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from netra_probe.checkers.hygiene.base import Exchange, Objection, Rule
+from netra_probe.checkers.hygiene.base import Exchange, Issue, Rule
 
 #: Random bits from which on nobody guesses an id that exists.
 UNGUESSABLE_BITS = 64
@@ -74,7 +74,7 @@ class ExistenceOracle(Rule):
         self._missing: dict[tuple[str, str], Exchange] = {}
         self._ids: dict[tuple[str, str], set[str]] = defaultdict(set)
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         detail = exchange.call.detail
         attempt, aim = detail.get("attempt"), detail.get("object")
         if attempt in ("foreign id", "missing id") and isinstance(aim, dict) and 400 <= exchange.status < 500:
@@ -86,7 +86,7 @@ class ExistenceOracle(Rule):
                 self._missing.setdefault(place, exchange)
         return iter(())
 
-    def finish(self) -> Iterator[Objection]:
+    def finish(self) -> Iterator[Issue]:
         for place, foreign in sorted(self._foreign.items()):
             missing = self._missing.get(place)
             if missing is None:
@@ -98,7 +98,7 @@ class ExistenceOracle(Rule):
             if all(random_bits(id, ids) >= UNGUESSABLE_BITS for id in ids):
                 self.seen["existence told, of ids that nobody guesses"] += 1
                 continue
-            yield Objection(
+            yield Issue(
                 said=f"a foreign object is refused with {foreign.status}, a missing one with {missing.status}, "
                 "and the ids can be guessed",
                 shows=(*foreign.shows, *missing.shows), surface=place[0], place=place[1], user=foreign.call.user,

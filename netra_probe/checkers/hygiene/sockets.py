@@ -14,7 +14,7 @@ from netra_probe.checkers.hygiene.base import (
     OVERSIZED,
     OWN_HANDSHAKE,
     Exchange,
-    Objection,
+    Issue,
     Rule,
 )
 from netra_probe.history import actions
@@ -36,20 +36,20 @@ class OriginOfHandshake(Rule):
         super().__init__()
         self._own: set[str] = set()
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.call.action != actions.CONNECT:
             return
         if exchange.trial == FOREIGN_ORIGIN:
             self.seen["handshakes from other origins"] += 1
             if exchange.done.type == "ok":
-                yield Objection(
+                yield Issue(
                     said="a handshake from another origin is accepted",
                     shows=exchange.shows, surface=SURFACE, user=exchange.call.user,
                 )  # fmt: skip
         elif exchange.trial == OWN_HANDSHAKE and exchange.done.type == "ok":
             self._own.add(exchange.call.connection or "")
 
-    def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
+    def frame(self, operation: Operation, frame: Frame) -> Iterator[Issue]:
         # The control: that others are kept out means something where the user's own socket opens and lives.
         if frame.name == "pong" and operation.connection in self._own:
             self._own.discard(operation.connection or "")
@@ -69,22 +69,22 @@ class Unauthenticated(Rule):
         super().__init__()
         self._open: dict[str, Exchange] = {}
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if exchange.call.action == actions.CONNECT and exchange.trial == NO_TOKEN:
             self.seen["handshakes without a token"] += 1
             if exchange.done.type == "ok":
                 self._open[exchange.call.connection or ""] = exchange
                 if exchange.done.detail.get("welcome"):
-                    yield from self._objection(exchange, exchange.done.index)
+                    yield from self._issue(exchange, exchange.done.index)
 
-    def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
+    def frame(self, operation: Operation, frame: Frame) -> Iterator[Issue]:
         if self._open and frame.name in ("pong", "heartbeat_ack"):
             exchange = self._open.get(operation.connection or "")
             if exchange is not None:
-                yield from self._objection(exchange, operation.index)
+                yield from self._issue(exchange, operation.index)
 
-    def _objection(self, exchange: Exchange, shown: int) -> Iterator[Objection]:
-        yield Objection(
+    def _issue(self, exchange: Exchange, shown: int) -> Iterator[Issue]:
+        yield Issue(
             said="a socket without any credential is let in and served", shows=(*exchange.shows, shown), surface=SURFACE
         )
 
@@ -114,14 +114,14 @@ class AnnouncedSize(Rule):
         super().__init__()
         self._tried: dict[str, _Sizes] = {}
 
-    def note(self, operation: Operation) -> Iterator[Objection]:
+    def note(self, operation: Operation) -> Iterator[Issue]:
         trial = operation.detail.get(MARK)
         if operation.action == actions.SEND and trial in (FULL_SIZE, OVERSIZED, AFTER_SIZES):
             sizes = self._tried.setdefault(operation.connection or "", _Sizes())
             sizes.sent.setdefault(str(trial), operation.index)
         return iter(())
 
-    def frame(self, operation: Operation, frame: Frame) -> Iterator[Objection]:
+    def frame(self, operation: Operation, frame: Frame) -> Iterator[Issue]:
         sizes = self._tried.get(operation.connection or "") if self._tried else None
         if sizes is None or sizes.after is not None:
             return iter(())
@@ -133,18 +133,18 @@ class AnnouncedSize(Rule):
             sizes.over = operation.index
         return iter(())
 
-    def finish(self) -> Iterator[Objection]:
+    def finish(self) -> Iterator[Issue]:
         for sizes in self._tried.values():
             if sizes.after is None:
                 continue  # no sign of life since: silence says nothing about sizes
             self.seen["announced sizes tried"] += 1
             if sizes.over is not None:
-                yield Objection(
+                yield Issue(
                     said="a message over the announced size is taken",
                     shows=(sizes.sent[OVERSIZED], sizes.over, sizes.after), surface=SURFACE,
                 )  # fmt: skip
             if sizes.full is None and FULL_SIZE in sizes.sent:
-                yield Objection(
+                yield Issue(
                     said="a message within the announced size is not taken",
                     shows=(sizes.sent[FULL_SIZE], sizes.after), surface=SURFACE,
                 )  # fmt: skip

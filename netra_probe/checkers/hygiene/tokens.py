@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netra_probe.checkers.hygiene.base import AFTER_REUSE, REUSED, Exchange, Objection, Rule
+from netra_probe.checkers.hygiene.base import AFTER_REUSE, REUSED, Exchange, Issue, Rule
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
 
@@ -22,13 +22,13 @@ class _TokenRule(Rule):
 
     topic = "tokens"
 
-    def note(self, operation: Operation) -> Iterator[Objection]:
+    def note(self, operation: Operation) -> Iterator[Issue]:
         if operation.action == actions.TOKEN:
             said = self.against(operation.detail)
             if said:
                 about = operation.detail.get("answer")
                 shows = (about, operation.index) if isinstance(about, int) else (operation.index,)
-                yield Objection(said=said, shows=shows, surface="auth", user=operation.user)
+                yield Issue(said=said, shows=shows, surface="auth", user=operation.user)
 
     def against(self, token: dict[str, Any]) -> str:
         """What there is against this token; "" for nothing."""
@@ -141,7 +141,7 @@ class SameTokenAgain(Rule):
         super().__init__()
         self._given: dict[str, int] = {}
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         if not exchange.place.endswith(("/login", "/register", "/refresh")) or exchange.status != 200:
             return
         body = exchange.body
@@ -153,7 +153,7 @@ class SameTokenAgain(Rule):
             self.seen["tokens given out"] += 1
             before = self._given.setdefault(token, exchange.done.index)
             if before != exchange.done.index:
-                yield Objection(
+                yield Issue(
                     said=f"the {name.replace('_', ' ')} of an earlier answer is given out again",
                     shows=(before, *exchange.shows), surface="auth", place=exchange.place, user=exchange.call.user,
                 )  # fmt: skip
@@ -171,14 +171,14 @@ class SessionAfterReuse(Rule):
         super().__init__()
         self._refused: dict[str, Exchange] = {}
 
-    def exchange(self, exchange: Exchange) -> Iterator[Objection]:
+    def exchange(self, exchange: Exchange) -> Iterator[Issue]:
         user = exchange.call.user or ""
         if exchange.trial == REUSED and exchange.done.type == "fail":
             self._refused[user] = exchange
         elif exchange.trial == AFTER_REUSE and (reused := self._refused.pop(user, None)) is not None:
             self.seen["used refresh tokens that came back"] += 1
             if exchange.done.type == "ok":
-                yield Objection(
+                yield Issue(
                     said="a session goes on whose used refresh token came back",
                     shows=(*reused.shows, *exchange.shows), surface="auth", place=exchange.place, user=user or None,
                 )  # fmt: skip
