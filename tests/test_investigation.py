@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from netra_probe import Investigation, ParameterError, TargetError, Verdict, investigate, workloads
-from netra_probe.checkers import automaton, canary, delivery, envelope
+from netra_probe.checkers import automaton, canary, delivery, envelope, promises
 from netra_probe.checkers.judging import judge_history
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.replies import Broken, Refused, Timeouts, why_not
@@ -211,3 +212,33 @@ async def test_the_history_is_kept_where_the_run_wants_it(tmp_path: Path, monkey
     probe = await investigate("C4", users=2)
     await probe.close()
     assert os.listdir(tmp_path / "history") == ["C4.jsonl.gz"]
+
+
+async def test_a_case_is_done_again_with_another_parameter_and_a_finding_stays(probe: Investigation) -> None:
+    shell = InteractiveShell.instance()
+    try:
+        shell.user_ns.update(probe=probe, rounds=1, promises=promises, done=[])
+        for cell in (
+            'rounds = 1  # probe = await investigate("C4")',
+            "done.append(rounds); await probe.users[0].rest.threads()\n"
+            "probe.expect('the number of rounds is odd', rounds % 2, 1)",
+            'probe.check("C4.1", promises())',
+        ):
+            await shell.run_cell_async(cell, store_history=True, transformed_cell=cell)
+        first = probe.result().cases[0]
+        assert (first.verdict, first.evidence) == (Verdict.PASS, {"promises": 1})
+        assert (await probe.again("C4.1", rounds=2)).verdict is Verdict.FAIL
+        assert (await probe.again("C4.1")).verdict is Verdict.FAIL, "what was found once stays found"
+        assert shell.user_ns["done"] == [1, 2, 1] and shell.user_ns["rounds"] == 1
+        with pytest.raises(ParameterError, match="no lines; name a variable"):
+            await probe.again("C4.1", lines=3)
+        with pytest.raises(ParameterError, match=r"no executed cell checks C4\.2"):
+            await probe.again("C4.2")
+        leave_out_the_rest(probe)
+        await probe.close()
+        assert judge_history(History.open(probe.history.path)) == probe.result()
+        with pytest.raises(ParameterError, match="the investigation is closed"):
+            await probe.again("C4.1")
+        assert "odd" in probe.promises().text(), "after the end a view shows everything"
+    finally:
+        InteractiveShell.clear_instance()

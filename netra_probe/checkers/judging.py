@@ -443,6 +443,14 @@ def _case(id: str, claim: str, judgements: tuple[Judgement, ...], disturbances: 
     return replace(result, reason=reason)
 
 
+def with_case(cases: Sequence[CaseResult], result: CaseResult) -> list[CaseResult]:
+    """The judged cases with one more; of a case that was done again a finding stays, else the last time counts."""
+    others = [case for case in cases if case.id != result.id]
+    before = next((case for case in cases if case.id == result.id), None)
+    kept = before if before is not None and before.verdict is Verdict.FAIL else result
+    return [*others, kept]
+
+
 def skipped_case(id: str, claim: str, reason: str) -> CaseResult:
     """A case that the target has no surface for."""
     return CaseResult(
@@ -495,7 +503,7 @@ def judge_history(history: Iterable[Operation]) -> ScenarioResult:
     for marker in filter(is_well_formed, markers):
         detail = marker.detail
         if marker.action == actions.CHECK:
-            cases.append(referred(_judged_again(history, marker), cases, history))
+            cases = with_case(cases, referred(_judged_again(history, marker), cases, history))
         elif marker.action == actions.SKIP:
             cases.append(skipped_case(detail["case"], detail["claim"], detail["reason"]))
     damage = stored.damage if stored else ()

@@ -212,7 +212,7 @@ class Examination:
 
     def _take_case(self, number: int, marker: Operation) -> None:
         case = marker.detail["case"]
-        if case in self._cases:
+        if case in self._cases and not marker.detail.get("again"):
             self._sign("case", f"{case} is judged twice, again in line {number}")
         self._cases.add(case)
         # A case may name its area: E1c.2.

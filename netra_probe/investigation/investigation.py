@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from IPython.core.getipython import get_ipython
 
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers.base import Checker
-from netra_probe.checkers.judging import ScenarioResult, judge_case, referred, scenario_result, skipped_case
+from netra_probe.checkers.judging import ScenarioResult, judge_case, referred, scenario_result, skipped_case, with_case
 from netra_probe.checkers.verdict import CaseResult, CleanUp
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.component import Component
@@ -79,6 +80,21 @@ class Cells:
         self._raised(name, str(error)[:LONGEST])
 
 
+def cells_of(case: str) -> list[str]:
+    """The executed cells of a case: from behind the check before it, or the opening, to its own check.
+
+    Raises ParameterError outside of a notebook, and when no executed cell checks it.
+    """
+    shell = get_ipython()
+    executed = list(shell.user_ns.get("In", ())) if shell is not None else []
+    borders = [number for number, source in enumerate(executed) if ".check(" in source or "investigate(" in source]
+    own = [number for number in borders if re.search(rf"""check\(\s*["']{re.escape(case)}["']""", executed[number])]
+    if not own:
+        raise ParameterError(f"again: no executed cell checks {case}; run its cells first.")
+    before = max((number for number in borders if number < own[-1]), default=own[-1] - 1)
+    return executed[before + 1 : own[-1] + 1]
+
+
 Value = TypeVar("Value")
 
 
@@ -120,6 +136,8 @@ class Investigation(InvestigationContext):
         if self.wire.gate is not None:
             self.wire.gate.step_in = self.turn.join
         self._cases: list[CaseResult] = []
+        #: The case that is being done once more.
+        self._repeated = ""
         self._banner = Banner()
         self._cells = Cells(self._cell_raised)
         #: Writes the run directory where no batch run does so.
@@ -206,6 +224,7 @@ class Investigation(InvestigationContext):
         On the way out every socket is fenced by a ping and its pong, which proves that it was alive all along (a silent
         socket makes "saw nothing" worthless), and then closed.
         """
+        self._stay_open("sockets")
         party = list(users if users is not None else self.users)
         await asyncio.gather(*(user.connect() for user in party))
         try:
@@ -369,7 +388,8 @@ class Investigation(InvestigationContext):
             raise ParameterError(
                 f'case "{case}" does not belong to scenario {self.scenario}; name it {self.scenario}.….'
             )
-        if any(done.id == case for done in self._cases):
+        self._stay_open(case)
+        if case != self._repeated and any(done.id == case for done in self._cases):
             raise AlreadyCheckedError(f'case "{case}" was checked already; every case is judged once.')
         claim = claim or SCENARIOS[self.scenario].cases.get(case, case)
         surfaces = {need for need in needs if not need.startswith(expectations.COMPONENT)} - self.target.surfaces
@@ -385,6 +405,7 @@ class Investigation(InvestigationContext):
                 actions.CHECK,
                 detail={"case": case, "claim": claim, "start": self._window, "checkers": specification}
                 | ({} if exact else {"steady": False})
+                | ({"again": True} if case == self._repeated else {})
                 | ({"withheld": self.notes.withheld} if self.notes.withheld else {})
                 | ({"limits": self.notes.limits} if self.notes.limits else {}),
             )
@@ -393,9 +414,47 @@ class Investigation(InvestigationContext):
         self._gauges.forget()
         self._window = len(self.history)
         self.notes.clear()
-        self._cases.append(result)
+        self._cases = with_case(self._cases, result)
         self._tell()
         return CaseView(result, self.history)
+
+    def _stay_open(self, what: str) -> None:
+        if self.cleaned is not None:
+            raise ParameterError(f"{what}: the investigation is closed; run the notebook from its first cell again.")
+
+    async def again(self, case: str, **parameters: Any) -> CaseView:
+        """Do a case once more, with other parameters if wanted, without starting over.
+
+        >>> await probe.again("C4.2", rounds=40)   # doctest: +SKIP
+
+        The notebook's cells of this case are executed again, from behind the check before it to its own. A finding
+        stays one, whatever the other time said; else the last time counts.
+
+        Arguments:
+            case: its id.
+            parameters: names of the notebook, with the value that they have for this time.
+
+        Raises ParameterError when the investigation is closed, or no executed cell checks this case.
+        """
+        self._stay_open(case)
+        sources = cells_of(case)
+        shell: Any = get_ipython()
+        kept = {name: shell.user_ns[name] for name in parameters if name in shell.user_ns}
+        if unknown := sorted(parameters.keys() - kept):
+            raise ParameterError(f"again: this notebook has no {', '.join(unknown)}; name a variable of its cells.")
+        self._repeated = case
+        self._window = len(self.history)
+        self.notes.clear()
+        try:
+            shell.user_ns.update(parameters)
+            for source in sources:
+                code = compile(shell.transform_cell(source), f"<{case}>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                if (waiting := eval(code, shell.user_ns)) is not None:
+                    await waiting
+        finally:
+            self._repeated = ""
+            shell.user_ns.update(kept)
+        return CaseView(next(done for done in self._cases if done.id == case), self.history)
 
     def _cell_raised(self, error: str, message: str) -> None:
         with suppress(OSError):  # a disk that is full is what the cell raised
@@ -413,21 +472,26 @@ class Investigation(InvestigationContext):
         """Everything recorded so far."""
         return iter(self.history)
 
+    @property
+    def _shown_from(self) -> int:
+        """Where a view begins: behind the last check; once all is over it shows everything."""
+        return self._window if self.cleaned is None else 0
+
     def matrix(self) -> LeakMatrix:
         """Who saw whose canaries since the last check: owner × recipient."""
-        return LeakMatrix.of(self.recorded(), start=self._window)
+        return LeakMatrix.of(self.recorded(), start=self._shown_from)
 
     def events(self) -> EventTable:
         """The events of each user's runs since the last check."""
-        return EventTable.of(self.recorded(), start=self._window)
+        return EventTable.of(self.recorded(), start=self._shown_from)
 
     def timeline(self) -> Timeline:
         """The same as a picture: a lane per connection, foreign frames marked."""
-        return Timeline.of(self.recorded(), start=self._window)
+        return Timeline.of(self.recorded(), start=self._shown_from)
 
     def promises(self) -> PromiseTable:
         """What was expected since the last check, beside what was observed."""
-        return PromiseTable.of(self.recorded(), start=self._window)
+        return PromiseTable.of(self.recorded(), start=self._shown_from)
 
     def verdict(self) -> ScenarioView:
         """The verdict on the whole scenario: one row a case."""

@@ -137,6 +137,9 @@ class Replay(Investigation):
     def expect(self, promise: str, observed: Any, expected: Any = True, *, about: About = "works") -> None:
         pass
 
+    async def again(self, case: str, **parameters: Any) -> CaseView:
+        raise ParameterError(f"{case}: a recording cannot be done again; open the notebook on a live target.")
+
     def check(
         self, case: str, *checkers: Checker, claim: str = "", needs: Iterable[str] = (), exact: bool = True
     ) -> CaseView:
