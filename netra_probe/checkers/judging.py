@@ -34,6 +34,8 @@ NOTHING_DONE = "nothing was done before this check; was a cell left out?"
 _DONE = frozenset({actions.ATTEMPT, actions.TXN, actions.GAUGE, actions.DISTURB, *actions.ENDINGS})
 #: Operations from the beginning of a history among which the services say which versions they are.
 _INTRODUCTION = 200
+#: Operations, and characters in them, of a recording that is held while it is judged; a larger one is read again.
+MOST_HELD, MOST_CHARACTERS = 100_000, 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -491,14 +493,21 @@ def judge_history(history: Iterable[Operation]) -> ScenarioResult:
     Raises HistoryError when it is not the history of an investigation.
     """
     markers: list[Operation] = []
+    held: list[Operation] = []
+    size = 0
     for operation in history:
         if operation.action in (actions.OPEN, actions.CHECK, actions.SKIP, actions.CLEANUP):
             markers.append(operation)
+        size += len(operation.payload)
+        if len(held) < MOST_HELD and size < MOST_CHARACTERS:
+            held.append(operation)
     if not markers or markers[0].action != actions.OPEN:
         raise HistoryError("this history does not begin with an investigation; give one that a run has left")
     if not is_well_formed(markers[0]):
         raise HistoryError("the first line of this history does not say scenario, environment and seed; restore it")
     stored = history if isinstance(history, History) else None
+    if held and held[-1] is operation:
+        history = held  # to read and unpack it once for each case took more than judging it
     cases: list[CaseResult] = []
     for marker in filter(is_well_formed, markers):
         detail = marker.detail

@@ -34,9 +34,10 @@ _PATTERNS = re.compile(
     rf"|(?P<form>(?<=[?&;#\s])(?i:{_SECRET_FIELDS})=(?P<formvalue>[^&\s\"';\[]+))"
 )
 #: A text without any of these cannot match: a cheap way past the regular expression for most frames.
-_HINT = re.compile(
-    r"eyJ|jwt\.|://|earer |asic |assw|assp|token|Token|secret|api|ookie|authori|Authori|code_v|ticket", re.ASCII
-)
+_HINTS = (
+    "eyJ", "jwt.", "://", "earer ", "asic ", "assw", "assp", "token", "Token", "secret", "api", "ookie", "authori",
+    "Authori", "code_v", "ticket",
+)  # fmt: skip
 #: The same for password hashes, which all have a dollar in them; to look for that alone takes next to no time.
 _HASH_HINT = re.compile(r"\$2[abxy]\$|\$[156y]\$|pbkdf2|bcrypt|argon2|scrypt", re.ASCII)
 
@@ -136,9 +137,10 @@ class Redactor:
     def clean(self, text: str) -> str:
         """The text without its secrets."""
         # Whole tokens have the form of one and are found by it; the others have to be looked up.
-        if _HINT.search(text) or ("$" in text and _HASH_HINT.search(text)):
+        if any(hint in text for hint in _HINTS) or ("$" in text and _HASH_HINT.search(text)):
             text = _PATTERNS.sub(self._replace, text)
-        if self._known:
+        # To look for each is many times quicker than an expression with all of them, and nearly always finds nothing.
+        if any(known in text for known in self._known):
             if self._matcher is None:
                 longest_first = sorted(self._known, key=len, reverse=True)
                 self._matcher = re.compile("|".join(map(re.escape, longest_first)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,9 @@ class ApiCrawler:
         self._filler = {one.service: self._fill(one) for one in (found.auth, found.backend)}
         self._clients: dict[tuple[str | None, str], Http] = {}
         self._marks = itertools.count(1)
+        #: Everybody's canaries, and how much of the history has been looked through for them.
+        self._minted: defaultdict[str, list[str]] = defaultdict(list)
+        self._read_until = 0
 
     def join(self, user: User) -> None:
         """One more user takes part."""
@@ -265,11 +269,12 @@ class ApiCrawler:
         return any(id in text for id in own) or any(token in text for token in self._canaries(user))
 
     def _canaries(self, user: str) -> list[str]:
-        return [
-            str(operation.detail.get("token"))
-            for operation in self.probe.history
-            if operation.action == actions.MINT and operation.user == user
-        ]
+        history = self.probe.history
+        for index in range(self._read_until, len(history)):
+            if (operation := history[index]).action == actions.MINT:
+                self._minted[operation.user or ""].append(str(operation.detail.get("token")))
+        self._read_until = len(history)
+        return self._minted[user]
 
     async def close(self) -> None:
         if self._act and self.purse.unpaid:

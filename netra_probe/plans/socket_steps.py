@@ -146,8 +146,7 @@ class SocketSteps:
             if step.timing is Timing.SAME_INSTANT and user is not None and not actor.refused:
                 own = await self.world.socket_of(owner)
                 await owner.ask(WORDS, socket=own)
-            await opened.fence()
-            await opened.close()
+            self.world.hang_up(opened)
 
     # What is needed
 
@@ -204,5 +203,4 @@ class _Line:
 
     async def __aexit__(self, *_: object) -> None:
         if self._own is not None:
-            await self._own.fence()
-            await self._own.close()
+            self._steps.world.hang_up(self._own)

@@ -69,6 +69,8 @@ class World:
         #: Everybody's sockets while others listen, by alias.
         self.sockets: dict[str, Socket] = {}
         self.stack = AsyncExitStack()
+        #: Ends of connections that go on beside the steps that follow.
+        self._ending: set[asyncio.Task[None]] = set()
         self._furnished: set[str] = set()
         self._namesake: User | None = None
         self._reborn: Reborn | None = None
@@ -222,18 +224,30 @@ class World:
     async def listen(self, *, wanted: bool) -> None:
         """Have everybody listen, or nobody; whoever was cut or shut out comes again."""
         if not wanted:
-            await self.leave()
+            for socket in self.sockets.values():
+                self.hang_up(socket)
+            self.sockets.clear()
             return
         for user in (self.owner, self.other, *self.probe.users):
             with suppress(Impossible):
                 await self.socket_of(user)
 
+    def hang_up(self, socket: Socket) -> None:
+        """Close a connection after it was shown to have been alive; what follows need not wait for that."""
+
+        async def end() -> None:
+            if socket.closed is None:
+                await socket.fence()
+                await socket.close()
+
+        ending = asyncio.create_task(end())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
     async def leave(self) -> None:
-        """Close what everybody listens on, after it was shown to have been alive."""
-        sockets = [socket for socket in self.sockets.values() if socket.closed is None]
-        await asyncio.gather(*(socket.fence() for socket in sockets))
-        await asyncio.gather(*(socket.close() for socket in sockets))
-        self.sockets.clear()
+        """Close what everybody listens on, and wait until all connections have ended."""
+        await self.listen(wanted=False)
+        await asyncio.gather(*self._ending)
 
     async def close(self) -> None:
         """Hang up everywhere."""

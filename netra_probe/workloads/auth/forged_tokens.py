@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from netra_probe.clients.replies import Answered
@@ -55,6 +55,7 @@ async def forge(
     surfaces: Iterable[str] = SURFACES,
     families: Collection[str] | None = None,
     bypass: bool = False,
+    spread: bool = False,
 ) -> Outcome:
     """Try the whole playbook: ``tester`` shows every forged, expired, foreign or contradictory credential everywhere.
 
@@ -69,6 +70,7 @@ async def forge(
         families: only these of the playbook: ``algorithm``, ``signature``, ``key``, ``time``, ``audience``,
             ``subject``, ``form``, ``conflict``, ``bypass``.
         bypass: also what a development bypass would recognise; only where the case is about it.
+        spread: present each forgery at one HTTP endpoint of each surface, and one of each family at all of them.
     """
     found = await survey(probe)
     wanted = [one for one in ATTEMPTS if (bypass or not one.bypass) and (families is None or one.family in families)]
@@ -85,7 +87,8 @@ async def forge(
             batch = [one for one in attempts if late == ("expired" in one.needs)]
             if late and batch:
                 await probe.wire.pause(over - time.monotonic())
-            menus = list(zip(endpoints, _menus(endpoints, batch), strict=True))
+            shares = _shares(endpoints, batch, material, live=probe.wire.live) if spread else None
+            menus = list(zip(endpoints, _menus(endpoints, batch, shares), strict=True))
             # Handshakes one after the other, because the bad ones of all endpoints count together (netra-wire §1).
             lines = [[one] for one in menus if not isinstance(one[0], SocketEndpoint)]
             lines.append([one for one in menus if isinstance(one[0], SocketEndpoint)])
@@ -117,11 +120,42 @@ async def _walk(
     return shown, held
 
 
-def _menus(endpoints: Iterable[IdentityEndpoint], attempts: list[Attempt]) -> Iterator[list[Attempt]]:
+def _shares(
+    endpoints: Iterable[IdentityEndpoint], attempts: list[Attempt], material: Material, *, live: bool
+) -> dict[IdentityEndpoint, list[Attempt]]:
+    """The fewest for each HTTP endpoint with which each surface sees each forgery, and each endpoint each family."""
+    shares: dict[IdentityEndpoint, list[Attempt]] = {}
+    for surface in SURFACES:
+        among = [
+            endpoint
+            for endpoint in endpoints
+            if endpoint.surface == surface and not isinstance(endpoint, SocketEndpoint)
+        ]
+        taking = {
+            one.name: [endpoint for endpoint in among if forgery is None or endpoint.takes(forgery)]
+            for one in attempts
+            for forgery in [forgery_of(one, material, live=live)]
+        }
+        for endpoint in among:
+            families = _one_of_each_family(one for one in attempts if endpoint in taking[one.name])
+            own = [one for position, one in enumerate(attempts) if _turn(taking[one.name], position) is endpoint]
+            shares[endpoint] = [one for one in attempts if one in own or one in families]
+    return shares
+
+
+def _turn(endpoints: list[IdentityEndpoint], position: int) -> IdentityEndpoint | None:
+    return endpoints[position % len(endpoints)] if endpoints else None
+
+
+def _menus(
+    endpoints: Iterable[IdentityEndpoint],
+    attempts: list[Attempt],
+    shares: Mapping[IdentityEndpoint, list[Attempt]] | None,
+) -> Iterator[list[Attempt]]:
     """What to present at each endpoint: everything, but less at further sockets and at those that name no user."""
     met = False
     for endpoint in endpoints:
-        chosen = attempts
+        chosen = attempts if shares is None else shares.get(endpoint, attempts)
         if isinstance(endpoint, SocketEndpoint):
             if met or endpoint.names_nobody:
                 chosen = _one_of_each_family(attempts)
