@@ -14,6 +14,7 @@ from netra_probe.history.operation import PROBE, Operation, Outcome
 from netra_probe.history.untrusted import decoded
 
 #: Answers that say who one is: for an ordinary request the answer must name the one who asked.
+_KNOWN = "token signed with a known key"
 _FORGED, _TWICE = "forged credential accepted", "single-use credential accepted twice"
 _WHO_AM_I = ("/me", "/verify", "/refresh", "/login", "/register", "/callback")
 
@@ -85,11 +86,16 @@ class _TokenPass(CheckerRun):
 
     def wants(self, surface: str, action: str, type: Outcome) -> bool:
         if surface == PROBE:
-            return action == actions.PRINCIPAL
+            return action in (actions.PRINCIPAL, actions.TOKEN)
         return action == actions.ATTEMPT or (surface == "auth" and action.endswith(_WHO_AM_I))
 
     def feed(self, operation: Operation) -> None:
         if self._roster.learn(operation) or operation.index < self._start:
+            return
+        if operation.action == actions.TOKEN:
+            if operation.detail.get("offline") and operation.detail.get("known_key"):
+                user = operation.user or "nobody"
+                self._group((_KNOWN, user, user, "auth"), operation, operation, name=str(operation.detail.get("kind")))
             return
         if operation.type == "invoke":
             self._open[operation.index] = operation
@@ -199,6 +205,11 @@ def _finding(place: tuple[str, ...], group: _Group) -> Finding:
         why = (
             f'Let r1 = #{call} with the credential "{name}"{source}, then #{done} answers as {who}, '
             "though nothing valid says so: a contradiction."
+        )
+    elif kind == _KNOWN:
+        story = "the tokens of {owner} are signed with a key that stands in published lists"
+        why = (
+            f"#{call} notes that the {name} verifies under such a key: whoever has the list issues tokens for anybody."
         )
     elif kind == _TWICE:
         story = f"a credential of {{owner}} that works once was accepted again over {surface}"

@@ -21,6 +21,7 @@ from netra_probe.forgery.claims import CLAIM_ATTEMPTS
 from netra_probe.forgery.keys import KEY_ATTEMPTS
 from netra_probe.forgery.pieces import PIECE_ATTEMPTS
 from netra_probe.forgery.presentation import PRESENTATION_ATTEMPTS
+from netra_probe.forgery.sessions import SESSION_ATTEMPTS
 from netra_probe.forgery.signatures import SIGNATURE_ATTEMPTS
 from netra_probe.forgery.tokens import weak_key_of
 
@@ -31,6 +32,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
     *PRESENTATION_ATTEMPTS,
     *CLAIM_ATTEMPTS,
     *PIECE_ATTEMPTS,
+    *SESSION_ATTEMPTS,
 )
 BY_NAME: dict[str, Attempt] = {attempt.name: attempt for attempt in ATTEMPTS}
 

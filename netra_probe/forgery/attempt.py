@@ -86,7 +86,8 @@ class Attempt:
         name: stable; stands in histories and findings.
         description: what is done and why a target might fall for it.
         source: where it is described: a section of an RFC, a CVE, a clause of OWASP's WSTG or ASVS 5.0.
-        family: ``algorithm``, ``signature``, ``key``, ``time``, ``audience``, ``subject``, ``form``, ``conflict``.
+        family: ``algorithm``, ``signature``, ``key``, ``time``, ``audience``, ``subject``, ``rights``, ``form``,
+            ``conflict``, ``header``, ``bypass``.
         expect: ``REFUSED``, or ``SELF`` where a valid credential of the tester is among those presented.
         needs: optional fields of the material without which it cannot be made.
         bypass: whether it sends what a development bypass would recognise; only for cases about that bypass.

@@ -15,6 +15,7 @@ from netra_probe.forgery.tokens import claims_of, dumps, header_of, mac, parts, 
 from netra_probe.history.secret import Secret
 
 _TIME = "RFC 7519 §4.1.4 to §4.1.6; OWASP ASVS 5.0 9.2.1"
+_LIFETIME = "OWASP ASVS 5.0 7.3.2; CWE-613; RFC 8725 §3.8"
 _AUDIENCE = "RFC 8725 §3.9; OWASP ASVS 5.0 9.2.3"
 _ISSUER = "RFC 8725 §3.8"
 _TYPE = "RFC 8725 §3.11 and §3.12; OWASP ASVS 5.0 9.2.2"
@@ -69,6 +70,10 @@ _SWEEP: tuple[tuple[str, str, str, str, Change], ...] = (
     ("exp negative", "time", "exp lies before 1970", _TIME, _with(exp=-1)),
     ("exp a text", "time", "exp is no number", _TIME, _with(exp="never")),
     ("exp a list", "time", "exp is a list", _TIME, _with(exp=[])),
+    ("exp in ten years", "time", "properly signed and valid far longer than anything is issued for", _LIFETIME,
+     _at(exp=3650 * _DAY)),
+    ("iat ten years ago", "time", "valid until tomorrow, for ten years already: far longer than is issued", _LIFETIME,
+     _at(iat=-3650 * _DAY, nbf=-3650 * _DAY, exp=_DAY)),
     ("nbf tomorrow", "time", "properly signed and not valid before tomorrow", _TIME, _at(nbf=_DAY, exp=2 * _DAY)),
     ("iat tomorrow", "time", "properly signed tomorrow", _TIME, _at(iat=_DAY, exp=2 * _DAY)),
     # audience and issuer

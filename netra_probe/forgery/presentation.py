@@ -114,6 +114,33 @@ def _claimed() -> Iterator[Attempt]:
     )
 
 
+#: Headers that let somebody past a check where a proxy is believed, or say whom it let in.
+_BYPASSES: tuple[tuple[str, Callable[[Material], str]], ...] = (
+    ("X-User-ID", lambda material: material.victim),
+    ("X-Forwarded-User", lambda material: material.victim),
+    ("X-Original-URL", lambda _: "/health"),
+    ("X-Rewrite-URL", lambda _: "/auth/login"),
+    ("X-Forwarded-For", lambda _: "127.0.0.1"),
+    ("X-Original-Method", lambda _: "OPTIONS"),
+)
+
+
+def _beside() -> Iterator[Attempt]:
+    """A forged token beside each of them, unsigned and signed with an empty key in turns."""
+    forged = (("unsigned token", _unsigned_victim), ("token of an empty key", _guessed_victim))
+    for number, (header, value) in enumerate(_BYPASSES):
+        kind, make = forged[number % len(forged)]
+        yield Attempt(
+            name=f"{kind} beside {header}",
+            family="header",
+            description=f"a {kind} of the victim, and {header}, which only a proxy may send",
+            source=_SCHEMA,
+            forge=lambda material, header=header, value=value, make=make: Forgery(  # type: ignore[misc]
+                bearer=make(material), headers={header: Secret(value(material))}
+            ),
+        )
+
+
 def _conflicts() -> Iterator[Attempt]:
     """Two credentials that disagree, in header, cookie, query and sub-protocol."""
     attempt = partial(Attempt, family="conflict", source=_PLACES)
@@ -193,4 +220,4 @@ def _bypasses() -> Iterator[Attempt]:
         )
 
 
-PRESENTATION_ATTEMPTS: tuple[Attempt, ...] = (*_forms(), *_claimed(), *_conflicts(), *_bypasses())
+PRESENTATION_ATTEMPTS: tuple[Attempt, ...] = (*_forms(), *_claimed(), *_beside(), *_conflicts(), *_bypasses())

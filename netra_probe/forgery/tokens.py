@@ -6,12 +6,13 @@ No JWT library is used to make them: libraries refuse to write most of what an a
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import functools
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cryptography import x509
@@ -34,7 +35,18 @@ WEAK_KEYS = (
     "test", "test-secret", "test_secret", "test-jwt-secret", "testing", "dev", "dev-secret", "dev_secret",
     "dev-jwt-secret", "development", "development-secret-key", "staging", "default",
     "default-secret", "placeholder", "admin", "root", "123456",
-    "a-string-secret-at-least-256-bits-long",  # long enough, and the example of jwt.io
+    # long enough for HS256, and published: jwt.io, Supabase, FastAPI's guide, JJWT's guides, frameworks' templates
+    "a-string-secret-at-least-256-bits-long",
+    "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+    "super-secret-jwt-token-with-at-least-32-characters-long",
+    "your-super-secret-jwt-token-with-at-least-32-characters-long",
+    "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+    "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
+    "your-secret-key-change-in-production", "your-super-secret-key-change-in-production",
+    "dev-secret-key-change-in-production", "change-this-secret-key-in-production",
+    "your-secret-key-here-change-in-production", "development-secret-key-not-for-production",
+    "your-jwt-secret-key-change-in-production", "this-is-a-very-long-secret-key-for-development",
+    "dev-jwt-secret-key-must-be-at-least-32-characters", "test-jwt-secret-key-must-be-at-least-32-characters",
     "12345678", "qwerty", "netra", "netra-secret", "netra-auth-service", "",
 )  # fmt: skip
 
@@ -150,9 +162,17 @@ def weak_key_of(token: Secret) -> str | None:
         return None
     given = unb64(signature)
     for key in WEAK_KEYS:
-        if hmac.compare_digest(mac(f"{header}.{payload}", key.encode(), algorithm), given):
+        if any(hmac.compare_digest(mac(f"{header}.{payload}", form, algorithm), given) for form in _forms_of(key)):
             return key
     return None
+
+
+def _forms_of(key: str) -> Iterator[bytes]:
+    """A key as libraries take it: as it is written, and decoded where it is written in hexadecimal or base64."""
+    yield key.encode()
+    for decode in (bytes.fromhex, base64.b64decode):
+        with contextlib.suppress(ValueError):
+            yield decode(key)
 
 
 @functools.cache

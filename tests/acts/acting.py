@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from netra_probe import Investigation, investigate
 from netra_probe.checkers import REGISTRY
 from netra_probe.checkers.base import Window, judge
 from netra_probe.checkers.verdict import Judgement
+from netra_probe.lab import Lab
+from netra_probe.target.lab import as_target
 
 Result = TypeVar("Result")
 Act = Callable[[Investigation], Awaitable[Result]]
@@ -57,6 +59,13 @@ class Acting:
             for id, judgement in self.judged().items()
             if judgement.findings or (judgement.doubts and id in ids)
         }
+
+
+async def acting_on(lab: Lab) -> AsyncIterator[Acting]:
+    """An investigation of a lab, closed afterwards; a broken one may not even let everything be removed."""
+    probe = await investigate("C4", users=2, target=as_target(lab))
+    yield Acting(probe)
+    await probe.close()
 
 
 def taken(judgement: Judgement, surface: str = "") -> set[tuple[str, str]]:

@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from acting import Acting
+from acting import Acting, acting_on
 from composing import Composed
 
 from netra_probe import investigate
 from netra_probe.lab import Lab
-from netra_probe.target.lab import as_target
-
-
-async def acting_on(lab: Lab) -> AsyncIterator[Acting]:
-    """An investigation of a lab, closed afterwards; a broken one may not even let everything be removed."""
-    probe = await investigate("C4", users=2, target=as_target(lab))
-    yield Acting(probe)
-    await probe.close()
 
 
 @pytest.fixture

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from acting import Acting, taken
+from pathlib import Path
+
+from acting import Acting, acting_on, taken
+from composing import Composed
 
 from netra_probe import Investigation, workloads
 from netra_probe.history import actions
 from netra_probe.workloads.outcome import Outcome
 
+FAULTS = Path(__file__).with_name("faults_of_tokens.py")
 #: Bad handshakes in a row, over all doors together, that shut out everybody on some deployments (netra-wire §1).
 BREAKER = 5
 
@@ -74,6 +78,32 @@ async def test_careless_doors_are_found(at_broken_door: Acting) -> None:
     for surface in ("rest", "websocket"):  # A9
         assert ("X-User-ID of the victim", "alice") in taken(judged["C6"], surface)
     assert "foreign read" in {finding.kind for finding in judged["C5"].findings}
+
+
+async def test_each_way_of_looking_badly_at_a_token_is_shown_by_the_forgeries_for_it_and_by_no_others(
+    compose: Composed,
+) -> None:
+    lab = compose(("T-LONG", "T-OLD", "T-ADMIN", "T-SESSION", "T-PROXY"), (FAULTS,))
+    async for acting in acting_on(lab):
+        alice, bob = acting.probe.users
+        await workloads.forge(acting.probe, tester=bob, victim=alice, spread=True)
+        judgement = acting.judged()["C6"]
+        assert {forgery for forgery, _ in taken(judgement)} == {
+            "exp in ten years", "iat ten years ago",  # T-LONG
+            "alg none, without session", "claims changed, without session",  # T-OLD
+            "alg none, with all rights", "claims changed, with all rights",  # T-ADMIN
+            "session of nobody",  # T-SESSION
+            "unsigned token beside X-Original-URL", "unsigned token beside X-Forwarded-For",  # T-PROXY
+        }  # fmt: skip
+
+
+async def test_a_published_signing_key_is_found_without_sending_anything(compose: Composed) -> None:
+    async for acting in acting_on(compose(("T-KEY",), (FAULTS,))):
+        alice, bob = acting.probe.users
+        await workloads.forge(acting.probe, tester=bob, victim=alice, families=("header",), surfaces=("auth",))
+        offline = acting.judged()["C6"].findings
+        assert {one.kind for one in offline} == {"token signed with a known key"}
+        assert {one.victims for one in offline} == {("alice",), ("bob",)}
 
 
 async def test_a_bypass_is_found(at_broken_door: Acting) -> None:

@@ -27,6 +27,7 @@ def token_of(user: str, **changed: Any) -> Secret:
     claims = {
         "sub": user, "iat": NOW - 60, "exp": NOW + 300, "token_type": "access", "type": "access",
         "iss": "netra-auth-service", "aud": "netra-platform", "jti": "j-1", "env": "test", "email": "me@example.org",
+        "sid": "s-1",
     }  # fmt: skip
     return signed({"alg": "HS256", "typ": "JWT"}, {**claims, **changed}, KEY.encode())
 
@@ -62,6 +63,8 @@ def verify(token: str) -> str | None:
         return None
     lifetime = (claims["iat"], claims["exp"], claims.get("nbf", 0))
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in lifetime):
+        return None
+    if claims["exp"] - claims["iat"] > 400 * 86_400 or claims.get("sid") != "s-1":
         return None
     if claims["exp"] <= NOW or claims["iat"] > NOW or claims.get("nbf", 0) > NOW:
         return None

@@ -27,6 +27,8 @@ AUDIENCES: Mapping[str, str] = {
     "service": "netra-services",
 }
 LONGEST = 8192
+LONGEST_LIFETIME = 400 * 86_400
+"""Seconds beyond which no token of any type is issued: one that says so is none of ours, whoever signed it."""
 _REQUIRED = ("sub", "iat", "exp", "iss", "aud", "jti", "type", "token_type", "env")
 _ALLOWED_HEADERS = frozenset({"alg", "typ"})
 
@@ -176,6 +178,8 @@ def _check_times(payload: Mapping[str, Any]) -> None:
         raise jwt.DecodeError("times are whole numbers")
     if moments["exp"] <= now:
         raise jwt.ExpiredSignatureError("expired")
+    if moments["exp"] - moments["iat"] > LONGEST_LIFETIME:
+        raise jwt.DecodeError("nothing is issued for so long")
     if max(moments["iat"], moments.get("nbf", 0)) > now:
         raise jwt.ImmatureSignatureError("not valid yet")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.replies import Answered, Refused, Reply
 from netra_probe.forgery import Forgery, Material
-from netra_probe.forgery.tokens import claims_of, description
+from netra_probe.forgery.tokens import claims_of, description, weak_key_of
 from netra_probe.history import actions
 from netra_probe.history.operation import Outcome
 from netra_probe.history.principals import UNNAMED
@@ -123,6 +123,15 @@ async def short_token(probe: Investigation, found: Survey, user: User, *, second
     reply = await _as_service(probe, "/auth/create-token", body, headers)
     token = _token_in(reply)
     return ShortToken(token=token, over=time.monotonic() + seconds + SURELY_OVER) if token is not None else None
+
+
+def try_keys_offline(probe: Investigation, users: Iterable[User]) -> None:
+    """Note whether tokens that were given out are signed with a published key: nothing is sent for that."""
+    for user in users:
+        for kind, token in (("access token", user.auth.access), ("refresh token", user.auth.refreshing)):
+            if claims(token) and token is not None:
+                detail = {"kind": kind, "known_key": weak_key_of(token) is not None, "offline": True}
+                probe.history.observe(actions.TOKEN, user=user.name, detail=detail)
 
 
 async def gather(

@@ -29,6 +29,7 @@ from netra_probe.workloads.auth.attempts import (
     gather,
     outcome_of,
     restore,
+    try_keys_offline,
 )
 from netra_probe.workloads.auth.identity_endpoints import (
     IdentityEndpoint,
@@ -68,7 +69,7 @@ async def forge(
     Arguments:
         surfaces: which of ``auth``, ``rest`` and ``websocket`` to try.
         families: only these of the playbook: ``algorithm``, ``signature``, ``key``, ``time``, ``audience``,
-            ``subject``, ``form``, ``conflict``, ``bypass``.
+            ``subject``, ``rights``, ``form``, ``conflict``, ``header``, ``bypass``.
         bypass: also what a development bypass would recognise; only where the case is about it.
         spread: present each forgery at one HTTP endpoint of each surface, and one of each family at all of them.
     """
@@ -78,6 +79,7 @@ async def forge(
     good_until = time.monotonic() + tester.auth.seconds_left
     material = await gather(probe, found, tester=tester, victim=victim, needs=needs)
     over = time.monotonic() + SHORT_LIFE + SURELY_OVER
+    try_keys_offline(probe, (tester, victim))
     attempts = [one for one in wanted if one.possible(material)]
     endpoints = await open_endpoints(probe, all_endpoints(probe, found, surfaces=surfaces), like=tester)
     shown = held = 0
