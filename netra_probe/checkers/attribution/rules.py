@@ -285,7 +285,7 @@ WITH_CLAIMED_IDS = (
     rule("a stream is opened by its id", _stream, W4=4, W2=4),
     rule("the id was claimed in a question", lambda c: _stream(c) and _claims(c, "claim", "question"), W2=2),
     rule("the id was used to subscribe or switch", lambda c: _stream(c) and _claims(c, "subscri", "switch"), W4=2),
-    rule("only through a route that no description lists", _unlisted, D8=14),
+    rule("only through a route that no description lists", _unlisted, D8=14, D1=-4),
     rule("a tool did it with more rights than its caller", lambda c: bool(c.claimed) and _tools(c), G6=6),
     rule("equal idempotency keys of two users are one", lambda c: _claims(c, "idempotency key"), K5=12),
     rule("a user id beside the token is honoured", lambda c: _claims(c, "user_id", "user id", "identity"), A9=8),
