@@ -210,6 +210,7 @@ def asked(*selectors: str) -> Options:
         output=None,
         resume=None,
         yes=True,
+        verbose=False,
         alerts=Alerts(),
         pairs=(),
     )
