@@ -60,7 +60,7 @@ def causes_told(found: Sequence[Cause]) -> list[str]:
             + (f" Suspect: {suspects}." if suspects else "")
             + (f" Because {cause.because}." if cause.because else "")
             + (
-                f" Next candidate: {' or '.join(cause.rival)}, explains {cause.rival_explains}."
+                f" Next candidate: fault {titles_of_faults(' or '.join(cause.rival))}, explains {cause.rival_explains}."
                 if cause.rival and number == 0
                 else ""
             )
@@ -86,7 +86,8 @@ def next_steps(result: ScenarioResult) -> list[str]:
     run = ""
     if telling and rivals:
         tell = "tells" if len(telling) == 1 else "tell"
-        run = f"run {', '.join(telling[:3])}, which {tell} it from {' or '.join(sorted(rivals))}. "
+        from_what = titles_of_faults(" or ".join(sorted(rivals)))
+        run = f"run {', '.join(telling[:3])}, which {tell} it from fault {from_what}. "
     return [
         f"Next: {run}Raise `rounds` or `users` and run this notebook again; `netra-probe ticket` writes the ticket."
     ]
