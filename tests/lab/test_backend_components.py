@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netra_probe.lab.backend.agents.agent import choose_specialist
-from netra_probe.lab.backend.process_resources import FAILURES, OPEN_SECONDS, ModelBreaker
+from netra_probe.lab.backend.circuit_breakers import FAILURES, OPEN_SECONDS, ModelBreaker
 from netra_probe.lab.backend.settings import SETTINGS, BackendSettings, Limits
 from netra_probe.lab.backend.user_execution_context import (
     MAX_DEPTH,

@@ -41,6 +41,7 @@ class Limits:
     # PostgreSQL
     pool_minimum: int = 2
     pool_maximum: int = 12
+    user_connections: int = 8
     acquire_seconds: float = 10.0
     database_retry_seconds: float = 0.5
     statement_milliseconds: int = 5000
