@@ -62,7 +62,7 @@ async def run_services(
     arguments: Sequence[Any],
     variables: Mapping[str, str],
     seconds: float,
-) -> AsyncIterator[Callable[[], Awaitable[list[Carried]]]]:
+) -> AsyncIterator[Callable[[], Awaitable[dict[str, Carried]]]]:
     """Carry a generator function on in a process for each name, and record what comes of each step."""
     paths, of_lab = _paths(probe.target, components)
     unknown = [name for name, path in paths.items() if not path]
@@ -75,10 +75,10 @@ async def run_services(
             if not unknown
         ]
 
-        async def step() -> list[Carried]:
+        async def step() -> dict[str, Carried]:
             calls = [_invoked(probe, act, components, variables) for _ in names]
             carried = await asyncio.gather(*(one() for one in steps)) or [Carried(absent=nowhere(unknown))] * len(names)
-            return [_recorded(probe, call, one) for call, one in zip(calls, carried, strict=True)]
+            return {name: _recorded(probe, call, one) for name, call, one in zip(names, calls, carried, strict=True)}
 
         yield step
 

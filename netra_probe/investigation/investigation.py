@@ -334,7 +334,7 @@ class Investigation(InvestigationContext):
         arguments: Sequence[Any] = (),
         variables: Mapping[str, str] | None = None,
         seconds: float | None = None,
-    ) -> AsyncIterator[Callable[[], Awaitable[list[Carried]]]]:
+    ) -> AsyncIterator[Callable[[], Awaitable[dict[str, Carried]]]]:
         """Processes side by side, one for each name, that go on to their next ``yield`` together.
 
         >>> def service(LiveConfiguration, name, directory):
@@ -344,7 +344,8 @@ class Investigation(InvestigationContext):
         >>> async with probe.services(                                              # doctest: +SKIP
         ...     service, "LiveConfiguration", names=["auth", "backend"], arguments=[directory]
         ... ) as step:
-        ...     auth, backend = await step()
+        ...     started = await step()
+        >>> started["auth"]["names"]                                              # doctest: +SKIP
 
         Arguments:
             act: a generator function; it is called with the classes, its name, and the arguments.

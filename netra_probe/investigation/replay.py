@@ -128,9 +128,9 @@ class Replay(Investigation):
     @asynccontextmanager
     async def services(
         self, act: Callable[..., Any], *components: str, names: Sequence[str], **more: Any
-    ) -> AsyncIterator[Callable[[], Awaitable[list[Carried]]]]:
-        async def step() -> list[Carried]:
-            return [next(self._processes, Carried(absent=MISSING)) for _ in names]
+    ) -> AsyncIterator[Callable[[], Awaitable[dict[str, Carried]]]]:
+        async def step() -> dict[str, Carried]:
+            return {name: next(self._processes, Carried(absent=MISSING)) for name in names}
 
         yield step
 

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 # As modules: a class that stood here would be found without its faults.
-from netra_probe.lab.shared import configuration, isolated_environment, live_configuration
+from netra_probe.lab.shared import (
+    configuration,
+    former_configuration,
+    health_policy,
+    isolated_environment,
+    live_configuration,
+    service_directory,
+    settings,
+)
 from netra_probe.lab.shared.faults import Fault, Parts, check_selection, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
 
@@ -33,9 +41,12 @@ def shared_parts() -> Parts:
             "IsolatedEnvironment": isolated_environment.IsolatedEnvironment,
             "UnifiedConfigurationManager": configuration.UnifiedConfigurationManager,
             "ConfigurationLayers": live_configuration.ConfigurationLayers,
-            "ConfigurationBackup": configuration.ConfigurationBackup,
-            "FormerValues": configuration.FormerValues,
+            "ConfigurationBackup": former_configuration.ConfigurationBackup,
+            "FormerValues": former_configuration.FormerValues,
+            "ServiceDirectory": service_directory.ServiceDirectory,
+            "HealthPolicy": health_policy.HealthPolicy,
             "LiveConfiguration": live_configuration.LiveConfiguration,
+            "Setting": settings.Setting,
         }
     )
 
@@ -83,7 +94,7 @@ def _parts(service: str) -> Parts:
         for fault in faults:
             fault.counted = lambda: _write_counts(service, faults)
         if service == "shared":
-            isolated_environment.begin_with(parts["IsolatedEnvironment"])
+            join(parts)
         _roots[service] = parts
     return _roots[service]
 
@@ -93,6 +104,16 @@ def _is_wider_than_database() -> bool:
     environment = get_env()
     modules = [path for path in (environment.get("LAB_FAULT_MODULES") or "").split(os.pathsep) if path]
     return any(fault.service == "backend" for fault in check_selection(environment.get("LAB_FAULTS") or "", modules))
+
+
+def join(parts: Parts) -> None:
+    """Have those that make others themselves make the classes that are in the list."""
+    isolated_environment.begin_with(parts["IsolatedEnvironment"])
+    parts["ConfigurationLayers"].backup_class = parts["ConfigurationBackup"]
+    parts["UnifiedConfigurationManager"].former_values = parts["FormerValues"]
+    live = parts["LiveConfiguration"]
+    live.layers_class, live.manager_class = parts["ConfigurationLayers"], parts["UnifiedConfigurationManager"]
+    live.services_class, live.health_class = parts["ServiceDirectory"], parts["HealthPolicy"]
 
 
 def _write_counts(service: str, faults: Sequence[Fault]) -> None:

@@ -20,9 +20,10 @@ from netra_probe.lab.backend.user_execution_context import (
     UserExecutionContext,
 )
 from netra_probe.lab.llm_service.composition import PIECES, ChatMessage, complete, pieces_of
-from netra_probe.lab.shared.configuration import ConfigurationProblem, UnifiedConfigurationManager
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment
 from netra_probe.lab.shared.live_configuration import COMMON
+from netra_probe.lab.shared.settings import ConfigurationProblem
 
 
 def context(**changes: Any) -> UserExecutionContext:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from netra_probe.lab.shared.configuration import ConfigurationProblem, Setting, UnifiedConfigurationManager
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment
+from netra_probe.lab.shared.settings import ConfigurationProblem, Setting
 
 SETTINGS = (
     Setting(name="DATABASE_URL", kind="url", schemes=("postgresql",), secret=True, required=True),

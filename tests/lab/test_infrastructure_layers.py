@@ -9,15 +9,12 @@ from pathlib import Path
 import pytest
 
 from netra_probe.lab.shared.clock import clock
-from netra_probe.lab.shared.configuration import (
-    ConfigurationBackup,
-    ConfigurationProblem,
-    FormerValues,
-    Setting,
-    UnifiedConfigurationManager,
-)
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
+from netra_probe.lab.shared.configuration_backup import ConfigurationBackup
+from netra_probe.lab.shared.former_values import FormerValues
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment
 from netra_probe.lab.shared.live_configuration import COMMON, SECRET_OVERLAP, LiveConfiguration
+from netra_probe.lab.shared.settings import ConfigurationProblem, Setting
 
 SETTINGS = (
     Setting(name="KEY", secret=True, required=True, overlap=SECRET_OVERLAP),
@@ -141,11 +138,11 @@ def test_a_secret_that_is_gone_is_never_recovered(files: Path) -> None:
 
 def test_backups_hold_no_secret_and_are_private(files: Path) -> None:
     started()
-    (kept,) = (files / "backups").iterdir()
+    (kept,) = (files / "backups").rglob("*.json")
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert "first-key" not in kept.read_text()
     kept.write_text("not json")
-    assert ConfigurationBackup(kept).read() == {}
+    assert ConfigurationBackup(kept, "test").read() == {}
 
 
 def test_the_clock_follows_its_setting(files: Path) -> None:

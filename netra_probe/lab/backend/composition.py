@@ -53,7 +53,8 @@ from netra_probe.lab.backend.websocket_core.websocket_session import WebSocketSe
 from netra_probe.lab.backend.websocket_event_router import ConnectionHub, EventLog, WebSocketEventRouter
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
-from netra_probe.lab.shared.live_configuration import LiveConfiguration, environment_route, reload_route
+from netra_probe.lab.shared.live_configuration import LiveConfiguration
+from netra_probe.lab.shared.operator_routes import environment_route, reload_route
 
 KEEP_ALIVE_SECONDS = 3.0
 """Shorter than the five seconds after which our servers close idle connections, so none is reused as it closes."""
