@@ -72,10 +72,8 @@ class Carried:
             return Undecided(reason=self.absent)
         return self.raised if self.raised else self.value[name]
 
-    def says(self, pattern: str) -> bool | Undecided:
+    def says(self, pattern: str) -> bool:
         """Whether a line of the log matches a regular expression, whatever the case."""
-        if self.absent:
-            return Undecided(reason=self.absent)
         return any(re.search(pattern, line, re.IGNORECASE) for line in self.log)
 
     def tells(self, pattern: str, *, without: str = "") -> Any:
