@@ -65,8 +65,8 @@ class KeyInBackend(OfServices):
 
     def install(self, parts: Parts) -> None:
         """Load the files as if all secrets were this service's."""
-        from netra_probe.lab.shared.configuration_layers import ConfigurationLayers
         from netra_probe.lab.shared.isolated_environment import get_env
+        from netra_probe.lab.shared.live_configuration import ConfigurationLayers
 
         self.reached()
         if self.fires():

@@ -23,8 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from netra_probe.lab.shared.configuration_backup import ConfigurationBackup
-from netra_probe.lab.shared.former_values import FormerValues
+from netra_probe.lab.shared.former_configuration import ConfigurationBackup, FormerValues
 from netra_probe.lab.shared.isolated_environment import EnvironmentProblem, IsolatedEnvironment, get_env
 from netra_probe.lab.shared.settings import ConfigurationProblem, Setting, Value, convert, in_dependency_order
 

@@ -1,15 +1,36 @@
-"""ConfigurationBackup: the last good configuration of one process, for a start with a broken file."""
+"""What was configured before: former values of rotated secrets, and the last good configuration of a process."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
+
+
+class FormerValues:
+    """What settings were before, each with the moment at which it is forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: dict[str, list[tuple[float, str]]] = {}
+
+    def keep(self, name: str, value: str, seconds: float) -> None:
+        """Accept a former value for so many seconds."""
+        self._kept.setdefault(name, []).append((self._clock() + seconds, value))
+
+    def of(self, name: str) -> tuple[str, ...]:
+        """The former values that are still accepted, the youngest first."""
+        now = self._clock()
+        fresh = [entry for entry in self._kept.get(name, []) if entry[0] > now]
+        self._kept[name] = fresh
+        return tuple(value for _, value in reversed(fresh))
 
 
 class ConfigurationBackup:
@@ -31,7 +52,8 @@ class ConfigurationBackup:
                 os.fsync(file.fileno())
             draft.rename(self._path)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink()
             log.warning("the configuration was not backed up: %s", error.strerror)
 
     def read(self) -> dict[str, Any]:
