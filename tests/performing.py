@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
@@ -36,8 +37,8 @@ async def perform(
     try:
         for cell in notebook.read().cells:
             if cell.cell_type != "code":
-                heading = cell.source.partition("\n")[0]
-                case = heading.split()[1] if heading.startswith(f"## {scenario}.") else ""
+                heading = re.match(rf"## ({scenario}[a-z]?\.\d+) ", cell.source)
+                case = heading[1] if heading else ""
             elif not case or (not enough and (only is None or case in only)):
                 code = compile(cell.source, f"{scenario} {case}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
                 running = eval(code, names)

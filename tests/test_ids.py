@@ -43,7 +43,7 @@ ROWS = rows("requirements.md")
 #: Written alike, and no ids of ours: file → tokens with what they are.
 OTHERS = {
     "README.md": {"S3", "Z1"},  # the object store; the example of a fault of one's own
-    "CONTRIBUTING.md": {"E1", "E1.1", "Z1"},  # the examples of a new scenario and of a fault of one's own
+    "CONTRIBUTING.md": {"N1", "N1.1", "Z1"},  # the examples of a new scenario and of a fault of one's own
     "CHANGELOG.md": {"R1", "R2"},  # faults that are gone
     "controls.py": {"C0", "C1"},  # control characters
     "cycles.py": {"G0", "G2"},  # Adya's phenomena

@@ -122,14 +122,9 @@ def run_trials(
                 process.terminate()
             raise
         finally:
-            _end(workers)  # before the threads that started them: a process is told to end when its thread does
             starters.shutdown()
-            _end(workers)
-
-
-def _end(workers: SimpleQueue[_Worker]) -> None:
-    while not workers.empty():
-        workers.get().end()
+            while not workers.empty():
+                workers.get().end()
 
 
 class _Worker:
