@@ -157,7 +157,7 @@ def test_time_tells_of_others_secrets() -> None:
     assert (finding.kind, finding.recipients) == ("wait depends on secrets", ("alice",))
 
 
-def asked_in_turns(pairs: int, new: float, shared: float, piece: str = "partial_result") -> Play:
+def asked_in_turns(pairs: int, new: float, shared: float, piece: str = "partial_result", *, busy: float = 0.0) -> Play:
     """Alice asks what bob has asked before, and what nobody has, in turns."""
     told, random = Play("alice", "bob"), Random(5)
     for _ in range(pairs):
@@ -169,7 +169,7 @@ def asked_in_turns(pairs: int, new: float, shared: float, piece: str = "partial_
             told.receive("alice", {"type": "agent_started", **run})
             told.wait(random.uniform(0.0, 2.0))  # what comes before the answer takes as long as it takes
             told.receive("alice", {"type": "agent_thinking", **run})
-            for wait in (pause + usual(random) / 5, 0.01):
+            for wait in (pause + random.uniform(0.0, busy) + usual(random) / 5, 0.01):
                 told.wait(wait)
                 told.receive("alice", {"type": piece, **run})
             told.complete(ask, "ok", ids=run)
@@ -180,6 +180,12 @@ def test_the_first_piece_tells_what_others_have_asked() -> None:
     (finding,) = judged(asked_in_turns(10, new=0.06, shared=0.0)).findings
     assert finding.kind == "wait depends on secrets"
     assert "first piece" in finding.summary
+
+
+def test_on_a_busy_machine_the_first_piece_tells_it_after_more_pairs() -> None:
+    (finding,) = judged(asked_in_turns(36, new=0.15, shared=0.0, busy=0.3)).findings
+    assert finding.kind == "wait depends on secrets"
+    assert judged(asked_in_turns(36, new=0.0, shared=0.0, busy=0.3)).findings == ()
 
 
 @pytest.mark.parametrize(("pairs", "new"), [(10, 0.0), (9, 0.06)], ids=["no difference", "too few pairs"])
