@@ -58,17 +58,22 @@ def faults_of(target: Target) -> list[str]:
     return [title_of_fault(id) for id in told or ()]
 
 
-def component_variables(target: Target) -> dict[str, str] | None:
-    """What a process of ours needs to hold the same components as the lab behind a target; None where it is no lab."""
+def lab_behind(target: Target) -> lab.Lab | None:
+    """The running lab that a target is; None for any other deployment."""
     if not is_loopback(urlsplit(target.auth_url).hostname):
         return None
     chosen = os.environ.get(LAB_VARIABLE)
     with suppress(lab.LabError):
-        labs = [*([lab.attach(Path(chosen))] if chosen else []), *lab.running_labs()]
-        for one in labs:
+        for one in [*([lab.attach(Path(chosen))] if chosen else []), *lab.running_labs()]:
             if one.parameters.get("auth_url") == target.auth_url:
-                return dict(one.state["components"])
+                return one
     return None
+
+
+def component_variables(target: Target) -> dict[str, str] | None:
+    """What a process of ours needs to hold the same components as the lab behind a target; None where it is no lab."""
+    running = lab_behind(target)
+    return dict(running.state["components"]) if running is not None else None
 
 
 def title_of_fault(id: str) -> str:

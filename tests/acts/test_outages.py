@@ -1,0 +1,31 @@
+"""A service of the lab is away for a block and back after it; elsewhere nothing is paused, and the case says so."""
+
+from __future__ import annotations
+
+from netra_probe import investigate, workloads
+from netra_probe.checkers import promises
+from netra_probe.clients.replies import Silent
+from netra_probe.history import actions
+
+
+async def test_a_frozen_service_is_silent_and_answers_again() -> None:
+    probe = await investigate("C4", users=2)
+    (alice, _) = probe.users
+    async with workloads.paused(probe, "auth") as away:
+        assert away and isinstance(await alice.auth.me(), Silent)
+    assert await alice.auth.me()
+    told = [one.detail for one in probe.history if one.action == actions.DISTURB]
+    assert told == [{"what": "frozen", "target": "auth"}, {"what": "back", "target": "auth"}]
+    await probe.close()
+
+
+async def test_another_deployment_is_left_alone() -> None:
+    probe = await investigate("C4", users=2)
+    there = probe.target
+    probe.target = there.model_copy(update={"auth_url": "https://auth.example.invalid"})
+    async with workloads.paused(probe, "auth") as away:
+        assert not away and await probe.users[0].auth.me()
+    case = probe.check("C4.1", promises())
+    assert case.verdict == "not applicable" and "embedded lab only" in case.result.reason
+    probe.target = there
+    await probe.close()
