@@ -83,6 +83,7 @@ FACES = (
     "netra_probe.lab.conditions",
     "netra_probe.lab.component_faults.",
     "netra_probe.lab.faults.",
+    "netra_probe.workloads.components.",
 )
 
 

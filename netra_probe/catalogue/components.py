@@ -107,6 +107,9 @@ COMPONENTS: Mapping[str, Contract] = {
     "UnifiedConfigurationManager": _contract(
         "shared.configuration:UnifiedConfigurationManager", __init__="user_id, environment, service_name, …"
     ),
+    # What surrounds it, under the names that the lab has for it
+    "LiveConfiguration": _contract("shared.live_configuration:LiveConfiguration", __init__="service_name, settings, …"),
+    "Setting": _contract("shared.settings:Setting", __init__="name, …"),
 }
 
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")

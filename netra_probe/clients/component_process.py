@@ -136,8 +136,9 @@ async def carry_on(
     """
     with tempfile.TemporaryFile() as log:
         async with _process(act, components, arguments, variables, log=log) as (process, order):
-            assert process.stdin is not None and process.stdout is not None
-            process.stdin.write(order)
+            orders, results = process.stdin, process.stdout
+            assert orders is not None and results is not None
+            orders.write(order)
             last: Carried | None = None
 
             async def step() -> Carried:
@@ -148,9 +149,9 @@ async def carry_on(
                 try:
                     async with asyncio.timeout(seconds):
                         with contextlib.suppress(ConnectionError):
-                            process.stdin.write(b"\n")
-                            await process.stdin.drain()
-                        said = await process.stdout.readline()
+                            orders.write(b"\n")
+                            await orders.drain()
+                        said = await results.readline()
                         if not said:
                             await process.wait()
                 except TimeoutError:
@@ -240,7 +241,7 @@ def _results(order: bytes) -> Iterator[dict[str, Any]]:
     from netra_probe.clients.component_signature import imported
 
     act, components, arguments = cloudpickle.loads(order)
-    classes = []
+    classes: list[Any] = []
     for name, path in components.items():
         found = imported(path)
         if isinstance(found, str):
@@ -265,18 +266,15 @@ def _results(order: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _lacking(error: BaseException, classes: Sequence[Any]) -> str | None:
-    """What the act called and a class does not have: a promise that nobody has made is not broken."""
-    if isinstance(error, AttributeError) and not str(error.name).startswith("_"):
-        for found in classes:
-            if error.obj is found or (isinstance(found, type) and isinstance(error.obj, found)):
+    """What the act called and a class does not have or take: a promise that nobody has made is not broken."""
+    for found in (one for one in classes if isinstance(one, type)):
+        if isinstance(error, AttributeError) and not str(error.name).startswith("_"):
+            if error.obj is found or isinstance(error.obj, found):
                 return f"{found.__name__} has no {error.name}"
-    if isinstance(error, TypeError) and error.__traceback__ is not None:
-        # Python says so at the call: no frame of the class is in the traceback.
-        frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-        for found in classes:
-            if frames[-1].co_filename != inspect.getsourcefile(found) and str(error).startswith(
-                f"{found.__qualname__}."
-            ):
+        elif isinstance(error, TypeError) and str(error).startswith(f"{found.__qualname__}."):
+            # Python says so at the call: no frame of the class is in the traceback.
+            *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+            if frame.f_code.co_filename != inspect.getsourcefile(found):
                 return f"{found.__name__} takes other arguments: {error}"
     return None
 

@@ -122,9 +122,14 @@ def run_trials(
                 process.terminate()
             raise
         finally:
+            _end(workers)  # before the threads that started them: a process is told to end when its thread does
             starters.shutdown()
-            while not workers.empty():
-                workers.get().end()
+            _end(workers)
+
+
+def _end(workers: SimpleQueue[_Worker]) -> None:
+    while not workers.empty():
+        workers.get().end()
 
 
 class _Worker:

@@ -1,10 +1,11 @@
-"""The timeline: a lane per connection, a mark per event, foreign frames in red; and the same in words."""
+"""The timeline: a lane per connection, a bar per run, a mark per event in its owner's colour; and the same in words."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,17 +21,21 @@ from netra_probe.history.frames import read_frame
 from netra_probe.history.operation import Operation
 
 #: Lanes drawn in one picture; more would be unreadable, and the text says how many there are.
-MOST_LANES = 24
-_STYLE = {
-    "agent_started": ("#1b6ca8", ">"),
-    "agent_thinking": ("#7fb2d9", "o"),
-    "tool_executing": ("#b07d2b", "s"),
-    "tool_completed": ("#6b8e23", "s"),
-    "partial_result": ("#9a9a9a", "."),
-    "agent_completed": ("#0b5d1e", "D"),
-    "final_report": ("#0b5d1e", "*"),
-    "agent_error": ("#8f1111", "X"),
+MOST_LANES, MOST_ROWS = 24, 60
+#: Event → its class, which gives the shape of its mark.
+_CLASSES = {
+    "agent_started": "start",
+    "agent_thinking": "progress",
+    "partial_result": "progress",
+    "tool_executing": "tool",
+    "tool_completed": "tool",
+    "agent_completed": "end",
+    "final_report": "end",
+    "agent_error": "error",
 }
+_SHAPES = {"start": ">", "progress": "o", "tool": "s", "end": "D", "error": "X", "other": "*"}
+#: The palette of Okabe and Ito, which people with any kind of colour vision tell apart; one colour an owner of data.
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,21 @@ class _Mark:
     time: float
     name: str
     foreign: str
+    run: str = ""
+    backend: str = ""
+
+    @property
+    def user(self) -> str:
+        return self.lane.partition("/")[0]
+
+    @property
+    def owner(self) -> str:
+        """Whose the frame is: the first other owner of data in it, else the connection's user."""
+        return self.foreign.partition(",")[0] or self.user
+
+    @property
+    def kind(self) -> str:
+        return _CLASSES.get(self.name, "other")
 
 
 class Timeline(View):
@@ -63,11 +83,18 @@ class Timeline(View):
                 continue
             begin = operation.time if begin is None else begin
             foreign = ", ".join(sorted(owner or ELSEWHERE for owner in foreign_in.get(operation.index, ())))
-            name = read_frame(operation.payload).name or "unreadable"
-            if foreign or name in _STYLE:
-                marks.append(
-                    _Mark(lane=operation.connection, time=(operation.time - begin) / 1e9, name=name, foreign=foreign)
+            frame = read_frame(operation.payload)
+            name = frame.name or "unreadable"
+            if foreign or name in _CLASSES:
+                mark = _Mark(
+                    lane=operation.connection,
+                    time=(operation.time - begin) / 1e9,
+                    name=name,
+                    foreign=foreign,
+                    run=frame.run or "",
+                    backend=operation.backend or "",
                 )
+                marks.append(mark)
         return Timeline(marks)
 
     @property
@@ -81,7 +108,7 @@ class Timeline(View):
             alien = Counter(
                 owner for mark in self.marks if mark.lane == lane and mark.foreign for owner in mark.foreign.split(", ")
             )
-            words = ", ".join(f"{own[name]} {name}" for name in _STYLE if own[name]) or "nothing"
+            words = ", ".join(f"{own[name]} {name}" for name in _CLASSES if own[name]) or "nothing"
             warning = "".join(
                 f"  ! {times(count, 'frame')} with data of {whom}" for whom, count in sorted(alien.items())
             )
@@ -89,42 +116,63 @@ class Timeline(View):
         return "\n".join(lines)
 
     def png(self) -> bytes:
-        """The picture; lanes from top to bottom in order of name, time to the right in seconds."""
+        """The picture: lanes by name from top to bottom, in each a row a run; time to the right in seconds."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
 
-        lanes = self.lanes[:MOST_LANES]
-        figure = Figure(figsize=(10, 1.1 + 0.34 * max(1, len(lanes))), dpi=100, layout="constrained")
+        rows = self._rows()
+        figure = Figure(figsize=(10, 1.3 + 0.22 * max(2, len(rows))), dpi=100, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        height = {lane: len(lanes) - number for number, lane in enumerate(lanes)}
-        for name, (colour, marker) in _STYLE.items():
-            shown = [mark for mark in self.marks if mark.name == name and mark.lane in height]
-            if shown:
+        height = {row: len(rows) - number for number, row in enumerate(rows)}
+        colours = dict(zip(sorted({mark.owner for mark in self.marks}), itertools.cycle(PALETTE), strict=False))
+        for row, marks in rows.items():
+            axes.plot([marks[0].time, marks[-1].time], [height[row]] * 2, color="#c8c8c8", linewidth=5, zorder=1)
+            for mark in marks:
                 axes.scatter(
-                    [mark.time for mark in shown], [height[mark.lane] for mark in shown],
-                    c=colour, marker=marker, s=36, label=name.replace("_", " "), zorder=2,
+                    mark.time, height[row], c=colours[mark.owner], marker=_SHAPES[mark.kind], zorder=3,
+                    s=90 if mark.foreign else 30, edgecolors="#000000", linewidths=2.2 if mark.foreign else 0.3,
                 )  # fmt: skip
-        alien = [mark for mark in self.marks if mark.foreign and mark.lane in height]
-        if alien:
-            axes.scatter(
-                [mark.time for mark in alien], [height[mark.lane] for mark in alien],
-                facecolors="none", edgecolors="#c00000", linewidths=2, s=150, label="foreign data", zorder=3,
-            )  # fmt: skip
-            for mark in alien[:20]:
-                axes.annotate(
-                    mark.foreign, (mark.time, height[mark.lane]), xytext=(4, 7), textcoords="offset points",
-                    color="#c00000", fontsize=8,
-                )  # fmt: skip
-        axes.set_yticks(list(height.values()), list(height))
-        axes.set_ylim(0.4, len(lanes) + 0.6)
+                if mark.foreign:
+                    axes.annotate(
+                        mark.owner[:1].upper(), (mark.time, height[row]), xytext=(0, 6),
+                        textcoords="offset points", fontsize=8, weight="bold", ha="center",
+                    )  # fmt: skip
+        first = {lane: height[row] for row in reversed(rows) for lane in [row[0]]}
+        axes.set_yticks(list(first.values()), [self._label(lane) for lane in first])
+        axes.set_ylim(0.2, len(rows) + 0.8)
         axes.set_xlabel("seconds since the first frame")
-        axes.grid(axis="y", color="#e0e0e0", zorder=0)
+        axes.set_ylabel("connection, a row for each run")
+        axes.grid(axis="y", color="#e8e8e8", zorder=0)
+        shapes = [
+            Line2D([], [], marker=shape, color="#555555", linestyle="", label=kind)
+            for kind, shape in _SHAPES.items()
+            if any(mark.kind == kind for mark in self.marks)
+        ]
+        owners = [Line2D([], [], color=colour, linewidth=5, label=f"{owner}’s") for owner, colour in colours.items()]
         if self.marks:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
+            axes.legend(
+                handles=[*owners, *shapes], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False
+            )
         picture = io.BytesIO()
         figure.savefig(picture, format="png", metadata={"Software": None})
         return picture.getvalue()
+
+    def _rows(self) -> dict[tuple[str, str], list[_Mark]]:
+        """(lane, run) → its marks in order of time, for the lanes that are drawn."""
+        rows: dict[tuple[str, str], list[_Mark]] = {}
+        for lane in self.lanes[:MOST_LANES]:
+            for mark in sorted((one for one in self.marks if one.lane == lane), key=lambda one: one.time):
+                rows.setdefault((lane, mark.run), []).append(mark)
+        return dict(itertools.islice(rows.items(), MOST_ROWS))
+
+    def _label(self, lane: str) -> str:
+        """``bob · tab 2 · backend-2``."""
+        user, _, connection = lane.partition("/")
+        tab = connection.replace("ws-", "tab ")
+        backend = next((mark.backend for mark in self.marks if mark.lane == lane and mark.backend), "")
+        return " · ".join(filter(None, (user, tab, backend)))
 
     def html(self) -> str:
         data = base64.b64encode(self.png()).decode()

@@ -20,6 +20,7 @@ from netra_probe.doctor.sockets import identity, socket_lines, try_generators, t
 from netra_probe.errors import ParameterError, TargetError
 from netra_probe.history.store import Recorder
 from netra_probe.investigation.cleanup import AUTH_REMOVAL, BACKEND_REMOVAL, discover_routes
+from netra_probe.investigation.expectations import unmet
 from netra_probe.investigation.investigation import Investigation
 from netra_probe.investigation.open import know_secrets
 from netra_probe.results.amounts import Amounts
@@ -57,9 +58,8 @@ def costs(cases: Iterable[Case], target: Target, state: State) -> list[CaseCost]
 
 
 def _cost(case: Case, target: Target, state: State) -> tuple[Verdict, str]:
-    missing = sorted(case.surfaces - target.surfaces)
-    if missing:
-        return Verdict.NOT_APPLICABLE, f"the target has no {' and no '.join(missing)} surface"
+    if missing := unmet(target, case.surfaces):
+        return Verdict.NOT_APPLICABLE, "; ".join(missing)
     if not state.reached:
         return Verdict.INCONCLUSIVE, "a service cannot be reached"
     needs = [function.needs for name in case.workloads if hasattr(function := getattr(workloads, name), "needs")]

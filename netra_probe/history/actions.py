@@ -34,6 +34,7 @@ action         surface     detail
 ``row``        database    observation: one row: ``table``, ``key``, ``owner`` (alias, or None)
 ``key``        cache       observation: one key: ``key``, ``owners`` (aliases named in the key)
 ``gauge``      any         observation: a number: ``name``, ``value`` (sockets, pool connections, tasks, …)
+``schema``     database    observation: the ``schema`` that was made for components to act on, or the ``reason`` why not
 ``process``    component   a function of the investigator's in a process of its own: ``act``, ``components``, names of
                            its ``variables``; the payload of its end is what came of it
 ``expect``     component   observation: a ``promise`` with what was ``observed`` and what is ``expected`` (or why it is
@@ -56,6 +57,7 @@ OWN = "own"
 DISTURB = "disturb"
 PLAN = "plan"
 STEP = "step"
+SCHEMA = "schema"
 CHECK = "check"
 SKIP = "skip"
 CLEANUP = "cleanup"

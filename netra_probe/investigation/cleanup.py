@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -221,18 +221,21 @@ async def _leave_account(probe: InvestigationContext, user: User) -> list[str]:
     return left
 
 
-async def clean_up(probe: InvestigationContext, users: list[User]) -> CleanUp:
+async def clean_up(probe: InvestigationContext, users: list[User], more: Iterable[str] = ()) -> CleanUp:
     """Remove all users, then look into every surface there is for what should be gone.
 
     ``fail`` when something is left that the target's own operations should have removed; ``not applicable`` when all
     that is left is what the target offers no way to remove; ``inconclusive`` when it has not answered any more, or
     nobody could look whether something is gone.
+
+    Arguments:
+        more: what is left of what was made elsewhere.
     """
     begin = len(probe.history)
     lists = await asyncio.gather(
         *(_leave_account(probe, user) if user.existing else remove_user(user, probe.routes) for user in users)
     )
-    left = [item for items in lists for item in items]
+    left = [*more, *(item for items in lists for item in items)]
     can_remove = probe.routes.removal("auth", AUTH_REMOVAL) is not None
     ids = {user.id: user.name for user in users if user.id}
     staying = {user.name for user in users if user.existing}

@@ -13,6 +13,7 @@ import msgspec
 from netra_probe.clients.component_process import Carried, Undecided, carry_on, carry_out
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
+from netra_probe.history.secret import Secret
 from netra_probe.history.untrusted import decoded
 from netra_probe.investigation.context import InvestigationContext
 from netra_probe.target.deployment import Target
@@ -23,6 +24,9 @@ About: TypeAlias = Literal["works", "contained", "visible"]
 SURFACE = "component"
 #: How a case says that it needs a component: ``component IsolatedEnvironment``.
 COMPONENT = "component "
+#: How it says that it needs a schema of its own in the target's database.
+SCRATCH = "scratch database"
+NO_SCRATCH = "the target has no scratch_database_url: a role that may create a schema"
 
 
 async def run_apart(
@@ -32,16 +36,21 @@ async def run_apart(
     arguments: Sequence[Any],
     variables: Mapping[str, str],
     seconds: float,
+    secrets: Mapping[str, Secret | Undecided],
 ) -> Carried:
     """Carry a function out in a process of its own, and record what came of it."""
     paths, of_lab = _paths(probe.target, components)
-    call = _invoked(probe, act, components, variables)
+    call = _invoked(probe, act, components, [*variables, *secrets])
     unknown = [name for name, path in paths.items() if not path]
-    if unknown:
-        carried = Carried(absent=nowhere(unknown))
+    unavailable = [secret.reason for secret in secrets.values() if isinstance(secret, Undecided)]
+    told = {name: secret.reveal() for name, secret in secrets.items() if isinstance(secret, Secret)}
+    for name, value in told.items():
+        probe.history.redactor.know_parts(value, name.casefold().replace("_", "-"))
+    if unknown or unavailable:
+        carried = Carried(absent=nowhere(unknown) if unknown else unavailable[0])
     else:
-        carried = await carry_out(act, paths, *arguments, variables={**of_lab, **variables}, seconds=seconds)
-    return _recorded(probe, call, carried)
+        carried = await carry_out(act, paths, *arguments, variables={**of_lab, **variables, **told}, seconds=seconds)
+    return _recorded(probe, call, carried, secret=bool(told))
 
 
 @asynccontextmanager
@@ -53,7 +62,7 @@ async def run_services(
     arguments: Sequence[Any],
     variables: Mapping[str, str],
     seconds: float,
-) -> AsyncIterator[Callable[[], Awaitable[list[Carried]]]]:
+) -> AsyncIterator[Callable[[], Awaitable[dict[str, Carried]]]]:
     """Carry a generator function on in a process for each name, and record what comes of each step."""
     paths, of_lab = _paths(probe.target, components)
     unknown = [name for name, path in paths.items() if not path]
@@ -66,16 +75,16 @@ async def run_services(
             if not unknown
         ]
 
-        async def step() -> list[Carried]:
+        async def step() -> dict[str, Carried]:
             calls = [_invoked(probe, act, components, variables) for _ in names]
             carried = await asyncio.gather(*(one() for one in steps)) or [Carried(absent=nowhere(unknown))] * len(names)
-            return [_recorded(probe, call, one) for call, one in zip(calls, carried, strict=True)]
+            return {name: _recorded(probe, call, one) for name, call, one in zip(names, calls, carried, strict=True)}
 
         yield step
 
 
 def _invoked(
-    probe: InvestigationContext, act: Callable[..., Any], components: Sequence[str], variables: Mapping[str, str]
+    probe: InvestigationContext, act: Callable[..., Any], components: Sequence[str], variables: Iterable[str]
 ) -> Operation:
     return probe.history.invoke(
         actions.PROCESS,
@@ -85,8 +94,11 @@ def _invoked(
     )
 
 
-def _recorded(probe: InvestigationContext, call: Operation, carried: Carried) -> Carried:
+def _recorded(probe: InvestigationContext, call: Operation, carried: Carried, *, secret: bool = False) -> Carried:
     payload = msgspec.json.encode(asdict(carried)).decode()
+    if secret and (cleaned := probe.history.redactor.clean(payload)) != payload:
+        # What a class shows of its secrets is shown to nobody else.
+        carried = _carried(msgspec.json.decode(cleaned))
     probe.history.complete(call, "ok" if carried else "fail", payload=payload)
     return carried
 
@@ -95,6 +107,17 @@ def _paths(target: Target, components: Sequence[str]) -> tuple[dict[str, str], d
     """Where each component is imported from, "" where nothing says so; and what a process of the lab is told."""
     of_lab = component_variables(target)
     return {name: _path(target, name, of_lab) for name in components}, dict(of_lab or {})
+
+
+def unmet(target: Target, needs: Iterable[str]) -> list[str]:
+    """What a case needs and a target does not give, one reason for each kind."""
+    needs = set(needs)
+    others = {need for need in needs if need == SCRATCH or need.startswith(COMPONENT)}
+    surfaces = sorted(needs - others - target.surfaces)
+    components = out_of_reach(target, needs)
+    reasons = [f"the target has no {' and no '.join(surfaces)} surface"] if surfaces else []
+    reasons += [nowhere(components)] if components else []
+    return reasons + ([NO_SCRATCH] if SCRATCH in needs and target.scratch_database_url is None else [])
 
 
 def out_of_reach(target: Target, needs: Iterable[str]) -> list[str]:
@@ -117,7 +140,11 @@ def recorded_processes(probe: InvestigationContext) -> list[Carried]:
     """What came of the processes of a recording, in the order in which they were begun."""
     ended = [done for done in probe.history if done.action == actions.PROCESS and done.call is not None]
     found = (decoded(done.payload, {}) for done in sorted(ended, key=lambda done: done.call or 0))
-    return [Carried(**{**one, "log": tuple(one.get("log", ()))}) for one in found if isinstance(one, dict)]
+    return [_carried(one) for one in found if isinstance(one, dict)]
+
+
+def _carried(data: Mapping[str, Any]) -> Carried:
+    return Carried(**{**data, "log": tuple(data.get("log", ()))})
 
 
 def expect(probe: InvestigationContext, promise: str, observed: Any, expected: Any, about: About) -> None:

@@ -18,7 +18,7 @@ from netra_probe.checkers.judging import ScenarioResult, judge_case, referred, s
 from netra_probe.checkers.verdict import CaseResult, CleanUp
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.component import Component
-from netra_probe.clients.component_process import Carried
+from netra_probe.clients.component_process import Carried, Undecided
 from netra_probe.clients.health_watch import Watch
 from netra_probe.clients.replies import Refused, Timeouts, why_not
 from netra_probe.clients.transport import Transport
@@ -30,6 +30,7 @@ from netra_probe.display.views import CaseView, ScenarioView, Summary
 from netra_probe.errors import AlreadyCheckedError, ParameterError, TargetError
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation
+from netra_probe.history.secret import Secret
 from netra_probe.history.store import Recorder
 from netra_probe.investigation import cleanup, expectations
 from netra_probe.investigation.context import InvestigationContext
@@ -37,6 +38,7 @@ from netra_probe.investigation.exclusive_access import TargetLock
 from netra_probe.investigation.expectations import About
 from netra_probe.investigation.resource_metrics import ResourceMetrics
 from netra_probe.investigation.run_trigger import RUN_TRIGGERS
+from netra_probe.investigation.scratch_database import ScratchDatabase
 from netra_probe.investigation.users import User, alias, log_in_accounts
 from netra_probe.target.deployment import Mode, Target
 
@@ -143,6 +145,7 @@ class Investigation(InvestigationContext):
         #: Writes the run directory where no batch run does so.
         self.by_hand: RunByHand | None = None
         self._components: dict[str, Component] = {}
+        self._scratch = ScratchDatabase()
         #: What an act with a budget has finished, by the act and its users: done again, it goes on from there.
         self.finished: dict[tuple[str, ...], set[str]] = {}
 
@@ -299,6 +302,7 @@ class Investigation(InvestigationContext):
         *components: str,
         arguments: Sequence[Any] = (),
         variables: Mapping[str, str] | None = None,
+        secrets: Mapping[str, Secret | Undecided] | None = None,
         seconds: float | None = None,
     ) -> Carried:
         """Carry ``act(*classes, *arguments)`` out in a process of its own, and record what came of it.
@@ -314,10 +318,11 @@ class Investigation(InvestigationContext):
                 root, or from where ``target.components`` says.
             arguments: further arguments.
             variables: the environment variables of the process, beside the few that any program needs.
+            secrets: further environment variables, which reach neither the recording nor what is returned.
             seconds: after which it is ended; ten replies' time when left out.
         """
         return await expectations.run_apart(
-            self, act, components, arguments, variables or {}, seconds or self.timeouts.reply
+            self, act, components, arguments, variables or {}, seconds or self.timeouts.reply, secrets or {}
         )
 
     @asynccontextmanager
@@ -329,7 +334,7 @@ class Investigation(InvestigationContext):
         arguments: Sequence[Any] = (),
         variables: Mapping[str, str] | None = None,
         seconds: float | None = None,
-    ) -> AsyncIterator[Callable[[], Awaitable[list[Carried]]]]:
+    ) -> AsyncIterator[Callable[[], Awaitable[dict[str, Carried]]]]:
         """Processes side by side, one for each name, that go on to their next ``yield`` together.
 
         >>> def service(LiveConfiguration, name, directory):
@@ -339,7 +344,8 @@ class Investigation(InvestigationContext):
         >>> async with probe.services(                                              # doctest: +SKIP
         ...     service, "LiveConfiguration", names=["auth", "backend"], arguments=[directory]
         ... ) as step:
-        ...     auth, backend = await step()
+        ...     started = await step()
+        >>> started["auth"]["names"]                                              # doctest: +SKIP
 
         Arguments:
             act: a generator function; it is called with the classes, its name, and the arguments.
@@ -348,6 +354,15 @@ class Investigation(InvestigationContext):
         seconds = seconds or self.timeouts.reply
         async with expectations.run_services(self, act, components, names, arguments, variables or {}, seconds) as step:
             yield step
+
+    async def scratch_database(self) -> Secret | Undecided:
+        """The target's database with a schema of our own as the only place, for ``apart(secrets=…)``.
+
+        The schema is created when this is called first, and removed by ``close``. Where there is none, the reason why
+        goes into what is seen of the process, and cases that need ``scratch database`` are not applicable.
+        """
+        await self._scratch.open(self)
+        return self._scratch.url
 
     def expect(self, promise: str, observed: Any, expected: Any = True, *, about: About = "works") -> None:
         """Record what a component promises, what was observed, and what that should have been.
@@ -379,8 +394,8 @@ class Investigation(InvestigationContext):
             case: its id, such as ``C4.2``.
             checkers: what to look for.
             claim: the case's title; that of the notebook's metadata when left out.
-            needs: what the case is not applicable without: a surface (``database``, ``cache``, ``operator``), or a
-                class to import (``component IsolatedEnvironment``).
+            needs: what the case is not applicable without: a surface (``database``, ``cache``, ``operator``), a class
+                to import (``component IsolatedEnvironment``), or the ``scratch database``.
             exact: false where the moment decides how much was seen (who hung up when, what a poll met): the evidence
                 then names what it rests on, and counts only what the probe did itself.
         """
@@ -392,11 +407,12 @@ class Investigation(InvestigationContext):
         if case != self._repeated and any(done.id == case for done in self._cases):
             raise AlreadyCheckedError(f'case "{case}" was checked already; every case is judged once.')
         claim = claim or SCENARIOS[self.scenario].cases.get(case, case)
-        surfaces = {need for need in needs if not need.startswith(expectations.COMPONENT)} - self.target.surfaces
-        components = expectations.out_of_reach(self.target, needs)
-        if surfaces or components:
-            missing = [f"the target has no {' and no '.join(sorted(surfaces))} surface"] if surfaces else []
-            reason = "; ".join([*missing, *([expectations.nowhere(components)] if components else [])])
+        needs = set(needs)
+        missing = expectations.unmet(self.target, needs)
+        if not missing and expectations.SCRATCH in needs and isinstance(self._scratch.url, Undecided):
+            missing = [self._scratch.url.reason]
+        if missing:
+            reason = "; ".join(missing)
             self.history.observe(actions.SKIP, detail={"case": case, "claim": claim, "reason": reason})
             result = skipped_case(case, claim, reason)
         else:
@@ -522,7 +538,8 @@ class Investigation(InvestigationContext):
             if self.wire.gate is not None:
                 self.wire.gate.leaving = True
             try:
-                self.cleaned = await cleanup.clean_up(self, self._everybody)
+                left = await self._scratch.close()
+                self.cleaned = await cleanup.clean_up(self, self._everybody, left)
             finally:
                 for user in self._everybody:
                     await user.close()

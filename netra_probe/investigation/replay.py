@@ -21,7 +21,7 @@ from netra_probe.checkers.base import Checker
 from netra_probe.checkers.judging import ScenarioResult, distrusted, judge_case, referred, skipped_case, undecided_case
 from netra_probe.checkers.verdict import CleanUp, Verdict
 from netra_probe.clients.account_ledger import Ledger
-from netra_probe.clients.component_process import Carried
+from netra_probe.clients.component_process import Carried, Undecided
 from netra_probe.clients.replay import MISSING, RecordedTransport, Tape
 from netra_probe.clients.replies import Timeouts
 from netra_probe.display.views import CaseView
@@ -128,11 +128,14 @@ class Replay(Investigation):
     @asynccontextmanager
     async def services(
         self, act: Callable[..., Any], *components: str, names: Sequence[str], **more: Any
-    ) -> AsyncIterator[Callable[[], Awaitable[list[Carried]]]]:
-        async def step() -> list[Carried]:
-            return [next(self._processes, Carried(absent=MISSING)) for _ in names]
+    ) -> AsyncIterator[Callable[[], Awaitable[dict[str, Carried]]]]:
+        async def step() -> dict[str, Carried]:
+            return {name: next(self._processes, Carried(absent=MISSING)) for name in names}
 
         yield step
+
+    async def scratch_database(self) -> Undecided:
+        return Undecided(reason=MISSING)
 
     def expect(self, promise: str, observed: Any, expected: Any = True, *, about: About = "works") -> None:
         pass

@@ -18,8 +18,17 @@ from pathlib import Path
 from typing import Any
 
 # As modules: a class that stood here would be found without its faults.
-from netra_probe.lab.shared import configuration, isolated_environment, live_configuration
-from netra_probe.lab.shared.faults import Fault, Parts, install_faults
+from netra_probe.lab.shared import (
+    configuration,
+    former_configuration,
+    health_policy,
+    isolated_environment,
+    live_configuration,
+    service_directory,
+    settings,
+)
+from netra_probe.lab.shared.faults import Fault, Parts, check_selection, install_faults
+from netra_probe.lab.shared.isolated_environment import get_env
 
 _writing = threading.Lock()
 _roots: dict[str, Parts] = {}
@@ -32,9 +41,12 @@ def shared_parts() -> Parts:
             "IsolatedEnvironment": isolated_environment.IsolatedEnvironment,
             "UnifiedConfigurationManager": configuration.UnifiedConfigurationManager,
             "ConfigurationLayers": live_configuration.ConfigurationLayers,
-            "ConfigurationBackup": configuration.ConfigurationBackup,
-            "FormerValues": configuration.FormerValues,
+            "ConfigurationBackup": former_configuration.ConfigurationBackup,
+            "FormerValues": former_configuration.FormerValues,
+            "ServiceDirectory": service_directory.ServiceDirectory,
+            "HealthPolicy": health_policy.HealthPolicy,
             "LiveConfiguration": live_configuration.LiveConfiguration,
+            "Setting": settings.Setting,
         }
     )
 
@@ -42,7 +54,9 @@ def shared_parts() -> Parts:
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(name)
-    for service in ("shared", "backend"):
+    for service in ("shared", "database", "backend"):
+        if service == "database" and _is_wider_than_database():
+            continue
         if name in (parts := _parts(service)):
             return parts[name]
     raise AttributeError(f"the lab has no component {name}")
@@ -61,6 +75,10 @@ def replaced_parts(fault: type[Fault]) -> tuple[str, ...]:
 def _healthy(service: str) -> Parts:
     if service == "shared":
         return shared_parts()
+    if service == "database":
+        from netra_probe.lab.backend.database_manager import DatabaseManager
+
+        return Parts({"DatabaseManager": DatabaseManager})
     # Importing a whole service takes a second, which most have no use for.
     composition = importlib.import_module(f"netra_probe.lab.{service}.composition")
     parts: Parts = composition.healthy_parts()
@@ -71,12 +89,31 @@ def _parts(service: str) -> Parts:
     if service not in _roots:
         parts = _healthy(service)
         faults = install_faults(parts, service, process=f"component-{os.getpid()}")
+        if service == "backend":
+            faults += install_faults(parts, "database", process=f"component-{os.getpid()}")
         for fault in faults:
             fault.counted = lambda: _write_counts(service, faults)
         if service == "shared":
-            isolated_environment.begin_with(parts["IsolatedEnvironment"])
+            join(parts)
         _roots[service] = parts
     return _roots[service]
+
+
+def _is_wider_than_database() -> bool:
+    """Whether a selected fault replaces parts of the backend: DatabaseManager then comes from there."""
+    environment = get_env()
+    modules = [path for path in (environment.get("LAB_FAULT_MODULES") or "").split(os.pathsep) if path]
+    return any(fault.service == "backend" for fault in check_selection(environment.get("LAB_FAULTS") or "", modules))
+
+
+def join(parts: Parts) -> None:
+    """Have those that make others themselves make the classes that are in the list."""
+    isolated_environment.begin_with(parts["IsolatedEnvironment"])
+    parts["ConfigurationLayers"].backup_class = parts["ConfigurationBackup"]
+    parts["UnifiedConfigurationManager"].former_values = parts["FormerValues"]
+    live = parts["LiveConfiguration"]
+    live.layers_class, live.manager_class = parts["ConfigurationLayers"], parts["UnifiedConfigurationManager"]
+    live.services_class, live.health_class = parts["ServiceDirectory"], parts["HealthPolicy"]
 
 
 def _write_counts(service: str, faults: Sequence[Fault]) -> None:

@@ -184,6 +184,8 @@ class Target(_Strict):
         backend_urls: base URLs of the backends, at least one; users are spread over them.
         database_url, redis_url: read access to the stores; without them those surfaces are not applicable.
         database_schema: the only schema to look at.
+        scratch_database_url: the same database by a role that may create a schema: what is done to the database
+            component is done in a schema of the probe's own, which it creates and removes.
         ownership: table → who owns its rows, where that differs from netra-wire §8.
         service_id, service_secret: credentials of a service, for service-to-service cases.
         jwt_secret: the signing key; unlocks attempts that are signed with the real key.
@@ -210,6 +212,7 @@ class Target(_Strict):
     # Stores
     database_url: Reference | None = None
     database_schema: str | None = None
+    scratch_database_url: Reference | None = None
     ownership: dict[str, Ownership] = {}
     redis_url: Reference | None = None
     # Credentials

@@ -18,7 +18,7 @@ from netra_probe.target.deployment import Target, is_loopback, read_target
 
 #: Path of the state file of the lab to use; set by ``netra-probe run`` and by the test suite for their kernels.
 LAB_VARIABLE = "NETRA_PROBE_LAB"
-SECRETS = ("database_url", "redis_url", "service_secret", "jwt_secret", "operator_token")
+SECRETS = ("database_url", "scratch_database_url", "redis_url", "service_secret", "jwt_secret", "operator_token")
 
 _own: lab.Lab | None = None
 #: URL of an auth service → what its lab was started with.

@@ -68,9 +68,9 @@ def problem_of_url(name: str, value: str) -> str:
         "redis_url": ("Redis", ("redis", "rediss", "unix"), "redis://user:password@host:6379/0"),
         "database_url": ("PostgreSQL", ("postgresql", "postgres"), "postgresql://user:password@host:5432/database"),
     }
-    if name not in kinds:
+    if (kind_of := name.removeprefix("scratch_")) not in kinds:
         return ""
-    kind, schemes, example = kinds[name]
+    kind, schemes, example = kinds[kind_of]
     remedy = f"write {example}, with the password percent-encoded"
     scheme, found, rest = value.partition("://")
     if not found or scheme not in schemes:

@@ -304,6 +304,26 @@ def test_only_the_event_that_a_target_was_sending_as_it_gave_up_may_come_again(
 
 
 @pytest.mark.parametrize(
+    ("code", "begun", "found"),
+    [(1013, False, []), (1006, False, []), (1013, True, ["cut short"]), (1000, False, ["lost"])],
+)
+def test_a_question_that_was_perhaps_not_read_before_the_target_gave_up_is_no_loss(
+    code: int, begun: bool, found: list[str]
+) -> None:
+    told = chat()
+    call = told.ask("alice", "thread_alice")
+    if begun:
+        told.event("alice", "run_a", "agent_started")
+    told.closed("alice", code)
+    told.complete(call, "info", ids={"run_id": "run_a"} if begun else {}, detail={"silent": 20.0})
+    told.connect("alice", "ws-2")
+    told.wait(20)
+    told.pong("alice", "ws-2")
+    assert kinds(told) == found
+    assert any("question was read there" in doubt for doubt in judged(told).doubts) == (found == [])
+
+
+@pytest.mark.parametrize(
     ("first", "second"),
     [
         ({"seq": 2}, {"seq": 1}),

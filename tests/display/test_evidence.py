@@ -1,6 +1,8 @@
 """Evidence says everything in text, the same in every run; HTML only dresses it and survives an untrusted viewer."""
 
+import itertools
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +16,7 @@ from netra_probe.display.browser import HistoryBrowser, browse
 from netra_probe.display.difference import Difference
 from netra_probe.display.evidence import EventTable, LeakMatrix
 from netra_probe.display.tables import Table
-from netra_probe.display.timeline import Timeline
+from netra_probe.display.timeline import PALETTE, Timeline
 from netra_probe.display.views import VERDICT_MIME, CaseView, ScenarioView, View
 from netra_probe.history.canary import mint
 from netra_probe.history.operation import Operation
@@ -223,3 +225,28 @@ def test_fail_outweighs_inconclusive_outweighs_pass() -> None:
     assert Verdict.worst([]) is Verdict.INCONCLUSIVE
     assert [verdict.exit_status for verdict in Verdict] == [0, 1, 3, 3]
     assert CleanUp(verdict=Verdict.PASS).left == ()
+
+
+#: Linear RGB as people see it who lack one kind of cone (F. Viénot, H. Brettel, J. D. Mollon, Color Res. Appl. 24:243,
+#: 1999).
+VISION = {
+    "protanopia": ((0.11238, 0.88762, 0.0), (0.11238, 0.88762, 0.0), (0.00401, -0.00401, 1.0)),
+    "deuteranopia": ((0.29275, 0.70725, 0.0), (0.29275, 0.70725, 0.0), (-0.02234, 0.02234, 1.0)),
+}
+
+
+def least_difference(colours: Sequence[str], matrix: Sequence[Sequence[float]]) -> float:
+    """The smallest distance between two of the colours as they are seen, black to white being √3."""
+    seen = []
+    for colour in colours:
+        linear = [(int(colour[at : at + 2], 16) / 255) ** 2.2 for at in (1, 3, 5)]
+        mixed = [sum(weight * part for weight, part in zip(row, linear, strict=True)) for row in matrix]
+        seen.append([max(0.0, part) ** (1 / 2.2) for part in mixed])
+    return min(math.dist(one, other) for one, other in itertools.combinations(seen, 2))
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_owners_are_told_apart_by_everybody(vision: str) -> None:
+    assert least_difference(PALETTE, VISION[vision]) > 0.14
+    olive = {"protanopia": "#5a4400", "deuteranopia": "#5a7500"}[vision]
+    assert least_difference(("#c00000", olive), VISION[vision]) < 0.14, "red and olive are what nobody should take"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netra_probe.lab.backend.agents.agent import choose_specialist
-from netra_probe.lab.backend.process_resources import FAILURES, OPEN_SECONDS, ModelBreaker
+from netra_probe.lab.backend.circuit_breakers import FAILURES, OPEN_SECONDS, ModelBreaker
 from netra_probe.lab.backend.settings import SETTINGS, BackendSettings, Limits
 from netra_probe.lab.backend.user_execution_context import (
     MAX_DEPTH,
@@ -20,9 +20,10 @@ from netra_probe.lab.backend.user_execution_context import (
     UserExecutionContext,
 )
 from netra_probe.lab.llm_service.composition import PIECES, ChatMessage, complete, pieces_of
-from netra_probe.lab.shared.configuration import ConfigurationProblem, UnifiedConfigurationManager
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment
 from netra_probe.lab.shared.live_configuration import COMMON
+from netra_probe.lab.shared.settings import ConfigurationProblem
 
 
 def context(**changes: Any) -> UserExecutionContext:

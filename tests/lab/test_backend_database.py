@@ -13,9 +13,9 @@ from backend_client import Socket, register_in, rest
 from composing import Composed
 
 from netra_probe.lab import Lab
+from netra_probe.lab.backend.circuit_breakers import DatabaseBreaker
 from netra_probe.lab.backend.database_manager import DatabaseManager
 from netra_probe.lab.backend.errors import DependencyDown
-from netra_probe.lab.backend.process_resources import DatabaseBreaker
 from netra_probe.lab.backend.settings import Limits
 
 
@@ -63,7 +63,7 @@ async def test_a_busy_pool_opens_no_circuit(lab: Lab) -> None:
     breaker = CountingBreaker()
     url = lab.parameters["database_url"]
     async with (
-        managed(url, breaker, pool_maximum=1, acquire_seconds=0.05) as manager,
+        managed(url, breaker, pool_maximum=1, acquire_seconds=0.5) as manager,
         manager.get_session() as session,
     ):
         for _ in range(breaker.failures_to_open + 1):

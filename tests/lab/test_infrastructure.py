@@ -91,6 +91,7 @@ def test_parameters_are_what_a_target_needs(lab: Lab) -> None:
         "auth_url",
         "backend_urls",
         "database_url",
+        "scratch_database_url",
         "redis_url",
         "service_id",
         "service_secret",

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from netra_probe.lab.shared.configuration import ConfigurationProblem, Setting, UnifiedConfigurationManager
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment
+from netra_probe.lab.shared.settings import ConfigurationProblem, Setting, convert
 
 SETTINGS = (
     Setting(name="DATABASE_URL", kind="url", schemes=("postgresql",), secret=True, required=True),
@@ -142,3 +143,16 @@ def test_dependencies_are_ordered_and_circles_named(variables: IsolatedEnvironme
         UnifiedConfigurationManager(settings=(a, b), variables=variables)
     with pytest.raises(ConfigurationProblem, match="depends on B, which is not declared"):
         UnifiedConfigurationManager(settings=(a,), variables=variables)
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661", "0x10", "1.0", "1e2", ""])
+def test_a_whole_number_is_not_what_python_takes_for_one(text: str) -> None:
+    with pytest.raises(ConfigurationProblem, match="POOL_SIZE must be a whole number"):
+        convert(SETTINGS[2], text)
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "1_0.5", "1.2.3", "-"])
+def test_a_number_is_not_what_python_takes_for_one(text: str) -> None:
+    with pytest.raises(ConfigurationProblem, match="RATE must be a number"):
+        convert(SETTINGS[3], text)
+    assert [convert(SETTINGS[3], good) for good in ("1", "0.5", ".5", "2e-1")] == [1.0, 0.5, 0.5, 0.2]

@@ -9,15 +9,12 @@ from pathlib import Path
 import pytest
 
 from netra_probe.lab.shared.clock import clock
-from netra_probe.lab.shared.configuration import (
-    ConfigurationBackup,
-    ConfigurationProblem,
-    FormerValues,
-    Setting,
-    UnifiedConfigurationManager,
-)
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
+from netra_probe.lab.shared.former_configuration import ConfigurationBackup, FormerValues
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment
 from netra_probe.lab.shared.live_configuration import COMMON, SECRET_OVERLAP, LiveConfiguration
+from netra_probe.lab.shared.service_directory import ServiceDirectory
+from netra_probe.lab.shared.settings import ConfigurationProblem, Setting
 
 SETTINGS = (
     Setting(name="KEY", secret=True, required=True, overlap=SECRET_OVERLAP),
@@ -141,11 +138,11 @@ def test_a_secret_that_is_gone_is_never_recovered(files: Path) -> None:
 
 def test_backups_hold_no_secret_and_are_private(files: Path) -> None:
     started()
-    (kept,) = (files / "backups").iterdir()
+    (kept,) = (files / "backups").rglob("*.json")
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert "first-key" not in kept.read_text()
     kept.write_text("not json")
-    assert ConfigurationBackup(kept).read() == {}
+    assert ConfigurationBackup(kept, "test").read() == {}
 
 
 def test_the_clock_follows_its_setting(files: Path) -> None:
@@ -174,3 +171,116 @@ def test_a_listener_that_left_hears_nothing() -> None:
     manager.off_change(heard.append)
     manager.override("CLOCK_OFFSET_SECONDS", 1)
     assert heard == []
+
+
+def test_half_a_change_is_never_read(files: Path) -> None:
+    live, heard = started(), []
+    live.manager.on_change(lambda name: heard.append((name, *live.manager.together("LOW", "HIGH"))))
+    (files / "base.env").write_text("LOW=20\n")
+    (files / "runtime.env").write_text("HIGH=80\n")
+    live.reload()
+    assert heard == [("LOW", 20, 80), ("HIGH", 20, 80)]
+
+
+def test_a_listener_that_fails_is_logged_and_stops_nobody(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    live, heard = started(), list[str]()
+    live.manager.on_change(lambda name: {}[name])
+    live.manager.on_change(heard.append)
+    (files / "base.env").write_text("LOW=3\n")
+    assert (live.reload()["changed"], heard) == (["LOW"], ["LOW"])
+    assert "a listener to LOW of service failed: KeyError" in caplog.text
+
+
+def test_a_former_secret_goes_when_the_services_clock_says_so(files: Path) -> None:
+    live = started()
+    (files / "secrets").mkdir()
+    (files / "secrets" / "KEY").write_text("second-key")
+    live.reload()
+    assert live.manager.accepted("KEY") == ("second-key", "first-key")
+    (files / "runtime.env").write_text("CLOCK_OFFSET_SECONDS=31\n")
+    live.reload()
+    assert live.manager.accepted("KEY") == ("second-key",)
+
+
+def test_names_that_look_misspelt_are_told(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (files / "base.env").write_text("SERVICE_NAMES=x\nNAMES=y\nSECRET_OVERLAP_SECOND=1\nOF_ANOTHER_SERVICE=1\n")
+    assert started().misspelt() == {"SECRET_OVERLAP_SECOND": "SECRET_OVERLAP_SECONDS"}
+    assert "did you mean SECRET_OVERLAP_SECONDS" in caplog.text
+
+
+def test_services_that_differ_in_a_shared_setting_name_each_other(files: Path) -> None:
+    shared = [Setting(name="NAMES", kind="list", default=("a",), shared=True), Setting(name="LOW", kind="int")]
+    first = LiveConfiguration("service", shared, process="first")
+    IsolatedEnvironment().set("NAMES", "b,c", "override")
+    IsolatedEnvironment().set("LOW", "9", "override")
+    assert LiveConfiguration("service", shared, process="second").disagreements() == {"NAMES": ["first"]}
+    assert first.reload()["disagreements"] == {}, "it has the new value, too"
+
+
+def test_a_backup_of_another_environment_or_one_that_cannot_be_written_is_told(
+    files: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backup = ConfigurationBackup(files / "backups" / "x.json", "test")
+    backup.save({"LOW": 1})
+    assert backup.read() == {"LOW": 1}
+    assert ConfigurationBackup(files / "backups" / "x.json", "production").read() == {}
+    assert "is of test, and is not used in production" in caplog.text
+    (files / "file").touch()
+    ConfigurationBackup(files / "file" / "x.json", "test").save({"LOW": 1})
+    assert "not backed up" in caplog.text
+
+
+def test_each_value_says_where_it_is_from(files: Path) -> None:
+    (files / "test.env").write_text("LOW=3\n")
+    manager = started().manager
+    manager.override("NAMES", "z")
+    found = manager.sources()
+    assert [found[name] for name in ("KEY", "LOW", "HIGH", "NAMES")] == ["process", "file", "default", "override"]
+
+
+def test_an_address_is_answered_until_its_time_is_over_and_in_its_environment(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    test, staging = (ServiceDirectory(tmp_path, name, lambda: now[0]) for name in ("test", "staging"))
+    test.register("auth", "auth-1", "http://one.example", seconds=30)
+    test.register("auth", "auth-2", "http://two.example", seconds=10)
+    assert test.addresses("auth") == ("http://one.example", "http://two.example")
+    now[0] = 10.0
+    assert test.addresses("auth") == ("http://one.example",)
+    with pytest.raises(ConfigurationProblem, match="no auth is registered in staging"):
+        staging.addresses("auth")
+    entry = tmp_path / "services" / "staging" / "auth" / "auth-1.json"
+    entry.parent.mkdir(parents=True)
+    for text, told in (
+        ((tmp_path / "services" / "test" / "auth" / "auth-1.json").read_text(), "is of test"),
+        ("{torn", "cannot be read"),
+    ):
+        entry.write_text(text)
+        with pytest.raises(ConfigurationProblem):
+            staging.addresses("auth")
+        assert told in caplog.text
+    with pytest.raises(ConfigurationProblem, match="URL"):
+        test.register("auth", "auth-3", "one.example", seconds=30)
+    test.withdraw("auth", "auth-1")
+    with pytest.raises(ConfigurationProblem):
+        test.addresses("auth")
+
+
+def test_health_follows_the_configuration(files: Path) -> None:
+    (files / "base.env").write_text("HEALTH_CRITICAL=database\nHEALTH_OPTIONAL=cache\nHEALTH_FAILURES=2\n")
+    live = started()
+    seen = []
+    for dependency, is_healthy in (("database", True), ("cache", True), ("cache", False), ("cache", False)):
+        seen.append(live.health.status()["status"])
+        live.health.record(dependency, is_healthy)
+    assert [*seen, live.health.status()["status"]] == ["unhealthy", "degraded", "healthy", "healthy", "degraded"]
+    live.health.record("database", False)
+    live.health.record("database", False)
+    assert live.health.status() == {
+        "status": "unhealthy",
+        "dependencies": {"database": "unhealthy", "cache": "unhealthy"},
+    }
+    (files / "runtime.env").write_text("HEALTH_FAILURES=3\n")
+    live.reload()
+    assert live.health.status()["status"] == "healthy"

@@ -10,7 +10,7 @@ from netra_probe.checkers.delivery.streams import Run, Stream, delivered_before,
 from netra_probe.checkers.findings import FindingSet, Spot, place_of
 from netra_probe.checkers.principals import times, witness
 from netra_probe.checkers.runs.followed import RunFollower
-from netra_probe.checkers.runs.liveness import GIVEN_UP, PING
+from netra_probe.checkers.runs.liveness import BROKEN_OFF, GIVEN_UP, PING
 from netra_probe.checkers.runs.questions import PATIENCE, Ask, too_soon
 from netra_probe.checkers.runs.unidentified_events import name_of
 from netra_probe.checkers.verdict import Judgement
@@ -376,6 +376,12 @@ class DeliveryPass(RunFollower[Run]):
         connection = self._life.latest(ask.user)
         if not ask.silent and (connection is None or connection.closed >= 0):
             return  # Cut off and never back: there was nobody to deliver to.
+        asked = self._life.get(ask.connection)
+        if run is None and asked is not None and asked.status in (*GIVEN_UP, BROKEN_OFF):
+            self._doubts.append(
+                f"{ask.connection} ended with code {asked.status}, perhaps before {ask.user}'s question was read there"
+            )
+            return
         if connection is None or connection.last < ask.done:
             self._doubts.append(
                 f"{ask.user}'s question went unanswered on a connection that gave no sign of life either"

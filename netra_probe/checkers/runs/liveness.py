@@ -29,6 +29,8 @@ class Connection:
 
 #: Close codes of a target that gives a connection up: it failed, restarts, or the reader was too slow.
 GIVEN_UP = frozenset({1011, 1012, 1013})
+#: The code of a connection that broke off without a word: of a target, too, whose last word could not be sent any more.
+BROKEN_OFF = 1006
 #: How the probe asks a socket for a sign of life.
 PING = '{"type":"ping"}'
 

@@ -29,7 +29,7 @@ from netra_probe.lab.auth_service.tokens import TokenIssuer, TokenVerifier
 from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
-from netra_probe.lab.shared.live_configuration import environment_route, reload_route, state_route
+from netra_probe.lab.shared.operator_routes import environment_route, reload_route, state_route
 
 LARGEST_BODY = 1_048_576
 

@@ -15,8 +15,9 @@ from netra_probe.lab.auth_service.oauth import OAuthFlow, OAuthProviders
 from netra_probe.lab.auth_service.sessions import Authenticator, Blacklist, Principal, ServiceCredentials
 from netra_probe.lab.auth_service.stores import Cache, Database
 from netra_probe.lab.auth_service.tokens import TokenIssuer, TokenVerifier
-from netra_probe.lab.shared.configuration import Setting, UnifiedConfigurationManager
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.live_configuration import SECRET_OVERLAP, LiveConfiguration
+from netra_probe.lab.shared.settings import Setting
 
 VERSION = "1.0.0"
 SERVICE = "auth-service"
@@ -33,9 +34,9 @@ SETTINGS = (
         minimum=32,
         overlap=SECRET_OVERLAP,
     ),
-    Setting(name="SERVICE_ID", required=True),
+    Setting(name="SERVICE_ID", required=True, shared=True),
     Setting(name="SERVICE_SECRET", secret=True, required=True, minimum=16, overlap=SECRET_OVERLAP),
-    Setting(name="FRONTEND_URL", kind="url", schemes=("http", "https"), required=True),
+    Setting(name="FRONTEND_URL", kind="url", schemes=("http", "https"), required=True, shared=True),
     # Tokens: seconds
     Setting(
         name="ACCESS_TOKEN_SECONDS",

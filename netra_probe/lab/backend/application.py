@@ -20,7 +20,7 @@ from netra_probe.lab.backend.errors import BackendError, RateLimited
 from netra_probe.lab.backend.requests import Services, current_caller
 from netra_probe.lab.backend.routes import AUTH_EVENTS, ROUTES, UNLISTED, VERSION
 from netra_probe.lab.shared.faults import Fault, Parts
-from netra_probe.lab.shared.live_configuration import state_route
+from netra_probe.lab.shared.operator_routes import state_route
 
 MAX_BODY_BYTES = 1_048_576
 

@@ -17,6 +17,7 @@ from netra_probe.lab.backend.agents.agent import CostSpecialist, PerformanceSpec
 from netra_probe.lab.backend.agents.execution import AgentExecution, RunRecovery
 from netra_probe.lab.backend.application import BodyLimit, NoStore, build_application
 from netra_probe.lab.backend.chat_service import ChatService, ExportService
+from netra_probe.lab.backend.circuit_breakers import DatabaseBreaker, ModelBreaker
 from netra_probe.lab.backend.data.owned_store import ThreadMemory, UserCache
 from netra_probe.lab.backend.data.profile import ExportStore, ProfileStore, SpendStore
 from netra_probe.lab.backend.data.runs import RunStore
@@ -29,8 +30,6 @@ from netra_probe.lab.backend.llm_manager import LLMManager
 from netra_probe.lab.backend.process_resources import (
     BackgroundWorker,
     ControlChannel,
-    DatabaseBreaker,
-    ModelBreaker,
     RateLimiter,
     connect_redis,
 )
@@ -54,7 +53,8 @@ from netra_probe.lab.backend.websocket_core.websocket_session import WebSocketSe
 from netra_probe.lab.backend.websocket_event_router import ConnectionHub, EventLog, WebSocketEventRouter
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
-from netra_probe.lab.shared.live_configuration import LiveConfiguration, environment_route, reload_route
+from netra_probe.lab.shared.live_configuration import LiveConfiguration
+from netra_probe.lab.shared.operator_routes import environment_route, reload_route
 
 KEEP_ALIVE_SECONDS = 3.0
 """Shorter than the five seconds after which our servers close idle connections, so none is reused as it closes."""

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 from redis.exceptions import RedisError
 
+from netra_probe.lab.backend.circuit_breakers import ModelBreaker
 from netra_probe.lab.backend.errors import DependencyDown
-from netra_probe.lab.backend.process_resources import ModelBreaker
 from netra_probe.lab.backend.settings import Limits
 from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 

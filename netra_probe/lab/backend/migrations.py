@@ -13,6 +13,11 @@ from typing import Final
 ADVISORY_LOCK: Final = 0x6E65747261
 """Both backend processes migrate at start; this lock lets one of them do it and the other one look on."""
 
+
+class SchemaTooNew(RuntimeError):
+    """The tables were changed by a newer version of the service than this one."""
+
+
 OWNED_TABLES: Final = (
     "threads", "messages", "runs", "steps", "agent_state_snapshots", "tool_usage_logs", "credit_transactions",
     "spend_records",

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from netra_probe.lab.shared.configuration import Setting, UnifiedConfigurationManager
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.live_configuration import SECRET_OVERLAP
+from netra_probe.lab.shared.settings import Setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Limits:
     # PostgreSQL
     pool_minimum: int = 2
     pool_maximum: int = 12
+    user_connections: int = 8
     acquire_seconds: float = 10.0
     database_retry_seconds: float = 0.5
     statement_milliseconds: int = 5000
@@ -78,8 +80,8 @@ SETTINGS: tuple[Setting, ...] = (
     # Other services
     Setting(name="AUTH_SERVICE_URL", kind="url", schemes=("http", "https"), required=True),
     Setting(name="LLM_SERVICE_URL", kind="url", schemes=("http", "https"), required=True),
-    Setting(name="FRONTEND_URL", kind="url", schemes=("http", "https"), default="http://localhost:3000"),
-    Setting(name="SERVICE_ID", required=True),
+    Setting(name="FRONTEND_URL", kind="url", schemes=("http", "https"), default="http://localhost:3000", shared=True),
+    Setting(name="SERVICE_ID", required=True, shared=True),
     Setting(name="SERVICE_SECRET", secret=True, required=True, minimum=16, overlap=SECRET_OVERLAP),
     *(_limit(entry) for entry in dataclasses.fields(Limits)),
 )

@@ -148,8 +148,8 @@ class ReturnedInTransaction(Fault):
                 self._left_open: set[int] = set()
 
             @asynccontextmanager
-            async def _transaction(self) -> AsyncIterator[Any]:
-                async with self._connection() as connection:
+            async def _transaction(self, user_id: str | None = None) -> AsyncIterator[Any]:
+                async with self._connection(user_id) as connection:
                     fault.reached()
                     if not await self._goes_on(connection):
                         await connection.execute("BEGIN")

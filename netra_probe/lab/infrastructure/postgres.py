@@ -108,7 +108,7 @@ def _open_to_all(directory: Path) -> None:
 
 SUPERUSER = "postgres"
 DATABASE = "netra"
-ROLES = ("netra_auth", "netra_backend", "netra_probe")
+ROLES = ("netra_auth", "netra_backend", "netra_probe", "netra_scratch")
 ABANDONED_SECONDS = 600.0
 """Age at which an unfinished copy in the cache belongs to nobody any more."""
 
@@ -136,6 +136,8 @@ _OWNERSHIP = (
     "GRANT pg_read_all_data, pg_monitor TO netra_probe",
     "ALTER ROLE netra_probe BYPASSRLS",
     "ALTER ROLE netra_probe SET default_transaction_read_only = on",
+    # whoever investigates the database component does so in a schema of their own
+    f"GRANT CREATE ON DATABASE {DATABASE} TO netra_scratch",
     "UPDATE pg_database SET datistemplate = false WHERE datname = 'template1'",
     "DROP DATABASE template1",
 )

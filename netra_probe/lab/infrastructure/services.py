@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from netra_probe.lab.backend.dialects import Variant
 from netra_probe.lab.infrastructure.plan import Plan
+from netra_probe.lab.infrastructure.postgres import ROLES
 from netra_probe.lab.infrastructure.processes import HOST, Command
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Secrets:
     redis: str = field(default_factory=new_secret, repr=False)
     database_admin: str = field(default_factory=new_secret, repr=False)
     database: Mapping[str, str] = field(
-        default_factory=lambda: {role: new_secret() for role in ("netra_auth", "netra_backend", "netra_probe")},
+        default_factory=lambda: {role: new_secret() for role in ROLES},
         repr=False,
     )
     oauth_client: str = field(default_factory=new_secret, repr=False)
@@ -80,6 +81,12 @@ class Addresses:
         """One of Redis's databases."""
         return f"redis://:{self.secrets.redis}@{HOST}:{self.ports['redis']}/{database}"
 
+    def _databases(self) -> dict[str, str]:
+        return {
+            "database_url": self.database_url("netra_probe"),
+            "scratch_database_url": self.database_url("netra_scratch"),
+        }
+
     def seed_places(self) -> Places:
         """Where seeded data goes."""
         from netra_probe.lab.seeds.loading import Places
@@ -99,7 +106,7 @@ class Addresses:
         return {
             "auth_url": self.url("auth"),
             "backend_urls": [self.url("backend-1"), self.url("backend-2")],
-            **({"database_url": self.database_url("netra_probe")} if variant.database else {}),
+            **(self._databases() if variant.database else {}),
             **({"redis_url": self.redis_url(0)} if variant.cache else {}),
             "service_id": SERVICE_ID,
             "service_secret": self.secrets.service,

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from netra_probe.lab.shared.faults import Parts, install_faults
 from netra_probe.lab.shared.isolated_environment import get_env
-from netra_probe.lab.shared.live_configuration import OPERATOR_HEADER, state_route
+from netra_probe.lab.shared.operator_routes import OPERATOR_HEADER, state_route
 
 OPENING = "This follows from what you told me."
 PIECES = 3

@@ -16,190 +16,18 @@ them all at once, and keeps the last good value when a later change is bad.
 
 from __future__ import annotations
 
-import json
-import os
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
-from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment, get_env
+from netra_probe.lab.shared.former_configuration import ConfigurationBackup, FormerValues
+from netra_probe.lab.shared.isolated_environment import EnvironmentProblem, IsolatedEnvironment, get_env
+from netra_probe.lab.shared.settings import ConfigurationProblem, Setting, Value, convert, in_dependency_order
 
-Value = str | int | float | bool | tuple[str, ...]
-Kind = Literal["text", "int", "float", "flag", "url", "list"]
-
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
-
-
-class ConfigurationProblem(ValueError):
-    """A setting is missing or wrong; names it and the remedy, never its value when it is a secret."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One declared setting.
-
-    `aliases` are tried before `name`; ``{ENV}`` in them stands for the environment, so ``JWT_SECRET_{ENV}`` reads
-    ``JWT_SECRET_TEST``. `default` is one value or one per environment, ``"*"`` for all others.
-    """
-
-    name: str
-    kind: Kind = "text"
-    aliases: tuple[str, ...] = ()
-    default: Value | Mapping[str, Value] | None = None
-    required: bool = False
-    secret: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    schemes: tuple[str, ...] = ()
-    depends_on: tuple[str, ...] = field(default=())
-    at_least: str | None = None
-    """Another setting that this one must not fall below."""
-    overlap: str | None = None
-    """For a secret: the setting that says for how many seconds its former value is still accepted."""
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The settings that must be there before this one."""
-        return (*self.depends_on, *filter(None, (self.at_least, self.overlap)))
-
-    def variables(self, environment: str) -> tuple[str, ...]:
-        """The environment variables that can hold the value, first hit wins."""
-        return (*(alias.replace("{ENV}", environment.upper()) for alias in self.aliases), self.name)
-
-    def default_for(self, environment: str) -> Value | None:
-        """The default value in an environment."""
-        if isinstance(self.default, Mapping):
-            return self.default.get(environment, self.default.get("*"))
-        return self.default
-
-    def remedy(self, environment: str) -> str:
-        """What to do when it is missing."""
-        return f"set {' or '.join(self.variables(environment))}"
-
-
-def convert(setting: Setting, text: str, *, variable: str | None = None) -> Value:
-    """The value that `text` means for `setting`, or a ConfigurationProblem."""
-    shown = variable or setting.name
-
-    def wrong(expected: str) -> ConfigurationProblem:
-        value = "" if setting.secret else f", not {text!r}"
-        return ConfigurationProblem(f"{shown} must be {expected}{value}")
-
-    value: Value
-    match setting.kind:
-        case "int" | "float":
-            try:
-                value = int(text) if setting.kind == "int" else float(text)
-            except ValueError:
-                raise wrong("a whole number" if setting.kind == "int" else "a number") from None
-            if value != value or (setting.minimum is not None and value < setting.minimum):
-                raise wrong(f"at least {setting.minimum:g}" if setting.minimum is not None else "a number")
-            if setting.maximum is not None and value > setting.maximum:
-                raise wrong(f"at most {setting.maximum:g}")
-        case "flag":
-            if text.lower() not in _TRUE | _FALSE:
-                raise wrong("true or false")
-            value = text.lower() in _TRUE
-        case "list":
-            value = tuple(piece.strip() for piece in text.split(",") if piece.strip())
-        case "url":
-            value = text
-            _check_url(
-                setting, text, wrong("a URL" + (f" ({' or '.join(setting.schemes)})" if setting.schemes else ""))
-            )
-        case _:
-            value = text
-            if setting.minimum is not None and len(text.encode()) < setting.minimum:
-                raise ConfigurationProblem(f"{shown} must have at least {setting.minimum:g} bytes")
-    if setting.choices and str(value) not in setting.choices:
-        raise wrong(f"one of {', '.join(setting.choices)}")
-    return value
-
-
-def in_dependency_order(settings: Sequence[Setting]) -> list[Setting]:
-    """Settings such that each comes after those it depends on; a circle or an unknown name is a problem."""
-    by_name = {setting.name: setting for setting in settings}
-    ordered: list[Setting] = []
-    done: set[str] = set()
-
-    def visit(setting: Setting, trail: tuple[str, ...]) -> None:
-        if setting.name in trail:
-            raise ConfigurationProblem(
-                f"settings depend on each other in a circle: {' -> '.join((*trail, setting.name))}"
-            )
-        if setting.name in done:
-            return
-        for name in setting.needs:
-            if name not in by_name:
-                raise ConfigurationProblem(f"{setting.name} depends on {name}, which is not declared")
-            visit(by_name[name], (*trail, setting.name))
-        done.add(setting.name)
-        ordered.append(setting)
-
-    for setting in settings:
-        visit(setting, ())
-    return ordered
-
-
-def _check_url(setting: Setting, text: str, problem: ConfigurationProblem) -> None:
-    try:
-        parts = urlsplit(text)
-        usable = bool(parts.scheme and parts.hostname) and (parts.port is None or 0 <= parts.port < 65536)
-    except ValueError:
-        usable = False
-        parts = urlsplit("")
-    if not usable or (setting.schemes and parts.scheme not in setting.schemes):
-        raise problem from None
-
-
-class FormerValues:
-    """What settings were before, each with the moment at which it is forgotten."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._kept: dict[str, list[tuple[float, str]]] = {}
-
-    def keep(self, name: str, value: str, seconds: float) -> None:
-        """Accept a former value for so many seconds."""
-        self._kept.setdefault(name, []).append((self._clock() + seconds, value))
-
-    def of(self, name: str) -> tuple[str, ...]:
-        """The former values that are still accepted, the youngest first."""
-        now = self._clock()
-        fresh = [entry for entry in self._kept.get(name, []) if entry[0] > now]
-        self._kept[name] = fresh
-        return tuple(value for _, value in reversed(fresh))
-
-
-class ConfigurationBackup:
-    """One file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def save(self, values: Mapping[str, Any]) -> None:
-        """Replace what was kept, in one step."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._path.with_suffix(".new")
-        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(values, file)
-        draft.rename(self._path)
-
-    def read(self) -> dict[str, Any]:
-        """What was kept; nothing when there is nothing, or nothing readable."""
-        try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return kept if isinstance(kept, dict) else {}
-
+log = logging.getLogger(__name__)
 
 SettingCallback = Callable[[str], None]
 
@@ -207,7 +35,32 @@ ENVIRONMENTS = ("development", "test", "staging", "production")
 
 
 class UnifiedConfigurationManager:
-    """Typed settings by name. Values of a user's own overlay are visible through that user's manager only."""
+    """Typed settings by name. Values of a user's own overlay are visible through that user's manager only.
+
+    What it promises, together with `LiveConfiguration`, which joins it with files, backups, services and health:
+
+    * **Initialisation.** A service has all its values, from all files, before anybody reads one, or it does not start
+      and says everything that it lacks. Services that differ in a `shared` setting are named in the log.
+    * **Environments.** A service reads the files and defaults of its own environment and of no other. An environment
+      that nobody knows is refused.
+    * **Changes.** After a reload every process has the new values. They change together: nobody reads half a change.
+      A listener that fails is logged; the others still hear.
+    * **Secrets.** A rotated secret counts at once, its former value for a while and no longer, in every process. No
+      secret is in a text, a listing, an error, a log or a backup.
+    * **Services.** An address is answered while its service renews it, in its own environment only.
+    * **Health.** As many failures in a row as are configured make a dependency unhealthy. A critical one that is
+      unhealthy, or that nobody has checked, makes the service unhealthy.
+    * **Validation.** A value of the wrong kind is refused, at the start with all others that are wrong. A bad reload
+      changes nothing but the settings that are good. A name that looks misspelt is reported.
+    * **Environments apart.** Nothing is shared between the managers of two environments or users; what is overridden
+      stays in its manager and is written nowhere.
+    * **Dependencies.** A setting comes after those that it depends on, however they are declared. A circle is an error
+      that names it.
+    * **Backups.** A service starts with its last good values where a file is broken, and says so. Backups are private,
+      replaced in one step, and used in their own environment only.
+    """
+
+    former_values: ClassVar[type[FormerValues]] = FormerValues
 
     def __init__(
         self,
@@ -217,17 +70,20 @@ class UnifiedConfigurationManager:
         *,
         settings: Iterable[Setting] = (),
         variables: IsolatedEnvironment | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._variables = variables or get_env()
         self.user_id = user_id
         self.service_name = service_name or "netra"
         self.environment = (environment or self._variables.get("ENVIRONMENT") or "development").lower()
-        self._settings = {setting.name: setting for setting in in_dependency_order(tuple(settings))}
+        self._settings = {setting.name: setting for setting in self._ordered(tuple(settings))}
         self._overlay: dict[str, Value] = {}
         self._values: dict[str, Value | None] = {}
         self._listeners: list[SettingCallback] = []
         self._rejected: dict[str, str] = {}
-        self._former = FormerValues()
+        self._recovered: set[str] = set()
+        self._former = self.former_values(clock)
+        self._held = 0
         self._lock = threading.RLock()
         self._variables.add_change_callback(self._on_variable)
 
@@ -243,7 +99,7 @@ class UnifiedConfigurationManager:
         problems: dict[str, str] = {}
         if self.environment not in ENVIRONMENTS:
             problems["ENVIRONMENT"] = f"ENVIRONMENT must be one of {', '.join(ENVIRONMENTS)}"
-        kept = backup.read() if backup is not None else {}
+        kept = backup.read() if backup is not None and not problems else {}
         with self._lock:
             for name, setting in self._settings.items():
                 try:
@@ -254,10 +110,15 @@ class UnifiedConfigurationManager:
                         value = kept[name]
                         self._values[name] = tuple(value) if isinstance(value, list) else value
                         self._rejected[name] = problems.pop(name)
+                        self._recovered.add(name)
         if problems:
             raise ConfigurationProblem(f"{self.service_name} ({self.environment}): " + "; ".join(problems.values()))
-        if backup is not None and not self._rejected:
-            backup.save({name: self.get(name) for name, setting in self._settings.items() if not setting.secret})
+        self.save(backup)
+
+    def save(self, backup: ConfigurationBackup | None) -> None:
+        """Keep the values for another start, without secrets, unless one of them was refused."""
+        if backup is not None and not self.rejected_changes():
+            backup.save(self._kept())
 
     # Reading
 
@@ -290,11 +151,22 @@ class UnifiedConfigurationManager:
 
     def accepted(self, name: str) -> tuple[str, ...]:
         """The value of a secret, then its former values that are still accepted since it was rotated."""
-        return (self.text(name), *self._former.of(name))
+        with self._lock:
+            return (self.text(name), *self._former.of(name))
+
+    def together(self, *names: str) -> tuple[Any, ...]:
+        """Several values of one moment, with no change between them."""
+        with self._lock:
+            return tuple(self.get(name) for name in names)
 
     def names(self) -> list[str]:
         """All declared settings, each after those it depends on."""
         return list(self._settings)
+
+    def variables(self) -> set[str]:
+        """All names under which a value can be given."""
+        found = {name for setting in self._settings.values() for name in setting.variables(self.environment)}
+        return found | {f"{self.service_name.upper()}_{name}" for name in found}
 
     def as_mapping(self) -> dict[str, Any]:
         """All values for display; secrets are masked."""
@@ -302,6 +174,11 @@ class UnifiedConfigurationManager:
             name: "***" if setting.secret and self.get(name) is not None else self.get(name)
             for name, setting in self._settings.items()
         }
+
+    def sources(self) -> dict[str, str]:
+        """Where each value is from: ``override``, ``backup``, ``default``, or a source of the environment."""
+        with self._lock:
+            return {name: self._source(setting) for name, setting in self._settings.items()}
 
     # Changing
 
@@ -316,13 +193,19 @@ class UnifiedConfigurationManager:
 
     def reload(self) -> None:
         """Read every setting again (rotated secrets, edited files); a bad value leaves the good one in place."""
-        # one that was refused because of another can be right once that other one has changed
-        for _ in self._settings:
-            before = dict(self._values)
-            for name in self._settings:
-                self._refresh(name)
-            if self._values == before:
-                return
+        self._refresh(list(self._settings))
+
+    @contextmanager
+    def all_at_once(self) -> Iterator[None]:
+        """Take what changes in the environment during a block together, at its end."""
+        with self._lock:
+            self._held += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= 1
+        self.reload()
 
     def on_change(self, listener: SettingCallback) -> None:
         """Call ``listener(name)`` after a setting got another valid value; read the new one with `get`."""
@@ -359,6 +242,17 @@ class UnifiedConfigurationManager:
 
     # Inside
 
+    def _ordered(self, settings: Sequence[Setting]) -> list[Setting]:
+        return in_dependency_order(settings)
+
+    def _convert(self, setting: Setting, text: str, variable: str) -> Value:
+        return convert(setting, text, variable=variable)
+
+    def _kept(self) -> dict[str, Any]:
+        """What a backup may hold."""
+        with self._lock:
+            return {name: self._values.get(name) for name, setting in self._settings.items() if not setting.secret}
+
     def _declared(self, name: str) -> Setting:
         if name not in self._settings:
             raise ConfigurationProblem(f"{self.service_name} declares no setting {name!r}")
@@ -371,17 +265,34 @@ class UnifiedConfigurationManager:
         return value
 
     def _load(self, setting: Setting) -> Value | None:
-        for variable in setting.variables(self.environment):
-            text = self._variables.namespaced(self.service_name, variable)
-            if text is not None and text != "":
-                value: Value | None = convert(setting, text, variable=variable)
-                break
-        else:
-            value = setting.default_for(self.environment)
+        try:
+            variable, text = self._found(setting)
+        except EnvironmentProblem as problem:
+            raise ConfigurationProblem(str(problem)) from None
+        value = setting.default_for(self.environment) if text is None else self._convert(setting, text, variable)
         if value is None and setting.required:
             raise ConfigurationProblem(f"{setting.name} is not set; {setting.remedy(self.environment)}")
         self._check_relations(setting, value)
         return value
+
+    def _found(self, setting: Setting) -> tuple[str, str | None]:
+        """The variable that holds the value, and its text; None where no variable has any."""
+        for variable in setting.variables(self.environment):
+            text = self._variables.namespaced(self.service_name, variable)
+            if text is not None and text != "":
+                return variable, text
+        return setting.name, None
+
+    def _source(self, setting: Setting) -> str:
+        if setting.name in self._overlay:
+            return "override"
+        if setting.name in self._recovered:
+            return "backup"
+        variable, text = self._found(setting)
+        if text is None:
+            return "default"
+        own = self._variables.get_variable_source(f"{self.service_name.upper()}_{variable}")
+        return own or self._variables.get_variable_source(variable) or "default"
 
     def _check_relations(self, setting: Setting, value: Any) -> None:
         """A value must fit to those of the settings that it depends on, and to those that depend on it."""
@@ -396,30 +307,46 @@ class UnifiedConfigurationManager:
                 raise ConfigurationProblem(f"{upper_name} must be at least {lower_name}")
 
     def _on_variable(self, variable: str, _old: str | None, _new: str | None) -> None:
-        for name, setting in self._settings.items():
-            names = setting.variables(self.environment)
-            prefix = f"{self.service_name.upper()}_"
-            if variable in names or variable.removeprefix(prefix) in names:
-                self._refresh(name)
+        if self._held:
+            return
+        prefix = f"{self.service_name.upper()}_"
+        wanted = {variable, variable.removeprefix(prefix)}
+        names = [name for name, setting in self._settings.items() if wanted & set(setting.variables(self.environment))]
+        self._refresh(names)
 
-    def _refresh(self, name: str) -> None:
+    def _refresh(self, names: Sequence[str]) -> None:
+        """Read settings again: all of them in one step, then tell the listeners."""
         with self._lock:
-            before = self._values.get(name)
-            try:
-                self._values[name] = self._load(self._settings[name])
-            except ConfigurationProblem as problem:
-                self._rejected[name] = str(problem)
-                return
-            self._rejected.pop(name, None)
-            changed = self._values[name] != before
-            overlap = self._settings[name].overlap
-            if changed and overlap is not None and isinstance(before, str):
-                self._former.keep(name, before, self.number(overlap))
-        if changed:
+            before = dict(self._values)
+            # one that was refused because of another can be right once that other one has changed
+            for _ in names:
+                last = dict(self._values)
+                for name in names:
+                    self._take(name)
+                if self._values == last:
+                    break
+            changed = [name for name in names if self._values.get(name) != before.get(name)]
+            for name in changed:
+                overlap, former = self._settings[name].overlap, before.get(name)
+                if overlap is not None and isinstance(former, str):
+                    self._former.keep(name, former, self.number(overlap))
+        for name in changed:
             self._notify(name)
+
+    def _take(self, name: str) -> None:
+        try:
+            self._values[name] = self._load(self._settings[name])
+        except ConfigurationProblem as problem:
+            self._rejected[name] = str(problem)
+        else:
+            self._rejected.pop(name, None)
+            self._recovered.discard(name)
 
     def _notify(self, name: str) -> None:
         with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:
-            listener(name)
+            try:
+                listener(name)
+            except Exception as error:  # a listener must not undo a change, nor hide it from the others
+                log.warning("a listener to %s of %s failed: %s", name, self.service_name, type(error).__name__)

@@ -72,6 +72,9 @@ class Parts(MutableMapping[str, Any]):
             raise FaultProblem(f"this service has no part {name!r}{_suggest(name, self._parts)}")
         return self._parts[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
     def __setitem__(self, name: str, part: Any) -> None:
         if name not in self._parts:
             raise FaultProblem(f"this service has no part {name!r} to replace{_suggest(name, self._parts)}")
@@ -102,7 +105,8 @@ class Fault:
     checkers: ClassVar[tuple[str, ...]] = ()
     service: ClassVar[str] = "backend"
     """Which service it is installed in: ``backend`` (both processes), ``auth_service`` or ``llm_service``; ``shared``
-    for parts that all services have in common, where they are investigated in a process of their own."""
+    for parts that all services have in common, and ``database`` for DatabaseManager, where they are investigated in a
+    process of their own."""
     kind: ClassVar[Kind] = "defect"
 
     def __init__(self, *, rate: float = 1.0, seed: str = "") -> None:

@@ -7,30 +7,21 @@ configuration.reload()                                          # files read aga
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import inspect
+import difflib
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing import Any, ClassVar
 
 from netra_probe.lab.shared.clock import clock
-from netra_probe.lab.shared.configuration import (
-    ConfigurationBackup,
-    ConfigurationProblem,
-    Setting,
-    UnifiedConfigurationManager,
-)
+from netra_probe.lab.shared.configuration import UnifiedConfigurationManager
 from netra_probe.lab.shared.env_file import NAME, EnvFileProblem, read_env_file
-from netra_probe.lab.shared.faults import Fault
+from netra_probe.lab.shared.former_configuration import ConfigurationBackup
+from netra_probe.lab.shared.health_policy import HEALTH_SETTINGS, HealthPolicy
 from netra_probe.lab.shared.isolated_environment import EnvironmentProblem, IsolatedEnvironment, get_env
+from netra_probe.lab.shared.service_directory import ServiceDirectory
+from netra_probe.lab.shared.settings import ConfigurationProblem, Setting
 
 log = logging.getLogger(__name__)
 
@@ -40,87 +31,66 @@ SECRET_OVERLAP = "SECRET_OVERLAP_SECONDS"
 COMMON: tuple[Setting, ...] = (
     Setting(name=CLOCK_OFFSET, kind="float", default=0.0),
     Setting(name=SECRET_OVERLAP, kind="float", minimum=0, default={"test": 30.0, "*": 3600.0}),
+    *HEALTH_SETTINGS,
 )
-"""What every service declares: how wrong its clock is, and how long a rotated secret still counts."""
-
-
-class LiveConfiguration:
-    """The files, the checked values and the clock of one process."""
-
-    def __init__(self, service_name: str, settings: Sequence[Setting], *, process: str = "") -> None:
-        variables = get_env()
-        self.layers = ConfigurationLayers(variables, secrets=[setting for setting in settings if setting.secret])
-        try:
-            self.layers.load()
-        except EnvFileProblem as problem:
-            raise ConfigurationProblem(str(problem)) from None
-        self.manager = UnifiedConfigurationManager(
-            service_name=service_name, settings=(*COMMON, *settings), variables=variables
-        )
-        self.manager.validate(self.layers.backup(process or service_name))
-        for name, complaint in self.manager.rejected_changes().items():
-            log.warning("%s is as in the last good configuration: %s", name, complaint)
-        self.manager.on_change(self._follow)
-        self._follow(CLOCK_OFFSET)
-
-    def reload(self) -> dict[str, Any]:
-        """Read everything again: ``{"changed": [names], "rejected": {name: problem}, "declared": [names]}``.
-
-        Never a value. What is rejected stays as it was.
-        """
-        changed: set[str] = set()
-        rejected: dict[str, str] = {}
-        self.manager.on_change(changed.add)
-        try:
-            self.layers.load()
-            self.manager.reload()
-        except (EnvFileProblem, EnvironmentProblem) as problem:
-            rejected["files"] = str(problem)
-        finally:
-            self.manager.off_change(changed.add)
-        return {
-            "changed": sorted(changed),
-            "rejected": {**self.manager.rejected_changes(), **rejected},
-            "declared": self.manager.names(),
-        }
-
-    def _follow(self, name: str) -> None:
-        if name == CLOCK_OFFSET:
-            clock.offset = self.manager.number(CLOCK_OFFSET)
-
+"""What every service declares: how wrong its clock is, how long a rotated secret still counts, what health means."""
+ALIKE = 0.85
+"""How similar two names are, of 1, when one is taken for the other misspelt."""
 
 VARIABLE = "CONFIG_DIRECTORY"
 """Where a service finds the directory of its files; without it there is only the process environment."""
 
 
 class ConfigurationLayers:
-    """One service's files.
+    """One service's files: what holds in every environment, in this one, and what was changed since.
 
     Arguments:
         secrets: the settings whose secrets this service may read; every secret there is when left out.
     """
 
+    backup_class: ClassVar[type[ConfigurationBackup]] = ConfigurationBackup
+
     def __init__(self, variables: IsolatedEnvironment, *, secrets: Sequence[Setting] | None = None) -> None:
         directory = variables.get(VARIABLE)
         self._variables = variables
         self._own = secrets
+        self._names: set[str] = set()
         self.directory = Path(directory) if directory else None
+        self.environment = (variables.get("ENVIRONMENT") or "development").lower()
 
     def load(self) -> None:
-        """Make the sources hold what the files hold now; what was taken out of a file is gone."""
+        """Make the sources hold what the files hold now, when all of them can be read; what was taken out is gone."""
         if self.directory is None:
             return
-        environment = (self._variables.get("ENVIRONMENT") or "development").lower()
-        for source, name in (("default", "base"), ("file", environment), ("runtime", "runtime")):
-            path = self.directory / f"{name}.env"
-            self._variables.replace(source, read_env_file(path) if path.is_file() else {})
-        own = [name for setting in self._own or () for name in setting.variables(environment)]
+        read = {source: _values(self.directory / name) for source, name in self._files(self.environment)}
+        own = [name for setting in self._own or () for name in setting.variables(self.environment)]
         secrets = _secrets(self.directory / "secrets")
-        self._variables.replace("secret", {name: secrets[name] for name in secrets if self._own is None or name in own})
+        read["secret"] = {name: secrets[name] for name in secrets if self._own is None or name in own}
+        for source, values in read.items():
+            self._variables.replace(source, values)
+        self._names = {name for values in read.values() for name in values}
+
+    def names(self) -> set[str]:
+        """The names in the files, as they were last read."""
+        return self._names
 
     def backup(self, process: str) -> ConfigurationBackup | None:
         """Where a process keeps its last good configuration."""
-        return None if self.directory is None else ConfigurationBackup(self.directory / "backups" / f"{process}.json")
+        if self.directory is None:
+            return None
+        path = self.directory / "backups" / self.environment / f"{process}.json"
+        return self.backup_class(path, self.environment)
+
+    def _files(self, environment: str) -> list[tuple[str, str]]:
+        """Sources, and the files that they are read from."""
+        return [("default", "base.env"), ("file", f"{environment}.env"), ("runtime", "runtime.env")]
+
+
+def _values(path: Path) -> dict[str, str]:
+    try:
+        return read_env_file(path) if path.is_file() else {}
+    except UnicodeDecodeError:
+        raise EnvFileProblem(f"{path} is no UTF-8 text") from None
 
 
 def _secrets(directory: Path) -> dict[str, str]:
@@ -130,79 +100,102 @@ def _secrets(directory: Path) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8").strip() for path in files}
 
 
-STATE_PATH = "/lab/state"
-RELOAD_PATH = "/lab/reload"
-ENVIRONMENT_PATH = "/lab/environment"
-OPERATOR_HEADER = "X-Lab-Operator"
+class LiveConfiguration:
+    """The files, the checked values, the clock, the health and the neighbours of one process.
 
-Inspection = Mapping[str, Any]
-Inspector = Callable[[], Inspection | Awaitable[Inspection]]
-
-
-def state_route(service: str, faults: Sequence[Fault] = (), inspector: Inspector | None = None) -> Route:
-    """A route that shows process, connections, tasks, pool and fault counters; 404 without the operator's token.
-
-    `inspector` adds or replaces entries, typically ``connections`` (live sockets) and ``pool`` (sizes). Being a plain
-    Starlette route it never appears in ``/openapi.json``: ``app.router.routes.append(state_route(...))``.
-    """
-    started = time.monotonic()
-
-    async def state(request: Request) -> Response:
-        if not _is_operator(request):
-            return JSONResponse({"detail": "Not Found"}, status_code=404)
-        body: dict[str, Any] = {
-            "service": service,
-            "pid": os.getpid(),
-            "uptime": round(time.monotonic() - started, 3),
-            "connections": 0,
-            "tasks": len(asyncio.all_tasks()),
-            "pool": {},
-            "faults": {fault.id: fault.counts() for fault in faults},
-        }
-        if inspector is not None:
-            extra = inspector()
-            body.update(await extra if inspect.isawaitable(extra) else extra)
-        return JSONResponse(body)
-
-    return Route(STATE_PATH, state, methods=["GET"], include_in_schema=False)
-
-
-def reload_route(configuration: LiveConfiguration) -> Route:
-    """A route that reads the configuration again and names what changed; 404 without the operator's token."""
-
-    async def reload(request: Request) -> Response:
-        if not _is_operator(request):
-            return JSONResponse({"detail": "Not Found"}, status_code=404)
-        return JSONResponse(configuration.reload())
-
-    return Route(RELOAD_PATH, reload, methods=["POST"], include_in_schema=False)
-
-
-def environment_route() -> Route:
-    """A route that names the variables of this process, and of a child of it; 404 without the operator's token.
-
-    Instead of a value it shows a fingerprint, keyed with the token: services that hold the same value show the same.
+    What it promises stands with `UnifiedConfigurationManager`; the classes that it makes can be replaced.
     """
 
-    async def environment(request: Request) -> Response:
-        if not _is_operator(request):
-            return JSONResponse({"detail": "Not Found"}, status_code=404)
+    layers_class: ClassVar[type[ConfigurationLayers]] = ConfigurationLayers
+    manager_class: ClassVar[type[UnifiedConfigurationManager]] = UnifiedConfigurationManager
+    services_class: ClassVar[type[ServiceDirectory]] = ServiceDirectory
+    health_class: ClassVar[type[HealthPolicy]] = HealthPolicy
+
+    def __init__(self, service_name: str, settings: Sequence[Setting], *, process: str = "") -> None:
         variables = get_env()
-        key = (variables.get("LAB_OPERATOR_TOKEN") or "").encode()
+        self.layers = self.layers_class(variables, secrets=[setting for setting in settings if setting.secret])
+        self._load_first()
+        self.manager = self.manager_class(
+            service_name=service_name,
+            settings=(*COMMON, *settings),
+            variables=variables,
+            clock=lambda: time.monotonic() + clock.offset,
+        )
+        self._backup = self.layers.backup(process or service_name)
+        self._shared = [setting.name for setting in settings if setting.shared]
+        self.manager.validate(self._backup)
+        for name, complaint in self.manager.rejected_changes().items():
+            log.warning("%s is as in the last good configuration: %s", name, complaint)
+        self.manager.on_change(self._follow)
+        self._follow(CLOCK_OFFSET)
+        self.services = self.services_class(self.layers.directory, self.layers.environment, clock.now)
+        self.health = self.health_class(self.manager)
+        self._tell()
 
-        def fingerprint(value: str) -> str:
-            return hmac.new(key, value.encode(), "sha256").hexdigest()[:16]
+    def reload(self) -> dict[str, Any]:
+        """Read everything again: ``{"changed": [names], "rejected": {name: problem}, "declared": [names]}``.
 
-        held = [
-            [name, variables.get_variable_source(name), fingerprint(value)]
-            for name, value in sorted(variables.get_all().items())
-        ]
-        child = [[name, "", fingerprint(value)] for name, value in sorted(variables.get_subprocess_env().items())]
-        return JSONResponse({"held": held, "child": child})
+        ``misspelt`` has the names in the files that look like a setting's, ``disagreements`` is as the method. Never a
+        value. What is rejected stays as it was.
+        """
+        changed: set[str] = set()
+        rejected: dict[str, str] = {}
+        self.manager.on_change(changed.add)
+        try:
+            with self.manager.all_at_once():
+                self.layers.load()
+            self.manager.save(self._backup)
+        except (EnvFileProblem, EnvironmentProblem) as problem:
+            rejected["files"] = str(problem)
+        finally:
+            self.manager.off_change(changed.add)
+        rejected = {**self.manager.rejected_changes(), **rejected}
+        for name, complaint in rejected.items():
+            log.warning("%s was not changed: %s", name, complaint)
+        return {
+            "changed": sorted(changed),
+            "rejected": rejected,
+            "declared": self.manager.names(),
+            **self._tell(),
+        }
 
-    return Route(ENVIRONMENT_PATH, environment, methods=["GET"], include_in_schema=False)
+    def misspelt(self) -> dict[str, str]:
+        """Names in the files that no setting has, and the settings that were probably meant."""
+        declared = self.manager.variables()
+        found = {name: difflib.get_close_matches(name, declared, n=1, cutoff=ALIKE) for name in self.layers.names()}
+        return {name: close[0] for name, close in sorted(found.items()) if close and name not in declared}
+
+    def disagreements(self) -> dict[str, list[str]]:
+        """Shared settings, and the other processes of the environment that have another value of them."""
+        if self._backup is None:
+            return {}
+        found: dict[str, list[str]] = {}
+        own = {name: _as_kept(self.manager.get(name)) for name in self._shared}
+        for process, values in self._backup.others().items():
+            for name in own:
+                if name in values and values[name] != own[name]:
+                    found.setdefault(name, []).append(process)
+        return found
+
+    def _load_first(self) -> None:
+        try:
+            self.layers.load()
+        except EnvFileProblem as problem:
+            raise ConfigurationProblem(str(problem)) from None
+
+    def _tell(self) -> dict[str, Any]:
+        """What an operator should look at, which is also logged."""
+        misspelt, disagreements = self.misspelt(), self.disagreements()
+        for name, meant in misspelt.items():
+            log.warning("%s is no setting of %s; did you mean %s?", name, self.manager.service_name, meant)
+        for name, processes in disagreements.items():
+            log.warning("%s of %s is another in %s", name, self.manager.service_name, ", ".join(processes))
+        return {"misspelt": misspelt, "disagreements": disagreements}
+
+    def _follow(self, name: str) -> None:
+        if name == CLOCK_OFFSET:
+            clock.offset = self.manager.number(CLOCK_OFFSET)
 
 
-def _is_operator(request: Request) -> bool:
-    token = get_env().get("LAB_OPERATOR_TOKEN") or ""
-    return bool(token) and hmac.compare_digest(token.encode(), request.headers.get(OPERATOR_HEADER, "").encode())
+def _as_kept(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
