@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from netra_probe.checkers.canary import Crossings
-from netra_probe.checkers.findings import deliveries, natural
+from netra_probe.checkers.findings import deliveries, natural, place_of
 from netra_probe.checkers.principals import times
 from netra_probe.checkers.promises import shown_value
 from netra_probe.checkers.verdict import Verdict
@@ -19,6 +19,8 @@ from netra_probe.history.operation import Operation
 
 #: Shown in full up to this many users; beyond, the quiet ones are summed up in one line.
 MOST_USERS = 12
+#: Cells off the diagonal that one can look behind, and characters of a frame that is shown there.
+MOST_CELLS, MOST_OF_A_FRAME = 12, 2_000
 #: Who owns what was minted by another investigation.
 ELSEWHERE = "another investigation"
 
@@ -29,18 +31,32 @@ class LeakMatrix(View):
     The diagonal is the positive control: owners see their own. Anything off it is a leak, marked with ``!``.
     """
 
-    def __init__(self, counts: Counter[tuple[str, str]], users: list[str], *, secrets: int = 0) -> None:
+    def __init__(
+        self,
+        counts: Counter[tuple[str, str]],
+        users: list[str],
+        *,
+        secrets: int = 0,
+        leaked: Mapping[tuple[str, str], Sequence[Operation]] | None = None,
+    ) -> None:
         self.counts = counts
         self.users = users
         self.secrets = secrets
+        #: (owner, recipient) → the frames and responses behind a cell off the diagonal, in order.
+        self.leaked = leaked or {}
 
     @staticmethod
     def of(history: Iterable[Operation], *, start: int = 0) -> LeakMatrix:
-        seen = Crossings.of(history, start=start)
+        operations = list(history)
+        seen = Crossings.of(operations, start=start)
+        leaked: dict[tuple[str, str], list[Operation]] = {}
+        for operation in operations if seen.foreign else ():
+            for owner in seen.foreign.get(operation.index, ()):
+                leaked.setdefault((owner or ELSEWHERE, operation.user or ""), []).append(operation)
         # What belongs to another investigation, or came to nobody in particular, has a row or a column of its own.
         counts = Counter({(owner or ELSEWHERE, recipient): count for (owner, recipient), count in seen.pairs.items()})
         users = [*seen.users, *sorted({name for pair in counts for name in pair} - {*seen.users}, key=natural)]
-        return LeakMatrix(counts, users, secrets=seen.secrets)
+        return LeakMatrix(counts, users, secrets=seen.secrets, leaked=leaked)
 
     @property
     def leaks(self) -> int:
@@ -90,7 +106,27 @@ class LeakMatrix(View):
         return f"{self._table().text()}\n{self._summary()}"
 
     def html(self) -> str:
-        return f'{self._table().html()}<p style="margin:4px 0">{html.escape(self._summary())}</p>'
+        folds = [
+            self._behind(pair, operations)
+            for pair, operations in list(self.leaked.items())[:MOST_CELLS]
+            if pair[0] in self._shown() and pair[1] in self._shown()
+        ]
+        return f'{self._table().html()}<p style="margin:4px 0">{html.escape(self._summary())}</p>{"".join(folds)}'
+
+    def _behind(self, pair: tuple[str, str], operations: Sequence[Operation]) -> str:
+        """What is behind a cell, as a fold: through what it came, when, and the first frames in full."""
+        ways = Counter(place_of(operation) for operation in operations)
+        told = ", ".join(f"{way} ×{count}" for way, count in ways.most_common())
+        first, last = operations[0].time / 1e9, operations[-1].time / 1e9
+        frames = "\n\n".join(
+            f"#{one.index} {one.time / 1e9:.3f} s {one.backend or ''} {one.connection or ''}\n{one.payload[:MOST_OF_A_FRAME]}"
+            for one in operations[:3]
+        )
+        head = f"{pair[0]} → {pair[1]}: {told}; first at {first:.3f} s, last at {last:.3f} s"
+        return (
+            f'<details style="font-size:12px"><summary>{html.escape(head)}</summary>'
+            f'<pre style="white-space:pre-wrap;font-size:11px">{html.escape(frames)}</pre></details>'
+        )
 
 
 class EventTable(View):

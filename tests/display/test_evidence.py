@@ -250,3 +250,10 @@ def test_owners_are_told_apart_by_everybody(vision: str) -> None:
     assert least_difference(PALETTE, VISION[vision]) > 0.14
     olive = {"protanopia": "#5a4400", "deuteranopia": "#5a7500"}[vision]
     assert least_difference(("#c00000", olive), VISION[vision]) < 0.14, "red and olive are what nobody should take"
+
+
+def test_behind_each_leaking_cell_of_the_matrix_are_its_frames() -> None:
+    page = LeakMatrix.of(story(leak=True)).html()
+    (fold,) = re.findall(r"<details.*?</details>", page, re.DOTALL)
+    assert "alice → bob" in fold and "×1" in fold and "CANARY" in fold and "first at" in fold
+    assert "<details" not in LeakMatrix.of(story()).html()
