@@ -119,7 +119,8 @@ class LeakMatrix(View):
         told = ", ".join(f"{way} ×{count}" for way, count in ways.most_common())
         first, last = operations[0].time / 1e9, operations[-1].time / 1e9
         frames = "\n\n".join(
-            f"#{one.index} {one.time / 1e9:.3f} s {one.backend or ''} {one.connection or ''}\n{one.payload[:MOST_OF_A_FRAME]}"
+            f"#{one.index} {one.time / 1e9:.3f} s {one.backend or ''} {one.connection or ''}\n"
+            f"{one.payload[:MOST_OF_A_FRAME]}"
             for one in operations[:3]
         )
         head = f"{pair[0]} → {pair[1]}: {told}; first at {first:.3f} s, last at {last:.3f} s"
