@@ -35,7 +35,7 @@ _DONE = frozenset({actions.ATTEMPT, actions.TXN, actions.GAUGE, actions.DISTURB,
 #: Operations from the beginning of a history among which the services say which versions they are.
 _INTRODUCTION = 200
 #: Operations, and characters in them, of a recording that is held while it is judged; a larger one is read again.
-MOST_HELD, MOST_CHARACTERS = 100_000, 64 << 20
+MOST_HELD, MOST_CHARACTERS = 100_000, 192 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
