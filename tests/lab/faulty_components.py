@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netra_probe.lab.composed import shared_parts
+from netra_probe.lab.composed import join, shared_parts
 from netra_probe.lab.shared.faults import known_faults
 
 
@@ -17,4 +17,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     parts = shared_parts()
     known_faults(kinds=("component",))[fault.replace("_", "-")]().install(parts)
+    join(parts)
     return parts[component]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from netra_probe.lab.shared.configuration import ENVIRONMENTS
+from netra_probe.lab.shared.env_file import read_env_file
 from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
 from netra_probe.lab.shared.settings import ConfigurationProblem, Setting, Value
 
@@ -104,11 +105,14 @@ class NeighbourLayer(ConfigurationFault):
         fault = self
 
         class Neighbourly(healthy):  # type: ignore[misc]
-            def _files(layers, environment: str) -> list[tuple[str, str]]:
-                files: list[tuple[str, str]] = super()._files(environment)
-                if environment == "production" and fault.strikes():
-                    return [("default", "base.env"), ("file", "staging.env"), ("process", "production.env"), *files[2:]]
-                return files
+            def load(layers) -> None:
+                super().load()
+                path = layers.directory / "staging.env"
+                if layers.environment == "production" and path.is_file() and fault.strikes():
+                    own = read_env_file(layers.directory / "production.env")
+                    for name, value in read_env_file(path).items():
+                        if name not in own:
+                            layers._variables.set(name, value, "file")
 
         return Neighbourly
 
