@@ -16,6 +16,20 @@ from netra_probe.history.store import Recorder
 from netra_probe.target.deployment import Target
 
 
+def of_classes(scenario: str, history: Path, *, components: dict[str, str]) -> Investigation:
+    """An investigation of these classes alone; its history is to be closed."""
+    target = Target(auth_url="http://nowhere.invalid", backend_urls=["http://nowhere.invalid"], components=components)
+    return Investigation(
+        scenario=scenario,
+        environment="lab",
+        target=target,
+        history=Recorder(history),
+        ledger=Ledger(),
+        seed=7,
+        timeouts=Timeouts(),
+    )
+
+
 async def perform_case(case: str, folder: Path, *, components: dict[str, str], **parameters: Any) -> CaseResult:
     """The very code of one case; what the notebook has opened is an investigation of these classes alone.
 
@@ -25,17 +39,7 @@ async def perform_case(case: str, folder: Path, *, components: dict[str, str], *
         parameters: as for papermill.
     """
     scenario = case[:2]
-    target = Target(auth_url="http://nowhere.invalid", backend_urls=["http://nowhere.invalid"], components=components)
-    history = Recorder(folder / f"{case}.jsonl")
-    probe = Investigation(
-        scenario=scenario,
-        environment="lab",
-        target=target,
-        history=history,
-        ledger=Ledger(),
-        seed=7,
-        timeouts=Timeouts(),
-    )
+    probe = of_classes(scenario, folder / f"{case}.jsonl", components=components)
     (notebook,) = select([scenario])
     names: dict[str, Any] = {"display": lambda *shown: [repr(one) for one in shown], "probe": probe}
     section = ""
@@ -52,6 +56,6 @@ async def perform_case(case: str, folder: Path, *, components: dict[str, str], *
                 await running
             if "parameters" in cell.metadata.get("tags", []):
                 names |= parameters
-    history.close()
+    probe.history.close()
     (result,) = probe._cases
     return result

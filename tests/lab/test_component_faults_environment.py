@@ -8,12 +8,14 @@ import re
 from pathlib import Path
 
 import pytest
-from component_cases import perform_case
+from component_cases import of_classes, perform_case
 from composing import Composed
 from performing import perform, verdicts
 
+from netra_probe import workloads
 from netra_probe.catalogue.folders import PROJECT
 from netra_probe.catalogue.scenarios import SCENARIOS
+from netra_probe.checkers import promises
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.lab.shared.faults import known_faults
 from netra_probe.lab.shared.isolated_environment import IsolatedEnvironment
@@ -74,6 +76,32 @@ async def test_somebody_elses_class_is_evidence_whatever_it_does(name: str, tmp_
             assert {*verdict.values()} == {Verdict.FAIL} and "OSError: no place for an environment" in told
         case "Endless":
             assert verdict["E1c.2"] is Verdict.FAIL and "no return within 3 s" in told
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("strange_environments:Plain", "every public call is as it is written down"),
+        ("strange_environments:Asynchronous", "get is asynchronous, unlike.*\n.*set is asynchronous"),
+        ("strange_environments:NeedsMore", "__init__ needs also service|takes \\(service\\)"),
+        ("no_such_module:Class", "cannot be imported from no_such_module:Class"),
+    ],
+)
+async def test_how_a_class_differs_is_said_before_it_is_tried(path: str, told: str, tmp_path: Path) -> None:
+    probe = of_classes("E1", tmp_path / "history.jsonl", components={"IsolatedEnvironment": path})
+    compared = await workloads.compare_signatures(probe, "IsolatedEnvironment")
+    probe.history.close()
+    assert re.search(told, repr(compared), re.DOTALL), compared
+    assert bool(compared) == (path == "strange_environments:Plain")
+
+
+async def test_without_an_operator_the_environments_of_services_are_unknown(tmp_path: Path) -> None:
+    probe = of_classes("E1", tmp_path / "history.jsonl", components={})
+    (auth,) = await workloads.service_environments(probe)
+    probe.expect("nothing of it is seen", auth.names_of(auth.fingerprint("JWT_SECRET_KEY")), [])
+    judged = probe.check("E1a.1", promises())
+    probe.history.close()
+    assert judged.verdict is Verdict.INCONCLUSIVE and "operator_token" in judged.result.judgements[0].doubts[0]
 
 
 async def test_without_a_class_its_cases_do_not_apply(tmp_path: Path) -> None:
