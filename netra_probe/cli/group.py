@@ -25,9 +25,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recheck": ("recheck:recheck", "Judge a run again from its recorded histories."),
     "refresh": ("notebooks:refresh", "Re-execute the committed notebooks on a lab and normalise them."),
     "report": ("report:report", "Write the reports of a run again."),
+    "reproduce": ("reproduce:reproduce", "Run the reproducers of a red case: is the leak still there?"),
     "run": ("run:run", "Execute notebooks through papermill and judge what they recorded."),
     "scan": ("retention:scan", "Find secrets in notebooks, histories, reports, logs and archives."),
     "scenarios": ("notebooks:scenarios", "List the scenarios: title, cases and last verdict."),
+    "ticket": ("reproduce:ticket", "Write a ticket, in Markdown, for each red case of a run."),
 }
 
 #: Options of the commands that start labs.

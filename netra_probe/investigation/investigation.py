@@ -25,6 +25,7 @@ from netra_probe.clients.transport import Transport
 from netra_probe.clients.websocket import Socket
 from netra_probe.display.evidence import EventTable, LeakMatrix, PromiseTable
 from netra_probe.display.standing import Banner
+from netra_probe.display.ticket import Ticket, tickets
 from netra_probe.display.timeline import Timeline
 from netra_probe.display.views import CaseView, ScenarioView, Summary
 from netra_probe.errors import AlreadyCheckedError, ParameterError, TargetError
@@ -518,6 +519,21 @@ class Investigation(InvestigationContext):
         if self.by_hand is not None and self.cleaned is not None:
             self.by_hand.summed_up()
         return Summary(self.result(), evidence=self.history.path.parent.parent)
+
+    def ticket(self, case: str) -> Ticket:
+        """A failed case as Markdown that Jira, GitHub and Slack take: what leaked, the likely cause, how to recheck.
+
+        >>> probe.ticket("C4.2")   # doctest: +SKIP
+
+        Raises ParameterError where the case was not checked, or has not failed.
+        """
+        result = self.result()
+        made = {one.case.id: one for one in tickets(result, self.history.path.parent.parent)}
+        if case not in made:
+            known = {one.id: str(one.verdict) for one in self._cases}
+            said = f"its verdict is {known[case]}" if case in known else "it was not checked yet"
+            raise ParameterError(f'case "{case}" needs no ticket: {said}; failed: {", ".join(made) or "none"}.')
+        return made[case]
 
     def result(self) -> ScenarioResult:
         """The verdict as a value; until the clean-up is done there is none to pass."""

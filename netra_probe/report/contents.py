@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,10 @@ from netra_probe.checkers.coverage import NOT_SEARCHED
 from netra_probe.checkers.judging import ScenarioResult, with_faults
 from netra_probe.checkers.verdict import Confidence, Verdict
 from netra_probe.display.exploration import NotTried
+from netra_probe.errors import ParameterError
+from netra_probe.history.store import HistoryError
 from netra_probe.report.evidence import Evidence, evidence_of, introduction, versions_of_target
+from netra_probe.report.tickets import tickets_of
 from netra_probe.results.compare import Change, Kind, since_last_decided
 from netra_probe.results.results import NOTHING_DECIDED
 from netra_probe.results.runs import Case, Run
@@ -25,6 +29,7 @@ class Shown:
     case: Case
     scenario: str
     evidence: Evidence = field(default_factory=Evidence)
+    ticket: str = ""
 
     @property
     def leaks(self) -> list[dict[str, Any]]:
@@ -72,10 +77,18 @@ class Contents:
         """Gather everything; ``judged`` saves judging red scenarios again."""
         scenarios = run.results["scenarios"]
         cases = []
+        tickets: dict[str, str] = {}
+        with suppress(ParameterError, HistoryError, OSError):
+            tickets = tickets_of(run, judged)
         for scenario in scenarios:
             evidence = evidence_of(run.path, scenario, (judged or {}).get(scenario["id"]))
             cases += [
-                Shown(case=case, scenario=scenario["id"], evidence=evidence.get(case["id"], Evidence()))
+                Shown(
+                    case=case,
+                    scenario=scenario["id"],
+                    evidence=evidence.get(case["id"], Evidence()),
+                    ticket=tickets.get(case["id"], ""),
+                )
                 for case in scenario["cases"]
             ]
         opening = next(iter(introduction(run.path, scenarios[0]["id"])), None) if scenarios else None

@@ -27,6 +27,7 @@ from netra_probe.errors import OutputError
 from netra_probe.history.limits import TooLargeError, whole
 from netra_probe.history.untrusted import decoded
 from netra_probe.results.results import FOLDERS, RESULTS, compute, declared_cases, write_json
+from netra_probe.results.runs import read_run
 from netra_probe.target.parameters import Parameters
 
 #: Variables in which front ends tell a kernel its notebook's path.
@@ -66,6 +67,10 @@ class OwnRun:
                 from netra_probe.report.publish import publish
 
                 publish(Place(directory), judged={self.id: result})
+            else:
+                from netra_probe.report.reproducers.writing import write_reproducers
+
+                write_reproducers(read_run(directory), {self.id: result})
 
     def summed_up(self) -> None:
         """Take over what the notebook was saved with meanwhile, unless it asks for other checks than were judged."""

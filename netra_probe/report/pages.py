@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import secrets
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,14 @@ def write_page(path: Path, text: str) -> None:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+@cache
+def copying() -> dict[str, str]:
+    """The one script of a report, which copies a ticket, and the digest by which the page allows it and no other."""
+    script = files("netra_probe.report").joinpath("templates/copy.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"copy_script": script, "copy_hash": f"sha256-{digest}"}
 
 
 def style(verdict: object) -> str:

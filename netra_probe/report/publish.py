@@ -12,7 +12,7 @@ from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.history.limits import TooLargeError
 from netra_probe.report.alerts import Alerts, send_alerts
 from netra_probe.report.contents import Contents
-from netra_probe.report.pages import render, write_page
+from netra_probe.report.pages import copying, render, write_page
 from netra_probe.results.compare import Kind
 from netra_probe.results.runs import REPORT, Run, earlier, read_run
 from netra_probe.results.secret_scan import Hit, all_parameters, known_secrets, scan_path
@@ -34,6 +34,7 @@ def report_page(contents: Contents) -> str:
     return render(
         "report.html.j2",
         contents=contents,
+        **copying(),
         news=NEWS,
         hygiene_issues=[shown for shown in contents.cases if shown.hygiene_issues],
         claims=len(coverage),
@@ -103,6 +104,7 @@ def publish(
             return False
         return True
 
+    attempt("the reproducers", lambda: reproducers(run, judged, shown))
     attempt("notebooks as pages", lambda: _pages(run))
     attempt("report.html", lambda: _report(run, before, judged, shown))
     attempt("junit.xml", lambda: _junit(run, shown))
@@ -122,6 +124,18 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"could not be written ({error.strerror})"
     return f"could not be made ({type(error).__name__}: {error})"
+
+
+def reproducers(run: Run, judged: Mapping[str, ScenarioResult] | None, shown: Shown) -> list[str]:
+    """Write the scripts that show each finding again; returns the lines that say so."""
+    from netra_probe.report.reproducers.writing import FOLDER, write_reproducers
+
+    told = write_reproducers(run, judged)
+    without = [one for one in told if not one.file]
+    more = f"; {len(without)} without, {FOLDER}/index.json says why" if without else ""
+    return [f"reproduce {shown(run.path / FOLDER)} ({len(told) - len(without)} of {len(told)} findings{more})"] * bool(
+        told
+    )
 
 
 def _pages(run: Run) -> list[str]:
