@@ -109,7 +109,9 @@ class CanaryPass(CheckerRun):
         if surface == PROBE:
             return action in (actions.MINT, actions.PRINCIPAL)
         # What an ``ask`` says is in the frame that sends it, and what it ends with in those that were received.
-        return surface not in STORES and action not in (actions.GAUGE, actions.ASK)
+        # A process of the investigator's has no user who could see anything.
+        others = (actions.GAUGE, actions.ASK, actions.PROCESS, actions.EXPECT)
+        return surface not in STORES and action not in others
 
     def feed(self, operation: Operation) -> None:
         action = operation.action

@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 from backend_client import Socket, register_in, rest
 from composing import Composed
 
 from netra_probe.lab import Lab
 from netra_probe.lab.backend.circuit_breakers import DatabaseBreaker
+from netra_probe.lab.backend.connection_string import ConnectionStringProblem, check_connection_string
 from netra_probe.lab.backend.database_manager import DatabaseManager
-from netra_probe.lab.backend.errors import DependencyDown
+from netra_probe.lab.backend.errors import DependencyDown, RateLimited
 from netra_probe.lab.backend.settings import Limits
 
 
@@ -72,6 +74,87 @@ async def test_a_busy_pool_opens_no_circuit(lab: Lab) -> None:
                     pass
         assert await session.fetchval("SELECT 1") == 1
     assert (breaker.misses, breaker.told) == (0, [])
+
+
+async def test_a_user_has_a_share_of_the_pool_and_others_have_the_rest(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, limits = lab.parameters["database_url"], {"pool_maximum": 3, "user_connections": 2, "acquire_seconds": 0.5}
+    async with managed(url, CountingBreaker(), **limits) as manager:
+        async with manager.get_session("alice"), manager.get_session("alice"):
+            with pytest.raises(RateLimited):
+                async with manager.get_session("alice"):
+                    pass
+            async with manager.get_session("bob") as session:
+                assert await session.fetchval("SELECT 1") == 1
+        async with manager.get_session("alice"):
+            pass
+        assert not manager._shares, "who has no session is forgotten"
+    assert "event=user_share_exhausted service=test user=alice" in caplog.text
+
+
+async def test_health_does_not_queue_up_behind_the_users(lab: Lab) -> None:
+    url = lab.parameters["database_url"]
+    async with managed(url, CountingBreaker(), pool_maximum=1) as manager, manager.get_session("alice"):
+        assert (await manager.health())["status"] == "healthy"
+        assert manager.pool_state() == {"size": 1, "idle": 0, "in_use": 1, "max": 1}
+
+
+async def test_a_session_that_loses_its_connection_is_refused_and_counted(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    breaker = CountingBreaker()
+    async with managed(lab.parameters["database_url"], breaker) as manager:
+        with pytest.raises(DependencyDown):
+            async with manager.get_session("alice") as session:
+                await session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        async with manager.get_session("alice") as session:
+            assert await session.fetchval("SELECT 1") == 1
+    assert breaker.misses == 1 and "event=connection_lost service=test user=alice" in caplog.text
+
+
+async def test_an_event_has_a_code_and_no_value(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    async with managed(lab.parameters["database_url"], CountingBreaker()) as manager:
+        with pytest.raises(asyncpg.UndefinedTableError):
+            async with manager.get_session("alice") as session:
+                await session.execute("SELECT 4711 FROM cards_of_hers")
+    assert "event=statement_failed service=test user=alice code=42P01 error=UndefinedTableError" in caplog.text
+    assert "4711" not in caplog.text and "cards" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("host=db user=reader", "no PostgreSQL URL"),
+        ("mysql://reader:hidden@db/netra", "no PostgreSQL URL"),
+        ("postgresql://reader:p@hidden@db/netra", "user or password"),
+        ("postgresql://reader:hid%ning@db/netra", "user or password"),
+        ("postgresql://reader:hidden:more@db/netra", "user or password"),
+        ("postgresql://reader:hidden@db:port/netra", "host or port"),
+        ("postgresql://reader:hidden@db:65536/netra", "host or port"),
+        ("postgresql://reader:hidden@[::1/netra", "host or port"),
+        ("postgresql://reader:hidden@/netra", "names no host"),
+        ("postgresql://reader:hidden@one,/netra", "names no host"),
+        ("postgresql://reader:hidden@db", "names no database"),
+        ("postgresql://reader:hidden@db/netra?sslmode=maybe", "unknown sslmode"),
+    ],
+)
+def test_a_connection_string_is_refused_by_its_part_and_not_quoted(url: str, says: str) -> None:
+    with pytest.raises(ConnectionStringProblem, match=says) as refused:
+        DatabaseManager(url, name="test", limits=Limits())
+    assert "hid" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://db/netra",
+        "postgres://reader:p%40%3A%2Fss@[::1]:5433,db.example:5432/netra?sslmode=verify-full",
+        "postgresql://reader@/netra?host=/run/postgresql",
+    ],
+)
+def test_a_connection_string_of_any_other_form_is_taken(url: str) -> None:
+    assert check_connection_string(url) == url
 
 
 async def test_an_outage_is_announced_and_over_with_the_first_request_that_finds_the_database_again(

@@ -13,8 +13,8 @@ from netra_probe.checkers import promises
 from netra_probe.checkers.verdict import Verdict
 from netra_probe.clients.component_process import Undecided
 from netra_probe.clients.replies import Timeouts
-from netra_probe.clients.scratch_schema import ScratchSchema
 from netra_probe.history.secret import Secret
+from netra_probe.investigation.scratch_database import ScratchSchema
 from netra_probe.lab import Lab
 from netra_probe.target.lab import find_or_start
 

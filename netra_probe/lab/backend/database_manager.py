@@ -22,8 +22,8 @@ import asyncpg
 
 from netra_probe.lab.backend.circuit_breakers import AWAY, DatabaseBreaker
 from netra_probe.lab.backend.connection_string import check_connection_string
-from netra_probe.lab.backend.database_events import DatabaseEvents
-from netra_probe.lab.backend.errors import BackendError, Conflict, DependencyDown, InvalidRequest, RateLimited
+from netra_probe.lab.backend.database_failures import DatabaseEvents, is_lost, refusal_for
+from netra_probe.lab.backend.errors import DependencyDown, RateLimited
 from netra_probe.lab.backend.migrations import ADVISORY_LOCK, MIGRATIONS, SchemaTooNew
 
 if TYPE_CHECKING:
@@ -31,37 +31,6 @@ if TYPE_CHECKING:
 
 RETRY_PAUSE_SECONDS = 0.05
 HEALTH_SECONDS = 2.0
-
-_UNREACHABLE = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # shutting down, starting up, statement time-out
-    asyncpg.InsufficientResourcesError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.InterfaceError,
-)
-
-
-def _refusal(error: BaseException) -> BackendError | None:
-    """The refusal that an error of PostgreSQL or asyncpg means for a user, None for an error of ours."""
-    if isinstance(error, (asyncpg.DataError, UnicodeEncodeError)) or (
-        isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
-    ):
-        return InvalidRequest("A value cannot be stored: remove NUL and unpaired surrogate characters.")
-    if isinstance(error, asyncpg.ForeignKeyViolationError):
-        return Conflict("What this belongs to was deleted meanwhile.", code="GONE_MEANWHILE")
-    if isinstance(error, _UNREACHABLE):
-        return DependencyDown("The database cannot do this at the moment; try again shortly.")
-    return None
-
-
-def _is_lost(connection: Any) -> bool:
-    """Whether a connection is closed; one that broke asyncpg takes away from its holder, who then may not even ask."""
-    try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:
-        return True
 
 
 class DatabaseManager:
@@ -218,10 +187,12 @@ class DatabaseManager:
                 self._events.record("session_cancelled", level=logging.INFO, user=user_id)
                 raise
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
-                self._tell(error, user_id)
-                if _is_lost(connection):
+                if is_lost(connection):
+                    self._events.failed("connection_lost", error, user_id=user_id)
                     self._breaker.unreachable()
-                refusal = _refusal(error)
+                else:
+                    self._tell(error, user_id)
+                refusal = refusal_for(error)
                 if refusal is None:
                     raise
                 raise refusal from error
@@ -237,13 +208,8 @@ class DatabaseManager:
             self._events.failed("connection_died_on_return", error)
 
     def _tell(self, error: Exception, user_id: str | None) -> None:
-        """Log why a session failed; a value of the wrong kind is the caller's affair."""
-        if isinstance(error, asyncpg.QueryCanceledError):
-            self._events.failed("statement_timeout", error, user_id=user_id)
-        elif isinstance(error, (OSError, asyncpg.PostgresConnectionError)):
-            self._events.failed("connection_lost", error, user_id=user_id)
-        elif isinstance(error, asyncpg.PostgresError):
-            self._events.failed("statement_failed", error, user_id=user_id)
+        """Log why a session failed."""
+        self._events.session_failed(error, user_id)
 
     @asynccontextmanager
     async def _share(self, user_id: str | None) -> AsyncIterator[None]:
