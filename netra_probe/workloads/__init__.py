@@ -36,7 +36,11 @@ from netra_probe.workloads.auth.oauth import log_in_through
 from netra_probe.workloads.auth.sessions import come_and_go, refresh_together, swap_identity
 from netra_probe.workloads.components.agent_factory import make_agents
 from netra_probe.workloads.components.emitter import make_emitters
-from netra_probe.workloads.components.inspection import compare_signatures, service_environments
+from netra_probe.workloads.components.surroundings import (
+    ConfigurationFiles,
+    compare_signatures,
+    service_environments,
+)
 from netra_probe.workloads.components.tool_engine import make_dispatchers, share_an_engine
 from netra_probe.workloads.database.cancelled_writes import half_done, share_a_line
 from netra_probe.workloads.database.ledgers import keep_books
