@@ -18,7 +18,8 @@ from netra_probe.checkers.attribution.causes import Explained, causes
 from netra_probe.checkers.principals import times
 from netra_probe.checkers.verdict import Confidence, Verdict, checker_name, issues
 from netra_probe.display.causes import causes_told
-from netra_probe.display.tables import COLUMNS, Table
+from netra_probe.display.controls import COLUMNS
+from netra_probe.display.tables import Table
 from netra_probe.errors import ParameterError
 from netra_probe.report.alerts import Alerts
 from netra_probe.results.results import NOTHING_DECIDED, RESULTS, case_heading

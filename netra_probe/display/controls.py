@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import textwrap
+
+from rich.cells import cell_len
 
 #: C0 (but for tabs and line ends), DEL, C1, separators that break lines, what changes the direction of writing, and
 #: what is no character: halves of surrogate pairs, and what no XML may hold.
@@ -18,6 +21,28 @@ def visible(text: str) -> str:
     'red \\x1b[31m'
     """
     return _CONTROLS.sub(_escaped, text) if _CONTROLS.search(text) else text
+
+
+#: Columns of a line of text.
+COLUMNS = 120
+
+
+def folded(text: str) -> str:
+    """The text with each line that is longer than ``COLUMNS`` going on below itself, further in.
+
+    >>> folded("  " + "word " * 30).splitlines()[1]
+    '        word word word word word word'
+    """
+    return "\n".join(map(_folded, text.split("\n"))) if len(text) > COLUMNS else text
+
+
+def _folded(line: str) -> str:
+    if cell_len(line) <= COLUMNS:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line.strip(), COLUMNS, initial_indent=indent, subsequent_indent=indent + " " * 6, break_on_hyphens=False
+    )
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from IPython.display import DisplayHandle, display
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import CaseResult, Verdict, issues
-from netra_probe.display.controls import visible
+from netra_probe.display.controls import folded, visible
 from netra_probe.display.tables import Table, badge
 
 #: The word for a scenario that is not over, and of which nothing bad is known.
@@ -91,7 +91,8 @@ class Banner:
             self._handle.update(self._bundle(result, running=running), raw=True)  # type: ignore[no-untyped-call]
 
     def _bundle(self, result: ScenarioResult, *, running: bool) -> dict[str, Any]:
-        return {kind: visible(shown) for kind, shown in self._texts(result, running=running).items()}
+        texts = self._texts(result, running=running)
+        return {"text/plain": folded(visible(texts["text/plain"])), "text/html": visible(texts["text/html"])}
 
     def _texts(self, result: ScenarioResult, *, running: bool) -> dict[str, str]:
         word, told, verdict = standing(result, running=running)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from rich.cells import cell_len
 
 from netra_probe.checkers.verdict import Verdict
+from netra_probe.display.controls import COLUMNS
 
 #: Foreground and background for each verdict; the word always stands beside the colour.
 COLOURS = {
@@ -23,8 +24,8 @@ COLOURS = {
     Verdict.INCONCLUSIVE: ("#7a4b00", "#fdf1d7"),
     Verdict.NOT_APPLICABLE: ("#4a4a4a", "#eeeeee"),
 }
-#: Columns of a line of text, and what no column of a table is made narrower than.
-COLUMNS, NARROWEST = 120, 12
+#: What no column of a table is made narrower than.
+NARROWEST = 12
 _CELL = "padding:4px 10px;border:1px solid #c8c8c8;text-align:{align};vertical-align:top"
 
 

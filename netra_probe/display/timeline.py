@@ -13,7 +13,7 @@ from typing import Any
 
 from netra_probe.checkers.canary import Crossings
 from netra_probe.checkers.principals import times
-from netra_probe.display.controls import visible
+from netra_probe.display.controls import folded, visible
 from netra_probe.display.evidence import ELSEWHERE
 from netra_probe.display.views import View
 from netra_probe.history import actions
@@ -26,9 +26,9 @@ MOST_LANES, MOST_ROWS = 24, 60
 _CLASSES = {
     "agent_started": "start",
     "agent_thinking": "progress",
-    "partial_result": "progress",
     "tool_executing": "tool",
     "tool_completed": "tool",
+    "partial_result": "progress",
     "agent_completed": "end",
     "final_report": "end",
     "agent_error": "error",
@@ -180,4 +180,4 @@ class Timeline(View):
         return f'<img alt="{text}" src="data:image/png;base64,{data}"><pre style="font-size:12px">{text}</pre>'
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"text/plain": visible(self.text()), "image/png": base64.b64encode(self.png()).decode()}
+        return {"text/plain": folded(visible(self.text())), "image/png": base64.b64encode(self.png()).decode()}

@@ -15,7 +15,7 @@ from netra_probe.checkers.findings import listing, shown, told_by
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import CaseResult, Confidence, Finding, Pair, Verdict, checker_name, issues
 from netra_probe.display.causes import causes_told, explained, faults_of_group, next_steps, story
-from netra_probe.display.controls import visible
+from netra_probe.display.controls import COLUMNS, folded, visible
 from netra_probe.display.standing import standing
 from netra_probe.display.tables import Table, badge
 from netra_probe.display.witness import Conversation
@@ -39,11 +39,11 @@ class View:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return visible(self.text())
+        return folded(visible(self.text()))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         # JupyterLab and terminals obey escape sequences in plain text, and browsers what turns a line around.
-        return {"text/plain": visible(self.text()), "text/html": visible(self.html())}
+        return {"text/plain": folded(visible(self.text())), "text/html": visible(self.html())}
 
 
 class CaseView(View):
@@ -165,8 +165,6 @@ def _folded(summary: str, text: str) -> str:
 
 #: Operations and pairs of a finding that a view lists; results.json holds all.
 MOST_PLACES, MOST_PAIRS = 10, 3
-#: No line of a text is longer.
-COLUMNS = 120
 
 
 def _wrapped(text: str, *, indent: str = "      ") -> list[str]:
@@ -234,8 +232,7 @@ class ScenarioView(View):
         return [*told, *next_steps(self.result)] if told else []
 
     def text(self) -> str:
-        told = [line for cause in self.causes() for line in _wrapped(cause, indent="")]
-        return "\n".join([*told, self._table().text(), *self._tail()])
+        return "\n".join([*self.causes(), self._table().text(), *self._tail()])
 
     def html(self) -> str:
         causes, tail = (

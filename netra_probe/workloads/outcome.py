@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from netra_probe.checkers import Checker
 from netra_probe.checkers.resources import ResourceChecker
 from netra_probe.checkers.store import StoreChecker
+from netra_probe.display.controls import folded
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -52,7 +53,7 @@ class Outcome:
             said = f"not run; missing: {self.missing}"
         elif self.broke:
             said = f"ended early ({self.broke})"
-        return f"{self.title} ({', '.join(self.users)}): {said}" if self.users else f"{self.title}: {said}"
+        return folded(f"{self.title} ({', '.join(self.users)}): {said}" if self.users else f"{self.title}: {said}")
 
 
 def names(users: Iterable[User]) -> tuple[str, ...]:
