@@ -543,7 +543,9 @@ class TornBackup(ConfigurationFault):
 
         class InPlace(healthy):  # type: ignore[misc]
             def save(backup, values: Mapping[str, Any]) -> None:
-                if not (backup._path.exists() and fault.strikes()):
+                before = super().read()
+                # what is as it was is not written again: others may be reading it
+                if not before or json.loads(json.dumps(values)) == before or not fault.strikes():
                     super().save(values)
                     return
                 try:
