@@ -176,7 +176,7 @@ def ticket(run: str, case: str) -> int:
 
     Exit status: 0 written, 2 wrong use (no such case, or nothing failed in it).
     """
-    from netra_probe.report.tickets import tickets_of
+    from netra_probe.report.reproducers.writing import tickets_of
 
     with opened(run) as place:
         read = read_run(place.directory or Path())

@@ -15,7 +15,7 @@ from netra_probe.display.exploration import NotTried
 from netra_probe.errors import ParameterError
 from netra_probe.history.store import HistoryError
 from netra_probe.report.evidence import Evidence, evidence_of, introduction, versions_of_target
-from netra_probe.report.tickets import tickets_of
+from netra_probe.report.reproducers.writing import tickets_of
 from netra_probe.results.compare import Change, Kind, since_last_decided
 from netra_probe.results.results import NOTHING_DECIDED
 from netra_probe.results.runs import Case, Run

@@ -81,6 +81,8 @@ OUT_OF_REACH = {
 _WRITES = ("foreign write", "foreign write accepted", "refused write took effect")
 _ENDED = ("credential works after its end", "socket alive after the end", "socket outlives its credential")
 _ANONYMOUS = "nobody"
+#: The share of words by which an attempt is like a request of the owner.
+ENOUGH = 0.5
 
 
 def slice_of(tape: Tape, finding: Finding) -> Slice:
@@ -293,10 +295,7 @@ def _add_owners_own(tape: Tape, made: Slice, since: int | None = None) -> None:
     act = tape.operations[_act(tape, made.spot)]
     start = min(tape.planted[one] for one in made.marks) if since is None else since
     if act.user != made.owner:
-        alike = _alike(tape, made.owner, act, start)
-        if "attempt" in act.detail:  # only the very same request, whose answer a cache may hold
-            alike = {one for one in alike if spoken(tape.operations[one]) == spoken(act)}
-        made.acts |= alike
+        made.acts |= _alike(tape, made.owner, act, start)
     if made.spot.call is not None:
         made.acts |= _own_around(tape, made)
     for operation in tape.operations[start:]:
@@ -312,17 +311,25 @@ def _add_owners_own(tape: Tape, made: Slice, since: int | None = None) -> None:
 
 
 def _alike(tape: Tape, user: str, act: Operation, start: int) -> set[int]:
-    """What a user did last of the same kind: with the same words if possible, or else still going on."""
+    """What a user did last of the same kind, in the words that are most alike; of questions one that goes on.
+
+    What a cache holds of the one is then given to the other.
+    """
     mine = [
         one
         for one in tape.operations[start : act.index]
         if one.type == "invoke" and one.user == user and one.action == act.action and "attempt" not in one.detail
     ]
-    shape = _shape(tape, act)
-    equal = [one.index for one in mine if _shape(tape, one) == shape]
+    if not mine:
+        return set()
+    words = set(_shape(tape, act).split())
+    shared = {one.index: len(words & set(_shape(tape, one).split())) / len(words) for one in mine}
+    best = max(reversed(mine), key=lambda one: shared[one.index]).index
     pending = [one.index for one in mine if (done := tape.done.get(one.index)) is None or done.index > act.index]
-    asked = pending if act.action == actions.ASK else []
-    return set(equal[-1:] or asked[-1:] or [one.index for one in mine[-1:]])
+    if act.action == actions.ASK and shared[best] < 1 and pending:
+        return {pending[-1]}
+    # What somebody tries on another's object is like its owner's own request, or is a thing of its own.
+    return {best} if "attempt" not in act.detail or shared[best] > ENOUGH else set()
 
 
 def _own_around(tape: Tape, made: Slice) -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ import msgspec
 
 from netra_probe.checkers.judging import ScenarioResult, judge_history
 from netra_probe.checkers.verdict import Finding, Verdict
+from netra_probe.display.ticket import Script, tickets
 from netra_probe.errors import ParameterError
 from netra_probe.history.store import History, HistoryError
 from netra_probe.report.reproducers.slicing import NoReproducerError, Slice, slice_of
@@ -183,3 +185,19 @@ def read_index(run: Run) -> list[Reproducer]:
         return msgspec.convert(read_json(file, remedy), list[Reproducer])
     except msgspec.ValidationError:
         raise ParameterError(f"{file}: damaged; {remedy}") from None
+
+
+def tickets_of(run: Run, judged: Mapping[str, ScenarioResult] | None = None) -> dict[str, str]:
+    """The ticket of each red case, by its id.
+
+    Arguments:
+        judged: the scenarios as they were just judged; red ones are judged again where they are not in it.
+    """
+    scripts: dict[str, list[Script]] = defaultdict(list)
+    for one in sorted(read_index(run), key=lambda one: one.number):
+        scripts[one.case].append(Script(file=one.best, reason=one.reason))
+    return {
+        ticket.case.id: ticket.markdown
+        for author in authors_of(run, judged)
+        for ticket in tickets(author.result, run.path, scripts)
+    }
