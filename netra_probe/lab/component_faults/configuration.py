@@ -107,8 +107,10 @@ class NeighbourLayer(ConfigurationFault):
         class Neighbourly(healthy):  # type: ignore[misc]
             def load(layers) -> None:
                 super().load()
+                if layers.directory is None or layers.environment != "production":
+                    return
                 path = layers.directory / "staging.env"
-                if layers.environment == "production" and path.is_file() and fault.strikes():
+                if path.is_file() and fault.strikes():
                     own = read_env_file(layers.directory / "production.env")
                     for name, value in read_env_file(path).items():
                         if name not in own:
