@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from netra_probe.plans.budget import Budget
 from netra_probe.plans.routes import backend_client
-from netra_probe.plans.tabs import tab, tabs
+from netra_probe.plans.tabs import long_question, tab, tabs
+from netra_probe.plans.token_messages import present
 from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
 from netra_probe.workloads.agents.identical_inputs import (
     first_pieces,
@@ -65,9 +66,11 @@ from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
 from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
 from netra_probe.workloads.rest.noninterference import compare_reads
 from netra_probe.workloads.rest.registered_again import reuse_address
+from netra_probe.workloads.rest.stored_messages import stored_messages
 from netra_probe.workloads.rest.unlisted_routes import search_unlisted
 from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader, try_invalid_handshakes
 from netra_probe.workloads.websocket.crowding import crowd_out
+from netra_probe.workloads.websocket.event_waits import event_waits, seen_by
 from netra_probe.workloads.websocket.foreign_ids import (
     burst,
     claim_identity,
@@ -86,7 +89,7 @@ from netra_probe.workloads.websocket.reconnects import (
     two_conversations,
     two_tabs,
 )
-from netra_probe.workloads.websocket.resume import catch_up
+from netra_probe.workloads.websocket.resume import catch_up, resume_point
 
 #: All that is imported above.
 __all__ = [name for name, value in dict(vars()).items() if callable(value)]
