@@ -539,7 +539,7 @@ class NoRetry(DatabaseFault):
 
         class Manager(healthy):  # type: ignore[misc]
             async def _acquire(self, user_id: str | None = None) -> Any:
-                limits = self._limits
+                limits: Any = vars(self)["_limits"]
                 try:
                     if fault.happens():
                         self._limits = _Hurried(limits)
