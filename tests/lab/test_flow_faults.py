@@ -11,7 +11,7 @@ from netra_probe.checkers.verdict import Verdict
 from netra_probe.lab.shared.faults import known_faults
 from netra_probe.target.lab import as_target
 
-MODULES = ("flows_events",)
+MODULES = ("flows_events", "flows_sessions")
 FAULTS = {
     id: fault
     for id, fault in known_faults(kinds=("component",)).items()

@@ -1,0 +1,162 @@
+"""Faults of sessions between services: the handshake (F1), synchronisation (F3) and reconnection (F4)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.isolated_environment import get_env
+
+#: Seconds for which a new token is unknown at a service that hears of it late, and for which a verdict is kept.
+LAG, KEPT = 5.0, 60.0
+
+
+class SessionFault(Fault):
+    """A fault between services: a subclass of one healthy part takes its place."""
+
+    kind: ClassVar[Kind] = "component"
+    layer = "authentication"
+    checkers: ClassVar[tuple[str, ...]] = ("C14",)
+    part: ClassVar[str] = "UnifiedAuthenticationService"
+
+    def install(self, parts: Parts) -> None:
+        """Replace the part."""
+        parts[self.part] = self.broken(parts[self.part])
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        """The part with the fault in it."""
+        raise NotImplementedError
+
+    def does_wrong(self) -> bool:
+        """Count that the wrong thing could be done now, draw, and count that it is."""
+        self.reached()
+        if self.fires():
+            self.triggered()
+            return True
+        return False
+
+
+def _in_second_backend() -> bool:
+    return get_env().get("BACKEND_NAME") == "backend-2"
+
+
+# One token in every service (F3)
+
+
+@register
+class LateToken(SessionFault):
+    """The second backend hears of new tokens late, as behind a replica that lags."""
+
+    id = "flow-sync-late-token"
+    title = "a new token is unknown at the second backend for a while"
+    breaks = "a token works in every service from the first moment"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        from netra_probe.lab.backend.unified_authentication_service import TokenRefused
+
+        fault = self
+
+        class Replica(healthy):  # type: ignore[misc]
+            def _principal(self, answer: Mapping[str, Any], token: str, claimed: Mapping[str, Any]) -> Any:
+                is_new = float(claimed.get("iat", 0)) > time.time() - LAG
+                if _in_second_backend() and is_new and fault.does_wrong():
+                    raise TokenRefused("The token is not known; sign in again.", reason="invalid_token")
+                return super()._principal(answer, token, claimed)
+
+        return Replica
+
+
+@register
+class KeptVerdict(SessionFault):
+    """The second backend keeps what the auth service once said of a token."""
+
+    id = "flow-sync-kept-verdict"
+    title = "the second backend keeps verdicts on tokens"
+    breaks = "the end of a session counts in every service"
+    checkers = ("C7", "C14")
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault, kept = self, dict[str, tuple[float, Any]]()
+
+        class Keeping(healthy):  # type: ignore[misc]
+            async def _ask(self, token: str, token_type: str) -> Any:
+                until, answer = kept.get(token, (0.0, None))
+                if not _in_second_backend():
+                    return await super()._ask(token, token_type)
+                if until > time.monotonic() and fault.does_wrong():
+                    return answer
+                answer = await super()._ask(token, token_type)
+                kept[token] = (time.monotonic() + KEPT, answer)
+                return answer
+
+        return Keeping
+
+
+@register
+class SharedVerdict(SessionFault):
+    """While a question about a token is under way, further ones wait for its answer, whichever token they are about."""
+
+    id = "flow-sync-shared-verdict"
+    title = "concurrent questions about tokens share one answer"
+    breaks = "each token is judged by itself"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Sharing(healthy):  # type: ignore[misc]
+            _under_way: asyncio.Task[Any] | None = None
+
+            async def _ask(self, token: str, token_type: str) -> Any:
+                if self._under_way is not None and not self._under_way.done() and fault.does_wrong():
+                    return await asyncio.shield(self._under_way)
+                self._under_way = asyncio.ensure_future(super()._ask(token, token_type))
+                return await asyncio.shield(self._under_way)
+
+        return Sharing
+
+
+@register
+class OAuthUnannounced(SessionFault):
+    """The auth service tells nobody that a login through a provider is finished."""
+
+    id = "flow-oauth-unannounced"
+    title = "a finished OAuth login is not announced"
+    breaks = "finishing OAuth sends an event to the user's sockets"
+    service = "auth_service"
+    part = "AuthEvents"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Deaf(healthy):  # type: ignore[misc]
+            def tell(self, event: str, user_id: str) -> None:
+                if event != "oauth_completed" or not fault.does_wrong():
+                    super().tell(event, user_id)
+
+        return Deaf
+
+
+@register
+class OAuthToEverybody(SessionFault):
+    """The event of a finished login goes to everybody who is connected; each gets it under their own name."""
+
+    id = "flow-oauth-to-everybody"
+    title = "a finished OAuth login is announced to everybody"
+    breaks = "finishing OAuth sends an event to the right user's sockets only"
+    part = "ChatService"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Loud(healthy):  # type: ignore[misc]
+            async def take_auth_event(self, event: str, user_id: str) -> None:
+                await super().take_auth_event(event, user_id)
+                if event == "oauth_completed" and fault.does_wrong():
+                    async for key in self._router._redis.scan_iter(match="user_sessions:*", count=1000):
+                        if (other := key.partition(":")[2]) != user_id:
+                            await super().take_auth_event(event, other)
+
+        return Loud
