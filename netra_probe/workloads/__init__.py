@@ -32,6 +32,7 @@ from netra_probe.workloads.agents.tools import (
 )
 from netra_probe.workloads.auth.credential_end import disable, let_expire, log_out
 from netra_probe.workloads.auth.forged_tokens import forge, same_prefix_tokens, try_bypasses
+from netra_probe.workloads.auth.handshakes import error_event, names_remedy, short_lived
 from netra_probe.workloads.auth.identities import introduce, make_contexts
 from netra_probe.workloads.auth.oauth import log_in_through
 from netra_probe.workloads.auth.recognition import recognised

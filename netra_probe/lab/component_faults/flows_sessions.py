@@ -160,3 +160,78 @@ class OAuthToEverybody(SessionFault):
                             await super().take_auth_event(event, other)
 
         return Loud
+
+
+# The handshake (F1)
+
+
+@register
+class TrustsClaims(SessionFault):
+    """While the auth service is away, a handshake counts as what its token says of itself."""
+
+    id = "flow-handshake-trusts-claims"
+    title = "sockets are accepted unchecked while the auth service is away"
+    breaks = "a socket is accepted as a user once the auth service has validated its token"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        from netra_probe.lab.backend.unified_authentication_service import AuthenticationOutage, Principal
+
+        fault = self
+
+        class Trusting(healthy):  # type: ignore[misc]
+            async def authenticate_websocket(self, headers: Any, subprotocols: Any, query: Any) -> Any:
+                try:
+                    return await super().authenticate_websocket(headers, subprotocols, query)
+                except AuthenticationOutage:
+                    if not fault.does_wrong():
+                        raise
+                    token = headers["authorization"].partition(" ")[2]
+                    claims = self._check_format(token)
+                    return Principal(user_id=str(claims["sub"]), email="", token=token)
+
+        return Trusting
+
+
+@register
+class ExpiresSilently(SessionFault):
+    """A connection whose token has expired is closed without a word."""
+
+    id = "flow-handshake-expires-silently"
+    title = "expired tokens get no error event"
+    breaks = "an expired token gets an error event that says so"
+    part = "WebSocketSession"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Mute(healthy):  # type: ignore[misc]
+            async def _close(self, ending: Any) -> None:
+                if ending.code == "TOKEN_EXPIRED" and fault.does_wrong():
+                    await self._websocket.close(ending.close_code)
+                    return
+                await super()._close(ending)
+
+        return Mute
+
+
+@register
+class RefreshIgnored(SessionFault):
+    """A refreshed token is confirmed on an open connection, which goes on to live as long as the old one."""
+
+    id = "flow-handshake-refresh-ignored"
+    title = "a refreshed token does not prolong its connection"
+    breaks = "a refreshed token keeps the conversation going"
+    part = "WebSocketSession"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Forgetful(healthy):  # type: ignore[misc]
+            async def adopt_token(self, token: str | None) -> Any:
+                before = self._watched.principal
+                principal = await super().adopt_token(token)
+                if fault.does_wrong():
+                    self._watched.principal = before
+                return principal
+
+        return Forgetful
