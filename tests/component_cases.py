@@ -49,8 +49,8 @@ async def perform_case(case: str, folder: Path, *, components: dict[str, str], *
             section = heading.split()[1] if heading.startswith("## ") else section
         elif section in ("", case):
             tree = ast.parse(cell.source)
-            if not section:  # parameters, imports and names; not what asks the deployment
-                tree.body = [one for one in tree.body if not any(isinstance(node, ast.Await) for node in ast.walk(one))]
+            if not section:  # parameters, imports and names; not what asks the deployment or greets its users
+                tree.body = [one for one in tree.body if not any(map(_needs_deployment, ast.walk(one)))]
             running = eval(compile(tree, case, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
             if inspect.iscoroutine(running):
                 await running
@@ -59,3 +59,7 @@ async def perform_case(case: str, folder: Path, *, components: dict[str, str], *
     probe.history.close()
     (result,) = probe._cases
     return result
+
+
+def _needs_deployment(node: ast.AST) -> bool:
+    return isinstance(node, ast.Await) or (isinstance(node, ast.Attribute) and node.attr == "users")

@@ -137,6 +137,8 @@ def test_a_reference_is_resolved_when_it_is_used(monkeypatch: pytest.MonkeyPatch
 def test_surfaces_follow_from_what_is_given() -> None:
     target = Target(auth_url="http://localhost:1", backend_urls=["http://localhost:2"], redis_url="env:X")
     assert target.surfaces == {"auth", "rest", "websocket", "cache"}
+    two = Target(auth_url="http://localhost:1", backend_urls=["http://localhost:2", "http://localhost:3"])
+    assert two.surfaces == {"auth", "rest", "websocket", "second_backend"}
     assert target.is_local
     assert not Target(auth_url="http://localhost:1", backend_urls=["https://api.example.org"]).is_local
 

@@ -18,7 +18,7 @@ import pytest
 from deployments import called, lab_with, netra_probe, write_parameters
 
 from netra_probe import Investigation, ParameterError, TargetError, Verdict, investigate, workloads
-from netra_probe.checkers import automaton, canary, delivery, envelope, tokens
+from netra_probe.checkers import automaton, canary, delivery, envelope, promises, tokens
 from netra_probe.checkers.judging import judge_history
 from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.policy import Gate, Notes
@@ -74,7 +74,8 @@ async def test_observe_sends_nothing_but_anonymous_reading_and_judges_nothing_el
         await bob.until_event("agent_started")
         await bob.cut()
     knocks = await workloads.try_invalid_handshakes(probe, like=alice)
-    case = probe.check("C4.2", canary(), envelope(), delivery(), automaton(), tokens())
+    probe.expect("Alice is answered", bool(run))  # of what was not done nothing can be expected
+    case = probe.check("C4.2", canary(), envelope(), delivery(), automaton(), tokens(), promises())
     await probe.look()
     forged = await workloads.forge(probe, tester=bob, victim=alice)
     left = await probe.close()

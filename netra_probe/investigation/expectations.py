@@ -16,7 +16,7 @@ from netra_probe.history.operation import Operation
 from netra_probe.history.secret import Secret
 from netra_probe.history.untrusted import decoded
 from netra_probe.investigation.context import InvestigationContext
-from netra_probe.target.deployment import Target
+from netra_probe.target.deployment import Mode, Target
 from netra_probe.target.lab import component_variables
 
 #: What an expectation is about: the component's work, or its failure being contained, or being visible.
@@ -150,6 +150,8 @@ def _carried(data: Mapping[str, Any]) -> Carried:
 def expect(probe: InvestigationContext, promise: str, observed: Any, expected: Any, about: About) -> None:
     """Record a promise with what was observed and what is expected."""
     detail: dict[str, Any] = {"promise": promise, "about": about}
+    if probe.target.mode is Mode.OBSERVE and probe.notes.withheld:
+        observed = Undecided(reason=probe.notes.withheld[0])  # nothing was done of which anything could come
     if isinstance(observed, Undecided):
         detail["undecided"] = observed.reason
     else:

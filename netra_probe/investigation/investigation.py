@@ -269,6 +269,22 @@ class Investigation(InvestigationContext):
         await self.turn.alone()
         await self._gauges.read(cycle)
 
+    def readings(self) -> dict[str, list[int]]:
+        """The numbers that ``gauge`` has read since the last check, cycle by cycle."""
+        found: dict[str, list[int]] = {}
+        for done in self.recorded():
+            if done.action == actions.GAUGE and done.index >= self._window:
+                found.setdefault(str(done.detail["name"]), []).append(int(done.detail["value"]))
+        return found
+
+    async def health(self) -> dict[str, str]:
+        """What each backend says of its own health, by name."""
+        return await self._gauges.healths()
+
+    async def operator_states(self) -> dict[str, dict[str, Any]]:
+        """What each backend tells its operator of itself, by name; empty where the target lets nobody ask."""
+        return await self._gauges.states()
+
     async def cycles(self, number: int) -> AsyncIterator[int]:
         """Cycles to be measured, each after its end; what a first one warms up, number -1, is not.
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from netra_probe.clients.replies import body_of
 from netra_probe.history import actions
 from netra_probe.investigation.context import InvestigationContext
 
@@ -68,6 +69,27 @@ class ResourceMetrics:
     async def _count(self, url: str, name: str) -> int | None:
         value = (await self._state(url)).get(name)
         return value if isinstance(value, int) else None
+
+    async def healths(self) -> dict[str, str]:
+        """What each backend says of its own health."""
+
+        async def ask(number: int, url: str) -> tuple[str, str]:
+            name = f"backend-{number}"
+            http = self._probe.wire.http(url, surface="rest", backend=name)
+            try:
+                told = body_of(await http.request("GET", "/health", anonymous=True))
+            finally:
+                await http.close()
+            return name, str(told.get("status", "no answer"))
+
+        urls = self._probe.target.backend_urls
+        return dict(await asyncio.gather(*(ask(number, url) for number, url in enumerate(urls, start=1))))
+
+    async def states(self) -> dict[str, dict[str, Any]]:
+        """What each backend tells its operator of itself; empty without operator access."""
+        urls = self._probe.target.operator_urls
+        told = await asyncio.gather(*(self._state(url) for url in urls))
+        return {f"backend-{number}": state for number, state in enumerate(told, start=1)}
 
     async def _state(self, url: str) -> dict[str, Any]:
         token = self._probe.target.secret("operator_token")

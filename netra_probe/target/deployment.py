@@ -332,8 +332,13 @@ class Target(_Strict):
 
     @property
     def surfaces(self) -> frozenset[str]:
-        """What can be observed: always ``auth``, ``rest``, ``websocket``; the stores when access is given."""
-        optional = {"database": self.database_url, "cache": self.redis_url, "operator": self.operator_urls or None}
+        """What can be observed: always ``auth``, ``rest``, ``websocket``; and what else is given."""
+        optional = {
+            "database": self.database_url,
+            "cache": self.redis_url,
+            "operator": self.operator_urls or None,
+            "second_backend": self.backend_urls[1:] or None,
+        }
         return frozenset(
             {"auth", "rest", "websocket", *(name for name, given in optional.items() if given is not None)}
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from netra_probe.checkers import Checker
 from netra_probe.checkers.resources import ResourceChecker
 from netra_probe.checkers.store import StoreChecker
+from netra_probe.clients.component_process import Undecided
 from netra_probe.display.controls import folded
 
 if TYPE_CHECKING:
@@ -46,6 +47,16 @@ class Outcome:
 
     def __bool__(self) -> bool:
         return not (self.missing or self.broke)
+
+    def __getitem__(self, name: str) -> Any:
+        """One of the counts, to be expected: ``Undecided`` where the workload was not run.
+
+        >>> Outcome(title="Two tabs", users=("bob",), missing="a connection")["copies"].reason
+        'Two tabs was not run: a connection'
+        """
+        if not self:
+            return Undecided(reason=f"{self.title} was not run: {self.missing or self.broke}")
+        return self.counts[name]
 
     def __repr__(self) -> str:
         said = ", ".join(f"{count} {name}" for name, count in self.counts.items())

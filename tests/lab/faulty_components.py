@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from netra_probe.catalogue.components import COMPONENTS
+from netra_probe.clients.component_signature import imported
 from netra_probe.lab.composed import join, shared_parts
 from netra_probe.lab.shared.faults import known_faults
 
@@ -15,7 +17,10 @@ def __getattr__(name: str) -> Any:
     component, _, fault = name.partition("__")
     if not fault:
         raise AttributeError(name)
-    parts = shared_parts()
-    known_faults(kinds=("component",))[fault.replace("_", "-")]().install(parts)
-    join(parts)
+    broken = known_faults(kinds=("component",))[fault.replace("_", "-")]
+    # A whole service takes a second to import.
+    parts: Any = shared_parts() if broken.service == "shared" else {component: imported(COMPONENTS[component].path)}
+    broken().install(parts)
+    if broken.service == "shared":
+        join(parts)
     return parts[component]

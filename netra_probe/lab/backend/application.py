@@ -145,6 +145,7 @@ def _inspection(services: Services) -> dict[str, Any]:
     return {
         "backend": services.settings.name,
         "connections": len(services.hub),
+        "listener": services.router.listener(),
         "pool": services.database.pool_state(),
         "agents": services.registry.health(),
         "sessions": len(services.watch),

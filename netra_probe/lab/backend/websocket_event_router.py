@@ -243,6 +243,8 @@ class WebSocketEventRouter:
         self._backend = backend
         self._owners: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
+        self._listening = False
+        self._interruptions = 0
 
     # Lifecycle
 
@@ -295,24 +297,33 @@ class WebSocketEventRouter:
 
     # Listening
 
+    def listener(self) -> dict[str, Any]:
+        """For operators: whether news of events is heard now, and how often that was interrupted."""
+        return {"listening": self._listening, "interruptions": self._interruptions}
+
     async def _listen(self, ready: asyncio.Event) -> None:
         while True:
             try:
                 await self._listen_once(ready)
             except (RedisError, OSError) as error:
+                self._interruptions += 1
                 log.warning("event router lost Redis (%s); trying again", type(error).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen_once(self, ready: asyncio.Event) -> None:
         """Wake whom it concerns until the connection is lost."""
-        async with self._redis.pubsub() as channel:
-            await channel.psubscribe(LIVE_PATTERN)
-            async for message in channel.listen():
-                if message["type"] == "psubscribe":
-                    ready.set()
-                    self._hub.wake_all()
-                elif message["type"] == "pmessage":
-                    self._hub.wake(user_of_channel(message["channel"]))
+        try:
+            async with self._redis.pubsub() as channel:
+                await channel.psubscribe(LIVE_PATTERN)
+                async for message in channel.listen():
+                    if message["type"] == "psubscribe":
+                        self._listening = True
+                        ready.set()
+                        self._hub.wake_all()
+                    elif message["type"] == "pmessage":
+                        self._hub.wake(user_of_channel(message["channel"]))
+        finally:
+            self._listening = False
 
     async def _forget_former_life(self) -> None:
         async for key in self._redis.scan_iter(match="user_sessions:*", count=500):

@@ -76,6 +76,11 @@ class InMemoryCache:
         """Keep one of several values under a key."""
         self._kept.setdefault(key, {})[name] = value
 
+    async def hdel(self, key: str, *names: str) -> None:
+        """Forget some of the values under a key."""
+        for name in names:
+            self._kept.get(key, {}).pop(name, None)
+
     async def hgetall(self, key: str) -> dict[str, Any]:
         """All values under a key."""
         return dict(self._kept.get(key, {}))
