@@ -19,7 +19,7 @@ class WebSocketFault(Fault):
 
     kind: ClassVar[Kind] = "component"
     layer = "websocket"
-    checkers = ("C14",)
+    checkers: ClassVar[tuple[str, ...]] = ("C14",)
     part: ClassVar[str]
 
     def install(self, parts: Parts) -> None:
@@ -179,7 +179,6 @@ class TabsShare(WebSocketFault):
     id = "websocket-tabs-share"
     title = "the tabs of a user share the events among them"
     breaks = "each connection of a user gets each event of the user"
-    checkers = ("C3", "C4")
     part = "WebSocketSession"
 
     def broken(self, healthy: type[Any]) -> type[Any]:

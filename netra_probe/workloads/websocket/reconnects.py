@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -106,8 +107,9 @@ async def two_tabs(
 ) -> Outcome:
     """Keep two connections open at once, ask on each and on both together; close one and ask on the other.
 
-    ``copies`` counts the runs that were seen to their end on a tab: on a target that serves all tabs alike, two for
-    each run. Tabs at two backends show what a registry in each process misses (fault F4).
+    ``copies`` counts the runs that were seen on a tab to their end, with all events that the other tab saw: on a target
+    that serves all tabs alike, two for each run. Tabs at two backends show what a registry in each process misses
+    (fault F4).
     """
     runs: list[Run] = []
     copies = 0
@@ -119,7 +121,9 @@ async def two_tabs(
             runs += [await user.ask(QUESTION, socket=socket) for socket in both]
             runs += await asyncio.gather(*(user.ask(QUESTION, socket=socket, new_thread=True) for socket in both))
             for run in runs:
-                copies += sum([await _saw(probe, socket, run) for socket in both])
+                ended = [await _saw(probe, socket, run) for socket in both]
+                seen = [_names_of(socket, run) for socket in both]
+                copies += sum(end and names == seen[0] | seen[1] for end, names in zip(ended, seen, strict=True))
         runs.append(await user.ask(QUESTION, socket=first))
         runs += await everybody_asks(_others(probe, user), watching)
     return Outcome(users=(user.name,), counts={"answered": answered(runs), "copies": copies})
@@ -235,6 +239,14 @@ async def _saw(probe: Investigation, socket: Socket, run: Run) -> bool:
         within=probe.timeouts.grace if end else 0.0,
     )
     return isinstance(seen, Received)
+
+
+def _names_of(socket: Socket, run: Run) -> Counter[str]:
+    """How often each event of a run came to a tab."""
+    mark = mark_of(run)
+    return Counter(
+        seen.frame.name for seen in socket.received if mark and mark in (seen.frame.run, seen.frame.ids.get("turn_id"))
+    )
 
 
 def _fell_silent(runs: Sequence[Run]) -> bool:
