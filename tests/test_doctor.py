@@ -207,6 +207,15 @@ async def test_an_unwell_service_with_another_time_says_so(odd_service: str) -> 
 # What a run would do
 
 
+def test_needs_are_read_where_they_are_written_or_under_their_name() -> None:
+    (notebook,) = (notebook for notebook in all_notebooks() if notebook.id == "E4")
+    needs = {case.id: case.surfaces for case in read_cases(notebook, users=3, rounds=1)}
+    assert needs["E4j.1"] == {"second_backend"}
+    assert needs["E4b.2"] == {"component UserExecutionContext", "component UserWebSocketEmitter"}
+    for other in all_notebooks():
+        read_cases(other, users=3, rounds=1)
+
+
 def test_what_a_run_would_do_is_estimated_from_what_the_last_refresh_counted() -> None:
     (notebook,) = (notebook for notebook in all_notebooks() if notebook.id == "C4")
     cases = {case.id: case for case in read_cases(notebook, users=3, rounds=4)}

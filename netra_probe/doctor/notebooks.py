@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ def read_cases(notebook: Notebook, *, users: int, rounds: int) -> list[Case]:
     cases: list[Case] = []
     workloads: list[str] = []
     repeats = False
+    named = _named(notebook)
     for node in _nodes(notebook):
         match node:
             case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)) if not own:
@@ -49,7 +51,7 @@ def read_cases(notebook: Notebook, *, users: int, rounds: int) -> list[Case]:
             case ast.Attribute(value=ast.Name(id="workloads"), attr=name):
                 workloads.append(name)
             case ast.Call(func=ast.Attribute(attr="check"), args=[ast.Constant(value=str(id)), *_], keywords=words):
-                surfaces = next((ast.literal_eval(word.value) for word in words if word.arg == "needs"), ())
+                surfaces = next((_literal(word.value, named) for word in words if word.arg == "needs"), ())
                 more = users - own.get("users", users)
                 factor = users / (users - more) * (rounds / own.get("rounds", rounds) if repeats else 1)
                 amounts = counted.get(id, Amounts()).scaled(factor, accounts=0 if cases else more)
@@ -58,15 +60,39 @@ def read_cases(notebook: Notebook, *, users: int, rounds: int) -> list[Case]:
     return cases
 
 
-def _nodes(notebook: Notebook) -> Iterable[ast.AST]:
-    """Every node of the notebook's code, in order; a call after its arguments."""
+def _named(notebook: Notebook) -> dict[str, ast.expr]:
+    """What stands behind the names that cells give to values, outside of functions."""
+    found = {}
+    for cell in _cells(notebook):
+        for statement in cell.body:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    found[name] = value
+    return found
+
+
+def _literal(node: ast.expr, named: Mapping[str, ast.expr]) -> Sequence[str]:
+    """A list of texts, where it is written down, here or under a name; nothing where it is computed."""
+    if isinstance(node, ast.Name):
+        node = named.get(node.id, node)
+    try:
+        return list(ast.literal_eval(node))
+    except ValueError:
+        return ()
+
+
+def _cells(notebook: Notebook) -> Iterator[ast.Module]:
     for cell in notebook.read().cells:
         if cell.cell_type == "code":
-            try:
-                nodes = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.stmt | ast.expr)]
-            except SyntaxError:  # magics and the like say nothing about cases
-                continue
-            yield from sorted(nodes, key=lambda node: (node.end_lineno or 0, node.end_col_offset or 0))
+            with contextlib.suppress(SyntaxError):  # magics and the like say nothing about cases
+                yield ast.parse(cell.source)
+
+
+def _nodes(notebook: Notebook) -> Iterable[ast.AST]:
+    """Every node of the notebook's code, in order; a call after its arguments."""
+    for cell in _cells(notebook):
+        nodes = [node for node in ast.walk(cell) if isinstance(node, ast.stmt | ast.expr)]
+        yield from sorted(nodes, key=lambda node: (node.end_lineno or 0, node.end_col_offset or 0))
 
 
 def total(cases: Iterable[Case]) -> Amounts:
