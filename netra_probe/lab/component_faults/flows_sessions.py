@@ -235,3 +235,99 @@ class RefreshIgnored(SessionFault):
                 return principal
 
         return Forgetful
+
+
+# Coming back (F4)
+
+
+@register
+class ResumesFromNow(SessionFault):
+    """Whoever connects gets what happens from now on, wherever they say that they stopped reading."""
+
+    id = "flow-reconnect-from-now"
+    title = "events that came while one was away are not sent"
+    breaks = "nothing is lost while a user is away"
+    layer = "websocket"
+    part = "WebSocketSession"
+    checkers = ("C3", "C14")
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class FromNow(healthy):  # type: ignore[misc]
+            async def _subscribe(self) -> Any:
+                subscription = await super()._subscribe()
+                tail = await self.services.event_log.tail(self.principal.user_id)
+                if tail > subscription.cursor and fault.does_wrong():
+                    subscription.cursor = tail
+                return subscription
+
+        return FromNow
+
+
+@register
+class StaleThread(SessionFault):
+    """The second backend keeps a thread as it was when it was first read there."""
+
+    id = "flow-reconnect-stale-thread"
+    title = "the second backend shows a thread as it once was"
+    breaks = "a conversation is the same at every backend"
+    layer = "data"
+    part = "MessageStore"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault, kept = self, dict[tuple[str, str], list[Any]]()
+
+        class Stale(healthy):  # type: ignore[misc]
+            async def of_thread(self, thread_id: str, **extra: Any) -> Any:
+                place = (self._user_id, thread_id)
+                if place in kept and fault.does_wrong():
+                    return kept[place]
+                messages = await super().of_thread(thread_id, **extra)
+                if _in_second_backend():
+                    kept[place] = messages
+                return messages
+
+        return Stale
+
+
+@register
+class StateLost(SessionFault):
+    """Agents' states are kept by the backend that worked on the run: the second one knows of none."""
+
+    id = "flow-reconnect-state-lost"
+    title = "the state of an agent is not there at the second backend"
+    breaks = "the state of an agent is there wherever its user comes back"
+    layer = "data"
+    part = "RunStore"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Local(healthy):  # type: ignore[misc]
+            async def states(self, run_id: str) -> list[dict[str, Any]]:
+                if _in_second_backend() and fault.does_wrong():
+                    return []
+                return list(await super().states(run_id))
+
+        return Local
+
+
+@register
+class LeftOpen(SessionFault):
+    """A backend that starts again forgets the runs that it was working on."""
+
+    id = "flow-reconnect-run-left-open"
+    title = "a run that a restart interrupted never ends"
+    breaks = "a run ends for its user also when its backend is restarted"
+    layer = "execution"
+    part = "RunRecovery"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Forgetful(healthy):  # type: ignore[misc]
+            async def close_left_open(self) -> int:
+                return 0 if fault.does_wrong() else int(await super().close_left_open())
+
+        return Forgetful
