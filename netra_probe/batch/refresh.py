@@ -15,12 +15,15 @@ from nbclient import NotebookClient
 from netra_probe import lab
 from netra_probe.batch.execution import plain
 from netra_probe.catalogue.folders import OUTPUT_VARIABLE, folder
+from netra_probe.display.views import VERDICT_MIME
 from netra_probe.errors import TargetError
 from netra_probe.history.store import History
 from netra_probe.results.amounts import amounts_by_case
 from netra_probe.target.environment import in_environment
 from netra_probe.target.lab import LAB_VARIABLE
 
+#: What is said of a notebook that stays as it is because its execution did not pass.
+KEPT = "not stored"
 #: Metadata of every notebook; what it says of its scenario stays as it is.
 _METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -37,7 +40,7 @@ def refresh_notebooks(paths: Sequence[Path], *, write: bool, state_file: Path | 
     notebook whose file is not as it would be written here, in metadata, ids or form, has changed whatever it shows.
 
     Arguments:
-        write: store what changed; otherwise nothing is touched.
+        write: store what changed, unless the healthy lab did not pass this time: that is nobody's reference.
         state_file: of a lab that is running; one is started for the purpose when left out.
 
     Raises TargetError when the lab cannot start or a cell raises.
@@ -52,8 +55,9 @@ def refresh_notebooks(paths: Sequence[Path], *, write: bool, state_file: Path | 
                 old = path.read_text(encoding="utf-8")
                 fresh = _execute(path)
                 if what := difference(old, fresh):
-                    changed[path] = what
-                    if write:
+                    verdict = verdict_of(fresh)
+                    changed[path] = what if verdict in ("", "pass") else f"{KEPT}, this time it was {verdict}"
+                    if write and verdict in ("", "pass"):
                         path.write_text(dump(fresh), encoding="utf-8")
     except lab.LabError as error:
         raise TargetError(str(error)) from None
@@ -85,6 +89,14 @@ def _execute(path: Path) -> nbformat.NotebookNode:
             if case["id"] in counted:
                 case["amounts"] = {name: value for name, value in asdict(counted[case["id"]]).items() if value}
     return normalise(notebook)
+
+
+def verdict_of(notebook: nbformat.NotebookNode) -> str:
+    """The verdict that an executed notebook ends with; "" for one without."""
+    records = (
+        output.get("data", {}).get(VERDICT_MIME) for cell in notebook.cells for output in cell.get("outputs", ())
+    )
+    return next((str(record["verdict"]) for record in records if record), "")
 
 
 def _recordings(path: Path) -> Iterator[Path]:

@@ -115,10 +115,12 @@ def init(directory: Path) -> None:
 def refresh(ids: tuple[str, ...], check: bool) -> int:
     """Re-execute the committed notebooks on a lab and normalise them; `00` is the start notebook.
 
+    What does not pass on the healthy lab is no reference: the committed outputs stay, and the exit status is 3.
+
     With --check nothing is changed, and the exit status is 1 if a notebook's evidence differs from the committed one,
     or if its metadata, cell ids or execution counts are not normalised.
     """
-    from netra_probe.batch.refresh import refresh_notebooks
+    from netra_probe.batch.refresh import KEPT, refresh_notebooks
 
     own_folder("notebooks")
     paths = _chosen(ids)
@@ -126,6 +128,8 @@ def refresh(ids: tuple[str, ...], check: bool) -> int:
     for path in paths:
         what = f"{'differs' if check else 'changed'}: {changed[path]}" if path in changed else "same"
         click.echo(f"{path.name}  {what}")
+    if any(what.startswith(KEPT) for what in changed.values()):
+        return 3
     return 1 if check and changed else 0
 
 

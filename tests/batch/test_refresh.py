@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from projects import notebook
 
-from netra_probe.batch.refresh import difference, dump, normalise, refresh_notebooks
+from netra_probe.batch.refresh import difference, dump, normalise, refresh_notebooks, verdict_of
 from netra_probe.catalogue.folders import PROJECT
 from netra_probe.cli.notebooks import refresh
 from netra_probe.errors import TargetError
@@ -31,6 +31,7 @@ def test_a_committed_notebook_is_normalised_to_the_byte(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert dump(normalise(read(path))) == text
     assert difference(text, normalise(read(path))) == ""
+    assert verdict_of(read(path)) in ("", "pass")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,14 @@ def test_refresh_counts_what_each_case_made_and_tried(tmp_path: Path) -> None:
     (case,) = read(path).metadata.netra_probe.cases
     assert case["amounts"].pop("requests") > 0
     assert case["amounts"] == {"accounts": 2, "sockets": 2, "messages": 1}
+
+
+def test_what_does_not_pass_is_no_reference(tmp_path: Path) -> None:
+    record = '{"application/vnd.netra-probe.verdict+json": {"verdict": "inconclusive"}}'
+    path = notebook(tmp_path / "C4-small.ipynb", (f"display({record}, raw=True)",), id="C4")
+    before = path.read_text()
+    changed = refresh_notebooks([path], write=True, state_file=Path(os.environ[LAB_VARIABLE]))
+    assert changed == {path: "not stored, this time it was inconclusive"} and path.read_text() == before
 
 
 def test_a_cell_that_raises_is_named_and_nothing_is_written(tmp_path: Path) -> None:
