@@ -152,8 +152,9 @@ def expect(probe: InvestigationContext, promise: str, observed: Any, expected: A
     detail: dict[str, Any] = {"promise": promise, "about": about}
     if probe.target.mode is Mode.OBSERVE and probe.notes.withheld:
         observed = Undecided(reason=probe.notes.withheld[0])  # nothing was done of which anything could come
-    if isinstance(observed, Undecided):
-        detail["undecided"] = observed.reason
+    parts = observed if isinstance(observed, list) else [observed]
+    if unseen := [one.reason for one in parts if isinstance(one, Undecided)]:
+        detail["undecided"] = unseen[0]
     else:
         detail |= {"expected": _plain(expected), "observed": _plain(observed)}
     probe.history.observe(actions.EXPECT, surface=SURFACE, detail=detail)

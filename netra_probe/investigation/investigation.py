@@ -388,7 +388,8 @@ class Investigation(InvestigationContext):
 
         Arguments:
             promise: what holds, as a clause: "an explicit set beats the file".
-            observed, expected: plain data; they have to be equal.
+            observed, expected: plain data; they have to be equal. What could not be seen, alone or in a list, leaves
+                the promise undecided.
             about: ``contained`` for what still works for others, ``visible`` for what an operator can see.
         """
         expectations.expect(self, promise, observed, expected, about)

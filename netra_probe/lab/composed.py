@@ -54,12 +54,27 @@ def shared_parts() -> Parts:
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(name)
-    for service in ("shared", "database", "backend"):
-        if service == "database" and _is_wider_than_database():
+    for service in ("shared", *_PARTS_OF_BACKEND, "backend"):
+        if service in _PARTS_OF_BACKEND and (name not in _PARTS_OF_BACKEND[service] or _is_whole_backend_needed()):
             continue
         if name in (parts := _parts(service)):
             return parts[name]
     raise AttributeError(f"the lab has no component {name}")
+
+
+#: What can be investigated without the rest of the backend: the ``service`` of the faults that replace it → the name of
+#: each part → the module that has it.
+_PARTS_OF_BACKEND = {
+    "database": {"DatabaseManager": "database_manager"},
+    "agents": {
+        "AgentInstanceFactory": "agent_registry",
+        "AgentRegistry": "agent_registry",
+        "ToolExecutionEngine": "tools",
+        "UnifiedToolDispatcher": "tools",
+        "UserExecutionContext": "user_execution_context",
+        "UserWebSocketEmitter": "user_websocket_emitter",
+    },
+}
 
 
 def replaced_parts(fault: type[Fault]) -> tuple[str, ...]:
@@ -75,10 +90,9 @@ def replaced_parts(fault: type[Fault]) -> tuple[str, ...]:
 def _healthy(service: str) -> Parts:
     if service == "shared":
         return shared_parts()
-    if service == "database":
-        from netra_probe.lab.backend.database_manager import DatabaseManager
-
-        return Parts({"DatabaseManager": DatabaseManager})
+    if service in _PARTS_OF_BACKEND:
+        modules = {name: f"netra_probe.lab.backend.{module}" for name, module in _PARTS_OF_BACKEND[service].items()}
+        return Parts({name: getattr(importlib.import_module(module), name) for name, module in modules.items()})
     # Importing a whole service takes a second, which most have no use for.
     composition = importlib.import_module(f"netra_probe.lab.{service}.composition")
     parts: Parts = composition.healthy_parts()
@@ -90,7 +104,8 @@ def _parts(service: str) -> Parts:
         parts = _healthy(service)
         faults = install_faults(parts, service, process=f"component-{os.getpid()}")
         if service == "backend":
-            faults += install_faults(parts, "database", process=f"component-{os.getpid()}")
+            for part in _PARTS_OF_BACKEND:
+                faults += install_faults(parts, part, process=f"component-{os.getpid()}")
         for fault in faults:
             fault.counted = lambda: _write_counts(service, faults)
         if service == "shared":
@@ -99,11 +114,12 @@ def _parts(service: str) -> Parts:
     return _roots[service]
 
 
-def _is_wider_than_database() -> bool:
-    """Whether a selected fault replaces parts of the backend: DatabaseManager then comes from there."""
+def _is_whole_backend_needed() -> bool:
+    """Whether a selected fault replaces parts of the backend: all its classes then come from there."""
     environment = get_env()
     modules = [path for path in (environment.get("LAB_FAULT_MODULES") or "").split(os.pathsep) if path]
-    return any(fault.service == "backend" for fault in check_selection(environment.get("LAB_FAULTS") or "", modules))
+    selected = check_selection(environment.get("LAB_FAULTS") or "", modules)
+    return any(fault.service == "backend" and not fault.is_of_running_services for fault in selected)
 
 
 def join(parts: Parts) -> None:

@@ -37,6 +37,7 @@ from netra_probe.workloads.auth.identities import introduce, make_contexts
 from netra_probe.workloads.auth.oauth import log_in_through
 from netra_probe.workloads.auth.recognition import recognised
 from netra_probe.workloads.auth.sessions import come_and_go, refresh_together, swap_identity
+from netra_probe.workloads.components.agent_counts import count_agents
 from netra_probe.workloads.components.agent_factory import make_agents
 from netra_probe.workloads.components.emitter import make_emitters
 from netra_probe.workloads.components.surroundings import (

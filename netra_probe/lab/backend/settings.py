@@ -26,6 +26,9 @@ class Limits:
     concurrent_runs: int = 50
     connections: int = 50
     waiting_jobs: int = 20
+    # Runs
+    run_seconds: float = 120.0
+    cancel_seconds: float = 10.0
     # Sockets
     heartbeat_seconds: float = 25.0
     send_seconds: float = 5.0

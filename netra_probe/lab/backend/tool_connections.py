@@ -9,9 +9,11 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from netra_probe.lab.backend.data_access_factory import UserData
+if TYPE_CHECKING:
+    from netra_probe.lab.backend.data_access_factory import UserData
+
 
 MOST_SESSIONS = 1_000
 SHOWN = 20

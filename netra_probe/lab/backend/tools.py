@@ -6,9 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from netra_probe.lab.backend.data_access_factory import DataAccessFactory, UserData
 from netra_probe.lab.backend.errors import (
     BackendError,
     Conflict,
@@ -20,6 +19,9 @@ from netra_probe.lab.backend.errors import (
 from netra_probe.lab.backend.tool_connections import ToolConnections, ToolServer
 from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
+
+if TYPE_CHECKING:
+    from netra_probe.lab.backend.data_access_factory import DataAccessFactory, UserData
 
 ADMIN = "admin"
 

@@ -59,8 +59,12 @@ class UserWebSocketEmitter:
 
     @property
     def finished(self) -> bool:
-        """Whether the run's last event was sent."""
+        """Whether there will be no further events."""
         return self._finished
+
+    def close(self) -> None:
+        """The run is over, whether its last event was sent or not: refuse further ones."""
+        self._finished = True
 
     def continue_after(self, seq: int) -> None:
         """Go on numbering where another process stopped."""

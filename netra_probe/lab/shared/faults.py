@@ -105,8 +105,10 @@ class Fault:
     checkers: ClassVar[tuple[str, ...]] = ()
     service: ClassVar[str] = "backend"
     """Which service it is installed in: ``backend`` (both processes), ``auth_service`` or ``llm_service``; ``shared``
-    for parts that all services have in common, and ``database`` for DatabaseManager, where they are investigated in a
-    process of their own."""
+    for parts that all services have in common, ``database`` for DatabaseManager and ``agents`` for AgentRegistry and
+    its factory, where they are investigated in a process of their own."""
+    is_of_running_services: ClassVar[bool] = False
+    """Whether it is looked for over the wire only, and not where a class of its service is investigated by itself."""
     kind: ClassVar[Kind] = "defect"
 
     def __init__(self, *, rate: float = 1.0, seed: str = "") -> None:

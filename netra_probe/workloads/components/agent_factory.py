@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from netra_probe.clients.component import Component, Returned
+from netra_probe.clients.component_fakes import EventSink, FakeDataAccess, InMemoryCache
 from netra_probe.forgery import REFUSED
 from netra_probe.plans.tabs import QUESTION
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.components.fakes import (
     CountingModel,
-    EventSink,
-    FakeDataAccess,
-    InMemoryCache,
     accepted_kwargs,
     begin,
     end,

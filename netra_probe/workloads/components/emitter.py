@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.component import Component, Returned
+from netra_probe.clients.component_fakes import EventSink, InMemoryCache
 from netra_probe.forgery import REFUSED
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.components.fakes import (
-    EventSink,
-    InMemoryCache,
     accepted_kwargs,
     begin,
     first_foreign,

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.component import CallResult, Component, Returned
+from netra_probe.clients.component_fakes import Barrier, EventSink, FakeDataAccess, NamingTool
 from netra_probe.forgery import REFUSED
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.components.fakes import (
-    Barrier,
-    EventSink,
-    FakeDataAccess,
-    NamingTool,
     accepted_kwargs,
     begin,
     end,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from netra_probe.lab.backend.data_access_factory import UserData
-from netra_probe.lab.backend.llm_manager import LLMManager
 from netra_probe.lab.backend.tools import UnifiedToolDispatcher
 from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
+
+if TYPE_CHECKING:
+    from netra_probe.lab.backend.data_access_factory import UserData
+    from netra_probe.lab.backend.llm_manager import LLMManager
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,8 @@ class Agent:
         raise NotImplementedError(f"agent {self.name} must define run(task)")
 
     async def cleanup(self) -> None:
-        """Give back what the agent was given."""
+        """The run is over: give back what the agent was given."""
+        self.equipment.emitter.close()
         await self.equipment.tools.cleanup()
 
 

@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from netra_probe.lab.backend.agent_registry import OVERDUE, AgentRegistry
 from netra_probe.lab.backend.agents.agent import Outcome, Task
 from netra_probe.lab.backend.data_access_factory import DataAccessFactory, UserData
 from netra_probe.lab.backend.database_manager import DatabaseManager
@@ -16,14 +16,11 @@ from netra_probe.lab.backend.user_execution_context import UserExecutionContext
 from netra_probe.lab.backend.user_websocket_emitter import UserWebSocketEmitter
 from netra_probe.lab.backend.websocket_event_router import EventLog
 
-if TYPE_CHECKING:
-    from netra_probe.lab.backend.agent_registry import AgentRegistry
-
-
 log = logging.getLogger(__name__)
 
 FIRST_AGENT = "triage"
 CANCELLED = "The run was stopped at your request; send the message again to start a new one."
+LATE = "The run took too long and was ended; send the message again, or ask for less."
 INTERRUPTED = "The run was interrupted because a server was restarted; send the message again."
 FAILED = "The run failed through no fault of yours; send the message again."
 CLOSING_SECONDS = 3.0
@@ -42,9 +39,11 @@ class AgentExecution:
         emitter = self._registry.factory.make_emitter(context)
         try:
             await self._work(context, task, data, emitter)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if self._registry.shutting_down:
                 await self._close(data, emitter, status="failed", code="RUN_INTERRUPTED", message=INTERRUPTED)
+            elif OVERDUE in cancelled.args:
+                await self._close(data, emitter, status="failed", code="RUN_OVERDUE", message=LATE)
             else:
                 await self._close(data, emitter, status="cancelled", code="CANCELLED", message=CANCELLED)
             raise
