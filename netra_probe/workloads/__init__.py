@@ -93,6 +93,7 @@ from netra_probe.workloads.websocket.reconnects import (
     two_tabs,
 )
 from netra_probe.workloads.websocket.resume import catch_up, resume_point
+from netra_probe.workloads.websocket.threads import announced, open_thread
 
 #: All that is imported above.
 __all__ = [name for name, value in dict(vars()).items() if callable(value)]

@@ -11,11 +11,10 @@ from netra_probe.checkers.verdict import Verdict
 from netra_probe.lab.shared.faults import known_faults
 from netra_probe.target.lab import as_target
 
-MODULES = ("flows_events", "flows_sessions")
 FAULTS = {
     id: fault
     for id, fault in known_faults(kinds=("component",)).items()
-    if fault.__module__.rpartition(".")[2] in MODULES
+    if fault.__module__.rpartition(".")[2].startswith("flows_")
 }
 CLAIMS = [
     (fault, case.id)
