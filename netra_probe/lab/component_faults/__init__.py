@@ -1,4 +1,6 @@
-"""What breaks in one component: faults for the notebooks E1 to E5, a module for each component.
+"""What breaks in one component or one critical flow: faults for the notebooks E and F, a module for each component.
+
+Modules of flows are called ``flows_…``; one holds the faults of a few flows.
 
 Each breaks what one area of its component promises, and its id says where and what: ``environment-shell-executed``.
 They differ from the published faults in their kind, ``component``; ``netra-probe detect --claimed`` holds the cases
