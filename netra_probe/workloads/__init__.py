@@ -82,6 +82,7 @@ from netra_probe.workloads.websocket.foreign_ids import (
     stop_foreign_run,
     stop_own_run,
 )
+from netra_probe.workloads.websocket.message_formats import envelopes, leftovers
 from netra_probe.workloads.websocket.reconnects import (
     across_backends,
     cut_and_resume,
