@@ -75,6 +75,7 @@ import netra_probe.workloads, netra_probe.results.results, netra_probe.cli.reche
 
 #: What nobody in the package imports or one does, and still stands alone: commands, programs, what notebooks import,
 #: and faults, which are added by the file.
+WORKLOADS = "netra_probe.workloads"
 FACES = (
     "__init__",
     "__main__",
@@ -93,6 +94,11 @@ def test_modules_are_of_a_size_that_is_worth_a_name(imports: networkx.DiGraph) -
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path.read_text().count("\n")
         for path in PACKAGE.rglob("*.py")
     }
-    lonely = [name for name, size in lines.items() if size < 60 and len(imports.pred.get(name, ())) < 2]
+    lonely = [
+        name
+        for name, size in lines.items()
+        # What the package of workloads takes from a module is called by notebooks.
+        if size < 60 and len(imports.pred.get(name, ())) < 2 and WORKLOADS not in imports.pred.get(name, ())
+    ]
     assert [name for name in lonely if not any(face in name for face in FACES)] == []
     assert statistics.median(lines.values()) >= 150

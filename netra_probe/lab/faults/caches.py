@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -211,3 +212,80 @@ def _handle(caller: Any) -> str:
 
 def _literally(name: str) -> str:
     return "".join(f"\\{character}" if character in "*?[]\\" else character for character in name)
+
+
+@register
+class SharedPrefixes(Fault):
+    """K6: prefixes are kept for all tenants together, so that the time to the first piece tells what others asked.
+
+    Incident: prefix caching in vLLM before ``cache_salt`` (CVE-2025-46570): one can guess others' prompts block by
+        block, by how soon the answer begins.
+    """
+
+    id = "K6"
+    layer = "caches"
+    service = "llm_service"
+    title = "prefix cache shared by tenants"
+    breaks = "PrefixCache.place"
+    trigger = "A asks a question of 2,000 characters or more; B asks one that begins with the same 2,000"
+    symptom = "B's first partial_result comes 0.1 s sooner than for a question that nobody has asked"
+    checkers = ("C11",)
+
+    def install(self, parts: Parts) -> None:
+        """Leave the salt out."""
+        fault = self
+        healthy: type[Any] = parts["PrefixCache"]
+
+        class UnsaltedPrefixes(healthy):  # type: ignore[misc]
+            def place(self, salt: str, prefix: str) -> str:
+                fault.reached()
+                return str(super().place("" if fault.fires() else salt, prefix))
+
+            async def read(self, salt: str, system: str, request: str) -> str | None:
+                known: str | None = await super().read(salt, system, request)
+                if known not in (None, salt):
+                    fault.triggered()
+                return known
+
+        parts["PrefixCache"] = UnsaltedPrefixes
+
+
+@register
+class KeyOfEverybody(Fault):
+    """K5: the first answer is kept under the path and the client's key, whoever the client is.
+
+    Incident: an idempotency store keyed by the header alone, although clients choose their keys and some choose
+        ``order-1`` (devlink#773, arun0009/idempotent#217).
+    """
+
+    id = "K5"
+    layer = "caches"
+    title = "idempotency key stored without the user"
+    breaks = "KeptAnswers"
+    trigger = "A: POST /api/threads with Idempotency-Key: k; then B the same within 60 s, any backend"
+    symptom = "B gets A's stored answer, and what B wanted is not done"
+    checkers = ("C1", "C2", "C5")
+
+    def install(self, parts: Parts) -> None:
+        """Keep answers under keys without a user, and beside each whose it is, to count honestly."""
+        fault = self
+        healthy: type[Any] = parts["KeptAnswers"]
+
+        class SharedAnswers(healthy):  # type: ignore[misc]
+            def place(self, user_id: str, path: str, key: str) -> str:
+                if not fault.fires():
+                    return str(super().place(user_id, path, key))
+                return f"idempotency:{hashlib.sha256(f'{path} {key}'.encode()).hexdigest()}"
+
+            async def begin(self, user_id: str, path: str, key: str) -> dict[str, Any] | None:
+                fault.reached()
+                kept: dict[str, Any] | None = await super().begin(user_id, path, key)
+                if kept and kept["whose"] != user_id:
+                    fault.triggered()
+                return kept
+
+            async def keep(self, user_id: str, path: str, key: str, answer: dict[str, Any] | None) -> None:
+                whose = None if answer is None else {**answer, "whose": user_id}
+                await super().keep(user_id, path, key, whose)
+
+        parts["KeptAnswers"] = SharedAnswers
