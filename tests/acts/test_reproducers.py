@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 from composing import Composed
 
@@ -102,6 +103,7 @@ async def recorded(target: Any, act: Act, checkers: tuple[type[Checker], ...]) -
     return read_run(probe.history.path.parent.parent)
 
 
+@pytest.mark.nightly
 async def test_each_shows_its_leak_on_the_faulty_lab_and_nothing_on_the_healthy_one(compose: Composed) -> None:
     scripts: dict[str, str] = {}
     for group in TOGETHER:

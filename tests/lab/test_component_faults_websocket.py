@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from component_cases import perform_case
 from composing import Composed
+from daily import one_in
 from performing import perform, verdicts
 
 from netra_probe.catalogue.components import COMPONENTS
@@ -66,7 +67,7 @@ async def test_a_fault_of_a_class_turns_its_case_red_and_a_neighbour_stays_green
     assert result.verdict is Verdict.PASS, result
 
 
-@pytest.mark.parametrize("faults", TOGETHER, ids=" ".join)
+@pytest.mark.parametrize("faults", one_in(len(TOGETHER), TOGETHER))
 async def test_faults_of_services_turn_their_cases_red(compose: Composed, faults: tuple[str, ...]) -> None:
     lab = compose(faults)
     cases = {CLAIMED[fault] for fault in faults}
