@@ -14,6 +14,8 @@ from netra_probe.checkers.verdict import Finding, Judgement, Pair, Place
 from netra_probe.history import actions
 from netra_probe.history.operation import Operation, Outcome
 
+#: What an expectation is about that a deployment may do otherwise.
+NOTED = "noted"
 #: Characters of a value that a summary shows.
 LONGEST_VALUE = 120
 
@@ -30,6 +32,8 @@ class PromiseChecker(Checker):
     Arguments:
         boundary: a failure is to be contained and visible: at least one expectation says what still works for others
             (``about="contained"``), and one what an operator can see (``about="visible"``).
+
+    What is only to be noted where it differs (``about="noted"``) is a hygiene issue and turns nothing red.
     """
 
     id = "C14"
@@ -103,7 +107,7 @@ def _finding(promise: str, operation: Operation, carried: int | None) -> Finding
     observed, expected = (shown_value(operation.detail.get(name)) for name in ("observed", "expected"))
     return Finding(
         checker=PromiseChecker.id,
-        kind="promise broken",
+        kind="differs from the contract" if operation.detail.get("about") == NOTED else "promise broken",
         summary=f"{promise}: observed {observed} instead of {expected}",
         surface=operation.surface,
         operations=(Place(operation=plain(promise), pairs=(Pair(count=1, example=operation.index),)),),

@@ -50,6 +50,7 @@ WEAKNESSES: Mapping[str, str] = {
     "token without expiry": _OWN_TOKEN,
     "access token lives too long": _OWN_TOKEN,
     "token without audience": _OWN_TOKEN,
+    "differs from the contract": "clients of the contract may not read it; nobody got another's data by it",
     "secret in a token": "only who bears the token can read it",
     "log-in gives a token out twice": _OWN_TOKEN,
 }

@@ -19,8 +19,9 @@ from netra_probe.investigation.context import InvestigationContext
 from netra_probe.target.deployment import Mode, Target
 from netra_probe.target.lab import component_variables
 
-#: What an expectation is about: the component's work, or its failure being contained, or being visible.
-About: TypeAlias = Literal["works", "contained", "visible"]
+#: What an expectation is about: the component's work, its failure being contained, or being visible, or something that
+#: a deployment may do otherwise and that is noted where it does.
+About: TypeAlias = Literal["works", "contained", "visible", "noted"]
 SURFACE = "component"
 #: How a case says that it needs a component: ``component IsolatedEnvironment``.
 COMPONENT = "component "

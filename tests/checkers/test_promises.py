@@ -20,6 +20,13 @@ def test_a_broken_promise_is_named_with_both_values() -> None:
     assert judged.findings[0].witness == (1,) and judged.evidence == {"promises": 2}
 
 
+def test_what_a_deployment_may_do_otherwise_is_noted_and_turns_nothing_red() -> None:
+    judged = promises()([expectation(0, expected=1, observed=2, about="noted")])
+    assert [(finding.kind, finding.severity) for finding in judged.findings] == [
+        ("differs from the contract", "hygiene")
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "history", "doubt"),
     [

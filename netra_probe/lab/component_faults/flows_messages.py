@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -58,19 +59,19 @@ class TextUnread(FormatFault):
 
 @register
 class OtherEnvelope(FormatFault):
-    """Pieces of an answer come in ``data``, as an older emitter wrote them; everything else in ``payload``."""
+    """Every second piece of an answer comes in ``data``, as an older emitter wrote it; all else in ``payload``."""
 
     id = "flow-format-other-envelope"
-    title = "partial_result has its body in data"
-    breaks = "every event is {type, payload}"
+    title = "every second partial_result has its body in data"
+    breaks = "each kind of event has one envelope"
 
     def broken(self, healthy: type[Any]) -> type[Any]:
-        fault = self
+        fault, pieces = self, itertools.count()
 
         class Older(healthy):  # type: ignore[misc]
             def _event(self, kind: str, agent_name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
                 event: dict[str, Any] = super()._event(kind, agent_name, payload)
-                if kind == "partial_result" and fault.does_wrong():
+                if kind == "partial_result" and next(pieces) % 2 and fault.does_wrong():
                     event["data"] = event.pop("payload")
                 return event
 
