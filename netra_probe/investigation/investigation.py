@@ -390,8 +390,8 @@ class Investigation(InvestigationContext):
             promise: what holds, as a clause: "an explicit set beats the file".
             observed, expected: plain data; they have to be equal. What could not be seen, alone or in a list, leaves
                 the promise undecided.
-            about: ``contained`` for what still works for others, ``visible`` for what an operator can see, ``noted`` for
-                what a deployment may do otherwise: where it does, that is a hygiene issue.
+            about: ``contained`` for what still works for others, ``visible`` for what an operator can see, ``noted``
+                for what a deployment may do otherwise: where it does, that is a hygiene issue.
         """
         expectations.expect(self, promise, observed, expected, about)
 
