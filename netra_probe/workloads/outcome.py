@@ -64,7 +64,11 @@ class Outcome:
             said = f"not run; missing: {self.missing}"
         elif self.broke:
             said = f"ended early ({self.broke})"
-        return folded(f"{self.title} ({', '.join(self.users)}): {said}" if self.users else f"{self.title}: {said}")
+        return f"{self.title} ({', '.join(self.users)}): {said}" if self.users else f"{self.title}: {said}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook shows: no line is too long."""
+        printer.text(folded(repr(self)))
 
 
 def names(users: Iterable[User]) -> tuple[str, ...]:
