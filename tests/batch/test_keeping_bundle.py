@@ -44,7 +44,9 @@ def test_a_bundle_holds_everything_and_is_the_same_for_the_same_run(run: Path, t
         "notebooks/C4-multi-user-websocket-isolation.html",
         "notebooks/C4-multi-user-websocket-isolation.ipynb",
         "report.html",
+        "reproduce/index.json",
         "results.json",
+        "results.sarif",
         "run.json",
     }
 
