@@ -17,7 +17,7 @@ class EventFault(Fault):
 
     kind: ClassVar[Kind] = "component"
     layer = "events"
-    checkers = ("C14",)
+    checkers: ClassVar[tuple[str, ...]] = ("C14",)
     part: ClassVar[str] = "UserWebSocketEmitter"
 
     def install(self, parts: Parts) -> None:
