@@ -60,7 +60,7 @@ def test_a_healthy_run_ends_with_a_table_its_paths_and_status_0(
     assert [case["verdict"] for case in results["scenarios"][0]["cases"]] == ["pass"] * 5
     assert results["cleanup"] == {"verdict": "pass", "left": []}
     assert 0 < results["confidence"]["upper_bound"] < 1
-    left = ["history", "junit.xml", "logs", "notebooks", "report.html", "reproduce", "results.json"]
+    left = ["history", "junit.xml", "logs", "notebooks", "report.html", "results.json"]
     left += ["results.sarif", "run.json"]
     assert sorted(path.name for path in run.iterdir()) == left
 

@@ -247,8 +247,9 @@ async def test_a_run_does_what_the_last_refresh_counted(tmp_path: Path, monkeypa
 def test_every_committed_case_has_its_amounts() -> None:
     for scenario in SCENARIOS.values():
         assert sum(case.amounts.get("accounts", 0) for case in scenario.declared) >= 2, scenario.id
-        # What the database holds is read, and nothing is sent for it.
-        assert [case.id for case in scenario.declared if not case.amounts] == ["S1.10"] * (scenario.id == "S1")
+        # What the database holds is read, and what is asked of a class stays here: nothing is sent for it.
+        still = [case.id for case in scenario.declared if not case.amounts]
+        assert scenario.id[0] == "E" or still == ["S1.10"] * (scenario.id == "S1"), still
 
 
 @pytest.mark.parametrize(

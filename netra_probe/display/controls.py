@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import textwrap
 
-from rich.cells import cell_len
-
 #: C0 (but for tabs and line ends), DEL, C1, separators that break lines, what changes the direction of writing, and
 #: what is no character: halves of surrogate pairs, and what no XML may hold.
 _CONTROLS = re.compile(
@@ -37,6 +35,8 @@ def folded(text: str) -> str:
 
 
 def _folded(line: str) -> str:
+    from rich.cells import cell_len  # a command that shows its help has no use for it
+
     if cell_len(line) <= COLUMNS:
         return line
     indent = line[: len(line) - len(line.lstrip())]

@@ -6,6 +6,7 @@ import doctest
 
 import pytest
 
+from netra_probe.display.controls import folded
 from netra_probe.errors import ParameterError
 from netra_probe.plans import Plan, Step, steps
 from netra_probe.plans.steps import Connection, Listeners, Place, Principal, Role, Spelling, Timing
@@ -41,7 +42,7 @@ def test_a_plan_is_shown_the_same_every_time_as_text_and_as_html() -> None:
         "   3  other user  GET /api/threads/{thread_id}  path: other case, same instant, connected         2",
     ]
     assert "<table" in plan.html() and "GET /api/threads/{thread_id}" in plan.html()
-    assert repr(plan) == plan.text()
+    assert repr(plan) == folded(plan.text())
 
 
 def test_a_plan_that_was_stored_is_the_same_plan_and_its_steps_keep_their_ids() -> None:
