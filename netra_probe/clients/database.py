@@ -17,6 +17,8 @@ from netra_probe.history.store import Recorder
 from netra_probe.target.tls import why
 
 SURFACE = "database"
+#: How the names of schemas begin that the probe makes for itself (``investigation.scratch_database``).
+SCRATCH = "netra_probe_"
 
 
 class DatabaseClient:
@@ -143,13 +145,14 @@ class DatabaseClient:
 
 
 async def _columns(connection: asyncpg.Connection) -> dict[tuple[str, str], set[str]]:
-    """What there is to look at: (schema, table) → its columns."""
+    """What there is to look at: (schema, table) → its columns; schemas of the probe's own come and go, and are none."""
     columns: dict[tuple[str, str], set[str]] = {}
     for schema, table, column in await connection.fetch(
         "SELECT c.table_schema, c.table_name, c.column_name FROM information_schema.columns c "
         "JOIN information_schema.tables t USING (table_schema, table_name) "
         "WHERE t.table_type = 'BASE TABLE' AND c.table_schema NOT IN ('pg_catalog', 'information_schema') "
-        "ORDER BY 1, 2, c.ordinal_position"
+        "AND NOT starts_with(c.table_schema::text, $1) ORDER BY 1, 2, c.ordinal_position",
+        SCRATCH,
     ):
         columns.setdefault((schema, table), set()).add(column)
     return columns

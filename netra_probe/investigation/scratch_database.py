@@ -12,6 +12,7 @@ from urllib.parse import quote
 import asyncpg
 
 from netra_probe.clients.component_process import Undecided
+from netra_probe.clients.database import SCRATCH
 from netra_probe.clients.replies import Timeouts
 from netra_probe.history import actions
 from netra_probe.history.secret import Secret
@@ -20,7 +21,6 @@ from netra_probe.investigation.expectations import NO_SCRATCH
 from netra_probe.target.deployment import Mode
 
 SURFACE = "database"
-PREFIX = "netra_probe_"
 #: First half of the lock; the second tells schemas apart.
 _LOCK = 0x6E70
 
@@ -40,7 +40,7 @@ class ScratchSchema:
     @staticmethod
     async def open(url: Secret, mark: str, timeouts: Timeouts) -> ScratchSchema | str:
         """Make the schema, and remove those that killed investigations have left; or why there is none."""
-        name = PREFIX + mark
+        name = SCRATCH + mark
         try:
             connection = await asyncpg.connect(
                 url.reveal(),
@@ -56,7 +56,7 @@ class ScratchSchema:
             for (left,) in await connection.fetch(
                 "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, $1) "
                 "AND nspowner = current_user::regrole AND nspname <> $2",
-                PREFIX,
+                SCRATCH,
                 name,
             ):
                 if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", _LOCK, _key(left)):

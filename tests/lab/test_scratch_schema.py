@@ -47,6 +47,22 @@ async def test_it_is_the_only_place_and_goes_with_all_that_is_in_it(lab: Lab) ->
     inside.terminate()
 
 
+async def test_it_is_no_table_of_the_targets_for_anybody_beside(lab: Lab) -> None:
+    schema = await opened(lab, "t5")
+    inside = await asyncpg.connect(schema.url.reveal())
+    try:
+        await inside.execute("CREATE TABLE notes (id text, user_id text)")
+        await inside.execute("GRANT USAGE ON SCHEMA netra_probe_t5 TO PUBLIC; GRANT SELECT ON notes TO PUBLIC")
+        beside = await investigate("C4", users=2)
+    finally:
+        await inside.close()
+        assert await schema.remove()
+    # What was seen at the beginning is read later, when the other investigation has removed its schema.
+    await beside.look()
+    assert beside.database is not None and not [one for one in beside.database.tables if "notes" in one.name]
+    await beside.close()
+
+
 async def test_what_a_killed_investigation_left_is_removed_by_the_next_and_a_running_one_keeps_its_own(
     lab: Lab,
 ) -> None:
