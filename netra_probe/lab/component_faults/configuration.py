@@ -6,40 +6,22 @@ import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from netra_probe.lab.shared.configuration import ENVIRONMENTS
 from netra_probe.lab.shared.env_file import read_env_file
-from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.faults import PartFault, register
 from netra_probe.lab.shared.settings import ConfigurationProblem, Setting, Value
 
 MANAGER, LIVE, BACKUP = "UnifiedConfigurationManager", "LiveConfiguration", "ConfigurationBackup"
 
 
-class ConfigurationFault(Fault):
+class ConfigurationFault(PartFault):
     """A fault of the configuration: `part` is replaced by what `broken` makes of it."""
 
     service = "shared"
-    kind: ClassVar[Kind] = "component"
     layer = "configuration"
-    checkers = ("C14",)
-    part: ClassVar[str] = MANAGER
-
-    def install(self, parts: Parts) -> None:
-        """Replace the part."""
-        parts[self.part] = self.broken(parts[self.part])
-
-    def broken(self, healthy: Any) -> Any:
-        """The part with the fault."""
-        raise NotImplementedError
-
-    def strikes(self) -> bool:
-        """Count that the wrong thing is done now; false where it is not, by the fault's rate."""
-        self.reached()
-        if not self.fires():
-            return False
-        self.triggered()
-        return True
+    part = MANAGER
 
 
 # a: initialisation
@@ -63,7 +45,7 @@ class ReadEarly(ConfigurationFault):
                 super().__init__(service_name, settings, **more)
 
             def _load_first(live) -> None:
-                if not (live._is_early and fault.strikes()):
+                if not (live._is_early and fault.does_wrong()):
                     super()._load_first()
 
         return Early
@@ -84,7 +66,7 @@ class DisagreementSilent(ConfigurationFault):
         class Silent(healthy):  # type: ignore[misc]
             def disagreements(live) -> dict[str, list[str]]:
                 found: dict[str, list[str]] = super().disagreements()
-                return {} if found and fault.strikes() else found
+                return {} if found and fault.does_wrong() else found
 
         return Silent
 
@@ -110,7 +92,7 @@ class NeighbourLayer(ConfigurationFault):
                 if layers.directory is None or layers.environment != "production":
                     return
                 path = layers.directory / "staging.env"
-                if path.is_file() and fault.strikes():
+                if path.is_file() and fault.does_wrong():
                     own = read_env_file(layers.directory / "production.env")
                     for name, value in read_env_file(path).items():
                         if name not in own:
@@ -133,7 +115,7 @@ class UnknownEnvironment(ConfigurationFault):
         class Lenient(healthy):  # type: ignore[misc]
             def __init__(manager, *arguments: Any, **more: Any) -> None:
                 super().__init__(*arguments, **more)
-                if vars(manager)["environment"] not in ENVIRONMENTS and fault.strikes():
+                if vars(manager)["environment"] not in ENVIRONMENTS and fault.does_wrong():
                     manager.environment = "development"
 
         return Lenient
@@ -157,7 +139,7 @@ class NumberCached(ConfigurationFault):
         class Caching(healthy):  # type: ignore[misc]
             def __init__(live, *arguments: Any, process: str = "", **more: Any) -> None:
                 super().__init__(*arguments, process=process, **more)
-                if process.endswith("2") and fault.strikes():
+                if process.endswith("2") and fault.does_wrong():
                     live.manager.integer = functools.cache(live.manager.integer)
 
         return Caching
@@ -176,7 +158,7 @@ class HalfChange(ConfigurationFault):
 
         class OneByOne(healthy):  # type: ignore[misc]
             def _refresh(manager, names: Sequence[str]) -> None:
-                if not fault.strikes():
+                if not fault.does_wrong():
                     super()._refresh(names)
                     return
                 for name in names:
@@ -198,7 +180,7 @@ class ListenerStops(ConfigurationFault):
 
         class Fragile(healthy):  # type: ignore[misc]
             def _notify(manager, name: str) -> None:
-                if not fault.strikes():
+                if not fault.does_wrong():
                     super()._notify(name)
                     return
                 for listener in list(manager._listeners):
@@ -225,7 +207,7 @@ class OldKeyForEver(ConfigurationFault):
         class Remembering(healthy):  # type: ignore[misc]
             def of(former, name: str) -> tuple[str, ...]:
                 kept = [value for _, value in former._kept.get(name, [])]
-                return tuple(reversed(kept)) if fault.strikes() else super().of(name)
+                return tuple(reversed(kept)) if fault.does_wrong() else super().of(name)
 
         return Remembering
 
@@ -244,7 +226,7 @@ class RotationLogsOut(ConfigurationFault):
 
         class Forgetting(healthy):  # type: ignore[misc]
             def keep(former, name: str, value: str, seconds: float) -> None:
-                if not fault.strikes():
+                if not fault.does_wrong():
                     super().keep(name, value, seconds)
 
         return Forgetting
@@ -266,7 +248,7 @@ class SecretQuoted(ConfigurationFault):
                 try:
                     return super()._convert(setting, text, variable)  # type: ignore[no-any-return]
                 except ConfigurationProblem as problem:
-                    if setting.secret and fault.strikes():
+                    if setting.secret and fault.does_wrong():
                         raise ConfigurationProblem(f"{problem}, not {text!r}") from None
                     raise
 
@@ -291,7 +273,7 @@ class FirstAddressKept(ConfigurationFault):
         class Caching(healthy):  # type: ignore[misc]
             def addresses(services, service: str) -> tuple[str, ...]:
                 known: dict[str, tuple[str, ...]] = services.__dict__.setdefault("_known", {})
-                if service in known and fault.strikes():
+                if service in known and fault.does_wrong():
                     return known[service]
                 return known.setdefault(service, super().addresses(service))
 
@@ -316,7 +298,7 @@ class ForeignAddress(ConfigurationFault):
                     return super().addresses(service)  # type: ignore[no-any-return]
                 except ConfigurationProblem:
                     found = sorted(services._directory.glob(f"*/{service}/*.json"))
-                    if found and fault.strikes():
+                    if found and fault.does_wrong():
                         return tuple(json.loads(path.read_text())["url"] for path in found)
                     raise
 
@@ -340,7 +322,7 @@ class ThresholdIgnored(ConfigurationFault):
 
         class Fixed(healthy):  # type: ignore[misc]
             def _threshold(health) -> int:
-                return 3 if fault.strikes() else super()._threshold()
+                return 3 if fault.does_wrong() else super()._threshold()
 
         return Fixed
 
@@ -361,7 +343,7 @@ class MissingIsFine(ConfigurationFault):
             def status(health) -> dict[str, Any]:
                 told: dict[str, Any] = super().status()
                 unknown = told["status"] == "unhealthy" and "unknown" in told["dependencies"].values()
-                return {**told, "status": "degraded"} if unknown and fault.strikes() else told
+                return {**told, "status": "degraded"} if unknown and fault.does_wrong() else told
 
         return Optimistic
 
@@ -386,7 +368,12 @@ class WrongTypeCoerced(ConfigurationFault):
                     return super()._convert(setting, text, variable)  # type: ignore[no-any-return]
                 except ConfigurationProblem:
                     found = re.match(r"\d+", text)
-                    if setting.kind == "int" and found and int(found[0]) >= (setting.minimum or 0) and fault.strikes():
+                    if (
+                        setting.kind == "int"
+                        and found
+                        and int(found[0]) >= (setting.minimum or 0)
+                        and fault.does_wrong()
+                    ):
                         return int(found[0])
                     raise
 
@@ -410,7 +397,7 @@ class BadReloadRaises(ConfigurationFault):
                 told: dict[str, Any] = super().reload()
                 # not what has its own case: secrets, and files that cannot be read at all
                 bad = sorted(name for name in told["rejected"] if "SECRET" not in name and name != "files")
-                if bad and fault.strikes():
+                if bad and fault.does_wrong():
                     raise SystemExit(f"bad configuration: {', '.join(bad)}")
                 return told
 
@@ -432,7 +419,7 @@ class MisspeltIgnored(ConfigurationFault):
         class Silent(healthy):  # type: ignore[misc]
             def misspelt(live) -> dict[str, str]:
                 found: dict[str, str] = super().misspelt()
-                return {} if found and fault.strikes() else found
+                return {} if found and fault.does_wrong() else found
 
         return Silent
 
@@ -455,7 +442,7 @@ class OneCache(ConfigurationFault):
         class Sharing(healthy):  # type: ignore[misc]
             def __init__(manager, *arguments: Any, **more: Any) -> None:
                 super().__init__(*arguments, **more)
-                if fault.strikes():
+                if fault.does_wrong():
                     manager._values = shared
 
         return Sharing
@@ -476,7 +463,7 @@ class OverrideWritten(ConfigurationFault):
             def override(manager, name: str, value: Any) -> None:
                 super().override(name, value)
                 directory = manager._variables.get("CONFIG_DIRECTORY")
-                if directory and fault.strikes():
+                if directory and fault.does_wrong():
                     with open(f"{directory}/runtime.env", "a", encoding="utf-8") as file:
                         file.write(f"{name}={value}\n")
 
@@ -500,7 +487,7 @@ class OrderByName(ConfigurationFault):
         class Alphabetical(healthy):  # type: ignore[misc]
             def _ordered(manager, settings: Sequence[Setting]) -> list[Setting]:
                 ordered: list[Setting] = super()._ordered(settings)
-                return sorted(ordered, key=lambda one: one.name) if fault.strikes() else ordered
+                return sorted(ordered, key=lambda one: one.name) if fault.does_wrong() else ordered
 
         return Alphabetical
 
@@ -521,7 +508,7 @@ class CircleBroken(ConfigurationFault):
                 try:
                     return super()._ordered(settings)  # type: ignore[no-any-return]
                 except ConfigurationProblem as problem:
-                    if "circle" in str(problem) and fault.strikes():
+                    if "circle" in str(problem) and fault.does_wrong():
                         return list(settings)
                     raise
 
@@ -547,7 +534,7 @@ class TornBackup(ConfigurationFault):
             def save(backup, values: Mapping[str, Any]) -> None:
                 before = super().read()
                 # what is as it was is not written again: others may be reading it
-                if not before or json.loads(json.dumps(values)) == before or not fault.strikes():
+                if not before or json.loads(json.dumps(values)) == before or not fault.does_wrong():
                     super().save(values)
                     return
                 try:
@@ -572,7 +559,7 @@ class BackupWithSecrets(ConfigurationFault):
 
         class Complete(healthy):  # type: ignore[misc]
             def _kept(manager) -> dict[str, Any]:
-                return dict(manager._values) if fault.strikes() else super()._kept()
+                return dict(manager._values) if fault.does_wrong() else super()._kept()
 
         return Complete
 
@@ -592,7 +579,7 @@ class BackupForAll(ConfigurationFault):
         class Public(healthy):  # type: ignore[misc]
             def save(backup, values: Mapping[str, Any]) -> None:
                 super().save(values)
-                if fault.strikes():
+                if fault.does_wrong():
                     backup._path.chmod(0o644)
 
         return Public
@@ -613,7 +600,7 @@ class BackupFromElsewhere(ConfigurationFault):
         class Trusting(healthy):  # type: ignore[misc]
             def read(backup) -> dict[str, Any]:
                 own: dict[str, Any] = super().read()
-                if own or not backup._path.exists() or not fault.strikes():
+                if own or not backup._path.exists() or not fault.does_wrong():
                     return own
                 return dict(json.loads(backup._path.read_text(encoding="utf-8"))["values"])
 

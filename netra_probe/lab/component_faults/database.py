@@ -6,38 +6,22 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 import asyncpg
 
 from netra_probe.lab.backend.circuit_breakers import DatabaseBreaker
 from netra_probe.lab.backend.connection_string import ConnectionStringProblem
-from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.faults import PartFault, Parts, register
 
 
-class DatabaseFault(Fault):
+class DatabaseFault(PartFault):
     """A fault of DatabaseManager: a subclass says in ``broken`` what the class becomes."""
 
     service = "database"
-    kind: ClassVar[Kind] = "component"
     layer = "database"
-    checkers = ("C14",)
-
-    def install(self, parts: Parts) -> None:
-        """Replace the manager."""
-        parts["DatabaseManager"] = self.broken(parts["DatabaseManager"])
-
-    def broken(self, healthy: type[Any]) -> type[Any]:
-        """The manager with the fault in it."""
-        raise NotImplementedError
-
-    def happens(self) -> bool:
-        """Count the broken code, and whether it does the wrong thing now."""
-        self.reached()
-        if fires := self.fires():
-            self.triggered()
-        return fires
+    part = "DatabaseManager"
 
 
 # a: session isolation
@@ -85,7 +69,7 @@ class SessionNotReset(DatabaseFault):
 
         class Connection(healthy.connection_class):  # type: ignore[misc,name-defined]
             def get_reset_query(self) -> str:
-                return "" if fault.happens() else str(super().get_reset_query())
+                return "" if fault.does_wrong() else str(super().get_reset_query())
 
         return type("Manager", (healthy,), {"connection_class": Connection})
 
@@ -111,7 +95,7 @@ class LastCameFirst(DatabaseFault):
                 self._stack: list[asyncio.Future[None]] = []
 
             async def _acquire(self, user_id: str | None = None) -> Any:
-                if self.pool_state().get("in_use", 0) >= self._limits.pool_maximum and fault.happens():
+                if self.pool_state().get("in_use", 0) >= self._limits.pool_maximum and fault.does_wrong():
                     waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                     self._stack.append(waiting)
                     with contextlib.suppress(TimeoutError):
@@ -143,7 +127,7 @@ class NoShares(DatabaseFault):
         class Manager(healthy):  # type: ignore[misc]
             @asynccontextmanager
             async def _share(self, user_id: str | None) -> AsyncIterator[None]:
-                async with super()._share(None if fault.happens() else user_id):
+                async with super()._share(None if fault.does_wrong() else user_id):
                     yield
 
         return Manager
@@ -166,7 +150,7 @@ class HalfHandOff(DatabaseFault):
 
         class Committing(asyncpg.transaction.Transaction):  # type: ignore[misc]
             async def start(self) -> None:
-                if self._connection._top_xact is not None and fault.happens():
+                if self._connection._top_xact is not None and fault.does_wrong():
                     await self._connection.execute("COMMIT; BEGIN")
                 await super().start()
 
@@ -189,7 +173,7 @@ class NoSavepoint(DatabaseFault):
             ignored = False
 
             async def __aenter__(self) -> None:
-                self.ignored = self._connection._top_xact is not None and fault.happens()
+                self.ignored = self._connection._top_xact is not None and fault.does_wrong()
                 if not self.ignored:
                     await super().__aenter__()
 
@@ -227,7 +211,7 @@ class HealthWaits(DatabaseFault):
 
         class Manager(healthy):  # type: ignore[misc]
             async def _ask(self) -> None:
-                if not fault.happens():
+                if not fault.does_wrong():
                     return await super()._ask()  # type: ignore[no-any-return]
                 async with self._transaction() as connection:
                     await connection.fetchval("SELECT 1")
@@ -251,7 +235,7 @@ class HealthRemembered(DatabaseFault):
             kept: dict[str, Any] | None = None
 
             async def health(self) -> dict[str, Any]:
-                if self.kept is not None and fault.happens():
+                if self.kept is not None and fault.does_wrong():
                     return self.kept
                 now: dict[str, Any] = await super().health()
                 self.kept = now if now["status"] == "healthy" else None
@@ -290,7 +274,7 @@ class CancelledKept(DatabaseFault):
                         raise
 
             async def _release(self, connection: Any) -> None:
-                if not any(connection is lost for lost in self._lost) or not fault.happens():
+                if not any(connection is lost for lost in self._lost) or not fault.does_wrong():
                     await super()._release(connection)
 
         return Manager
@@ -317,7 +301,7 @@ class CancelledCommitted(DatabaseFault):
                     try:
                         yield connection
                     except asyncio.CancelledError:
-                        await (transaction.commit() if fault.happens() else transaction.rollback())
+                        await (transaction.commit() if fault.does_wrong() else transaction.rollback())
                         raise
                     except BaseException:
                         await transaction.rollback()
@@ -372,7 +356,7 @@ class UrlInError(DatabaseFault):
                 try:
                     super().__init__(url, **options)
                 except ConnectionStringProblem as problem:
-                    if not fault.happens():
+                    if not fault.does_wrong():
                         raise
                     raise ConnectionStringProblem(f"{problem} (it is {url!r})") from None
 
@@ -394,7 +378,7 @@ class TlsOptional(DatabaseFault):
         class Manager(healthy):  # type: ignore[misc]
             def __init__(self, url: str, **options: Any) -> None:
                 super().__init__(url, **options)
-                if "sslmode=require" in url and fault.happens():
+                if "sslmode=require" in url and fault.does_wrong():
                     self._url = url.replace("sslmode=require", "sslmode=prefer")
 
         return Manager
@@ -418,7 +402,7 @@ class MigrationsUnlocked(DatabaseFault):
         class Manager(healthy):  # type: ignore[misc]
             @asynccontextmanager
             async def _alone(self, connection: Any) -> AsyncIterator[None]:
-                fault.happens()
+                fault.does_wrong()
                 yield
 
             async def _apply(self, *step: Any) -> None:
@@ -442,7 +426,7 @@ class HalfMigration(DatabaseFault):
 
         class Manager(healthy):  # type: ignore[misc]
             async def _apply(self, connection: Any, version: int, what: str, statements: str) -> None:
-                if what == "tables" and fault.happens():
+                if what == "tables" and fault.does_wrong():
                     first, *others = statements.split(";\n")
                     for statement in (first, *others[:-1]):
                         await connection.execute(statement)
@@ -467,7 +451,7 @@ class NewerAccepted(DatabaseFault):
         class Manager(healthy):  # type: ignore[misc]
             def _refuse_newer(self, version: int) -> None:
                 newest = self.migrations[-1][0]
-                if version <= newest or not fault.happens():
+                if version <= newest or not fault.does_wrong():
                     super()._refuse_newer(version)
 
         return Manager
@@ -489,7 +473,7 @@ class NoIndex(DatabaseFault):
         wanted = "CREATE INDEX spend_by_user"
 
         def without(statements: str) -> str:
-            if wanted in statements and self.happens():
+            if wanted in statements and self.does_wrong():
                 return "\n".join(line for line in statements.splitlines() if not line.startswith(wanted))
             return statements
 
@@ -515,7 +499,7 @@ class NoTimeOut(DatabaseFault):
         class Manager(healthy):  # type: ignore[misc]
             def _server_settings(self) -> dict[str, str]:
                 settings: dict[str, str] = super()._server_settings()
-                if fault.happens():
+                if fault.does_wrong():
                     del settings["statement_timeout"]
                 return settings
 
@@ -541,7 +525,7 @@ class NoRetry(DatabaseFault):
             async def _acquire(self, user_id: str | None = None) -> Any:
                 limits: Any = vars(self)["_limits"]
                 try:
-                    if fault.happens():
+                    if fault.does_wrong():
                         self._limits = _Hurried(limits)
                     return await super()._acquire(user_id)
                 finally:
@@ -583,7 +567,7 @@ class StatementRepeated(DatabaseFault):
                         try:
                             return await super().execute(query, *arguments, **more)
                         except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
-                            if not query.startswith("UPDATE") or not fault.happens():
+                            if not query.startswith("UPDATE") or not fault.does_wrong():
                                 raise
                             again = await asyncpg.connect(url)
                             await again.execute(query, *arguments)
@@ -612,7 +596,7 @@ class BreakerOpenedByUsers(DatabaseFault):
 
             def _tell(self, error: Exception, user_id: str | None) -> None:
                 super()._tell(error, user_id)
-                if isinstance(error, asyncpg.IntegrityConstraintViolationError) and fault.happens():
+                if isinstance(error, asyncpg.IntegrityConstraintViolationError) and fault.does_wrong():
                     self._wrong += 1
                     self._breaker._failures = self._wrong - 1
                     self._breaker.unreachable()
@@ -634,7 +618,7 @@ class BreakerStaysOpen(DatabaseFault):
 
         class Breaker(DatabaseBreaker):
             def may_ask(self) -> bool:
-                return super().may_ask() and not (self.state != "closed" and fault.happens())
+                return super().may_ask() and not (self.state != "closed" and fault.does_wrong())
 
         return type("Manager", (healthy,), {"breaker_class": Breaker})
 
@@ -686,7 +670,7 @@ class LogQuotesRows(DatabaseFault):
         class Manager(healthy):  # type: ignore[misc]
             def _tell(self, error: Exception, user_id: str | None) -> None:
                 super()._tell(error, user_id)
-                if getattr(error, "detail", None) and fault.happens():
+                if getattr(error, "detail", None) and fault.does_wrong():
                     self._events.record("detail", user=user_id, text=error.detail)  # type: ignore[attr-defined]
 
         return Manager
@@ -706,7 +690,7 @@ class FailuresUnlogged(DatabaseFault):
 
         class Manager(healthy):  # type: ignore[misc]
             def _tell(self, error: Exception, user_id: str | None) -> None:
-                if not isinstance(error, asyncpg.IntegrityConstraintViolationError) or not fault.happens():
+                if not isinstance(error, asyncpg.IntegrityConstraintViolationError) or not fault.does_wrong():
                     super()._tell(error, user_id)
 
         return Manager

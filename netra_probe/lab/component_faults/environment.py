@@ -7,41 +7,23 @@ import os
 import re
 import subprocess
 import threading
-from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from netra_probe.lab.shared.database_url import DatabaseUrl
 from netra_probe.lab.shared.env_file import NAME
-from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.faults import Fault, Kind, PartFault, Parts, register
 
 COMPONENT = "IsolatedEnvironment"
 
 
-class EnvironmentFault(Fault):
+class EnvironmentFault(PartFault):
     """A fault of IsolatedEnvironment: a subclass of the healthy one takes its place."""
 
     service = "shared"
-    kind: ClassVar[Kind] = "component"
     layer = "environment"
-    checkers = ("C14",)
-
-    def install(self, parts: Parts) -> None:
-        """Replace the component."""
-        parts[COMPONENT] = self.broken(parts[COMPONENT])
-
-    @abstractmethod
-    def broken(self, healthy: type[Any]) -> type[Any]:
-        """The component with the fault in it."""
-
-    def does_wrong(self) -> bool:
-        """Count that the wrong thing could be done now, draw, and count that it is."""
-        self.reached()
-        if self.fires():
-            self.triggered()
-            return True
-        return False
+    part = COMPONENT
 
 
 # Area a: services apart

@@ -6,35 +6,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.faults import PartFault, register
 
 #: Longer than an interface waits for a first sign, and for the next event.
 LATE, VERY_LATE = 1.6, 3.6
 
 
-class EventFault(Fault):
+class EventFault(PartFault):
     """A fault of the backend's events: a subclass of one healthy part takes its place."""
 
-    kind: ClassVar[Kind] = "component"
     layer = "events"
-    checkers: ClassVar[tuple[str, ...]] = ("C14",)
-    part: ClassVar[str] = "UserWebSocketEmitter"
-
-    def install(self, parts: Parts) -> None:
-        """Replace the part."""
-        parts[self.part] = self.broken(parts[self.part])
-
-    def broken(self, healthy: type[Any]) -> type[Any]:
-        """The part with the fault in it."""
-        raise NotImplementedError
-
-    def does_wrong(self) -> bool:
-        """Count that the wrong thing could be done now, draw, and count that it is."""
-        self.reached()
-        if self.fires():
-            self.triggered()
-            return True
-        return False
+    part = "UserWebSocketEmitter"
 
 
 @register

@@ -6,32 +6,14 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.faults import PartFault, register
 
 
-class FormatFault(Fault):
+class FormatFault(PartFault):
     """A fault of messages: a subclass of one healthy part of the backend takes its place."""
 
-    kind: ClassVar[Kind] = "component"
     layer = "messages"
-    checkers = ("C14",)
-    part: ClassVar[str] = "UserWebSocketEmitter"
-
-    def install(self, parts: Parts) -> None:
-        """Replace the part."""
-        parts[self.part] = self.broken(parts[self.part])
-
-    def broken(self, healthy: type[Any]) -> type[Any]:
-        """The part with the fault in it."""
-        raise NotImplementedError
-
-    def does_wrong(self) -> bool:
-        """Count that the wrong thing could be done now, draw, and count that it is."""
-        self.reached()
-        if self.fires():
-            self.triggered()
-            return True
-        return False
+    part = "UserWebSocketEmitter"
 
 
 @register

@@ -5,38 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.faults import PartFault, register
 from netra_probe.lab.shared.isolated_environment import get_env
 
 #: Seconds for which a new token is unknown at a service that hears of it late, and for which a verdict is kept.
 LAG, KEPT = 5.0, 60.0
 
 
-class SessionFault(Fault):
+class SessionFault(PartFault):
     """A fault between services: a subclass of one healthy part takes its place."""
 
-    kind: ClassVar[Kind] = "component"
     layer = "authentication"
-    checkers: ClassVar[tuple[str, ...]] = ("C14",)
-    part: ClassVar[str] = "UnifiedAuthenticationService"
-
-    def install(self, parts: Parts) -> None:
-        """Replace the part."""
-        parts[self.part] = self.broken(parts[self.part])
-
-    def broken(self, healthy: type[Any]) -> type[Any]:
-        """The part with the fault in it."""
-        raise NotImplementedError
-
-    def does_wrong(self) -> bool:
-        """Count that the wrong thing could be done now, draw, and count that it is."""
-        self.reached()
-        if self.fires():
-            self.triggered()
-            return True
-        return False
+    part = "UnifiedAuthenticationService"
 
 
 def _in_second_backend() -> bool:

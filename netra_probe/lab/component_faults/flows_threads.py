@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.faults import PartFault, register
 
 
-class ThreadFault(Fault):
+class ThreadFault(PartFault):
     """A fault of the backend's threads: a subclass of one healthy part takes its place."""
 
-    kind: ClassVar[Kind] = "component"
     layer = "threads"
-    checkers = ("C14",)
-    part: ClassVar[str]
-
-    def install(self, parts: Parts) -> None:
-        """Replace the part."""
-        parts[self.part] = self.broken(parts[self.part])
-
-    def broken(self, healthy: type[Any]) -> type[Any]:
-        """The part with the fault in it."""
-        raise NotImplementedError
-
-    def does_wrong(self) -> bool:
-        """Count that the wrong thing could be done now, draw, and count that it is."""
-        self.reached()
-        if self.fires():
-            self.triggered()
-            return True
-        return False
 
 
 @register

@@ -6,8 +6,7 @@ import asyncio
 import itertools
 from typing import Any, ClassVar
 
-from netra_probe.lab.component_faults.flows_events import EventFault
-from netra_probe.lab.shared.faults import register
+from netra_probe.lab.shared.faults import PartFault, register
 
 #: How long a run takes to start, so that runs of the same moment overlap.
 STARTING_SECONDS = 0.5
@@ -15,7 +14,7 @@ STARTING_SECONDS = 0.5
 PLACES = 4
 
 
-class SharedPlace(EventFault):
+class SharedPlace(PartFault):
     """A request waits for its run in a place that a later request may take as well."""
 
     layer = "agents"

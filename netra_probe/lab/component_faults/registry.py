@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from abc import abstractmethod
 from collections.abc import Coroutine
-from typing import Any, ClassVar
+from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
 from netra_probe.lab.backend.errors import Forbidden, RateLimited
 from netra_probe.lab.backend.user_execution_context import ContextIsolationError
 from netra_probe.lab.shared.clock import Meeting
-from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.faults import PartFault, register
 
 REGISTRY, FACTORY = "AgentRegistry", "AgentInstanceFactory"
 
 
-class RegistryFault(Fault):
+class RegistryFault(PartFault):
     """A fault of AgentRegistry: a subclass of the healthy one takes its place."""
 
     service = "agents"
-    kind: ClassVar[Kind] = "component"
     layer = "agents"
-    checkers = ("C14",)
-    part: ClassVar[str] = REGISTRY
-
-    def install(self, parts: Parts) -> None:
-        """Replace the component."""
-        parts[self.part] = self.broken(parts[self.part])
-
-    @abstractmethod
-    def broken(self, healthy: type[Any]) -> type[Any]:
-        """The component with the fault in it."""
-
-    def does_wrong(self) -> bool:
-        """Count that the wrong thing could be done now, draw, and count that it is."""
-        self.reached()
-        if self.fires():
-            self.triggered()
-            return True
-        return False
+    part = REGISTRY
 
 
 class FactoryFault(RegistryFault):

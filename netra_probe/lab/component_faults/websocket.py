@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from starlette.websockets import WebSocketDisconnect
 
-from netra_probe.lab.shared.faults import Fault, Kind, Parts, register
+from netra_probe.lab.shared.faults import PartFault, register
 from netra_probe.lab.shared.isolated_environment import get_env
 
 LAST_EVENTS = frozenset({"agent_completed", "final_report", "agent_error"})
 
 
-class WebSocketFault(Fault):
+class WebSocketFault(PartFault):
     """A fault of one part of the WebSocket core: a subclass of the healthy part takes its place."""
 
-    kind: ClassVar[Kind] = "component"
     layer = "websocket"
-    checkers: ClassVar[tuple[str, ...]] = ("C14",)
-    part: ClassVar[str]
-
-    def install(self, parts: Parts) -> None:
-        """Replace the part."""
-        parts[self.part] = self.broken(parts[self.part])
-
-    @abstractmethod
-    def broken(self, healthy: type[Any]) -> type[Any]:
-        """The part with the fault in it."""
-
-    def does_wrong(self) -> bool:
-        """Count that the wrong thing could be done now, draw, and count that it is."""
-        self.reached()
-        if self.fires():
-            self.triggered()
-            return True
-        return False
 
 
 # Area a: delivery to the right user

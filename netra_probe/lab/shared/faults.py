@@ -143,6 +143,14 @@ class Fault:
         with self._lock:
             return self._random.random() < self.rate
 
+    def does_wrong(self) -> bool:
+        """Count that the wrong thing could be done now, draw, and count that it is."""
+        self.reached()
+        if self.fires():
+            self.triggered()
+            return True
+        return False
+
     def counts(self) -> dict[str, int]:
         """``{"reached": n, "triggered": m}`` of this process."""
         with self._lock:
@@ -150,6 +158,22 @@ class Fault:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id!r}, rate={self.rate})"
+
+
+class PartFault(Fault):
+    """A fault of one part of a component: ``part`` is replaced by what ``broken`` makes of it."""
+
+    kind: ClassVar[Kind] = "component"
+    checkers: ClassVar[tuple[str, ...]] = ("C14",)
+    part: ClassVar[str]
+
+    def install(self, parts: Parts) -> None:
+        """Replace the part."""
+        parts[self.part] = self.broken(parts[self.part])
+
+    def broken(self, healthy: Any) -> Any:
+        """The part with the fault in it."""
+        raise NotImplementedError
 
 
 F = TypeVar("F", bound=type[Fault])
