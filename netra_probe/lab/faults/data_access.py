@@ -1,9 +1,11 @@
-"""Faults of data access (D1, D2, D3, D5, D6): whose rows are read and written, and by how many at once."""
+"""Faults of data access (D1, D2, D3, D5 to D8): whose rows are read and written, and by how many at once."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
+
+from fastapi import Request
 
 from netra_probe.lab.shared.clock import Meeting
 from netra_probe.lab.shared.faults import Fault, Parts, register
@@ -311,3 +313,110 @@ class PinnedLedger(Fault):
                 return answer
 
         parts["SpendStore"] = PinnedSpend
+
+
+_HIDE = "UPDATE threads SET deleted_at = now() WHERE user_id = $1"
+_FORMER = "SELECT id FROM users WHERE lower(email) = lower($1) AND id <> $2"
+_TAKE_OVER = (
+    "UPDATE threads SET deleted_at = NULL, metadata_ = jsonb_set(metadata_::jsonb, '{user_id}', to_jsonb($2::text)) "
+    "WHERE user_id = $1",
+    "UPDATE messages SET user_id = $2 WHERE user_id = $1",
+    "UPDATE spend_records SET user_id = $2 WHERE user_id = $1",
+    "DELETE FROM users WHERE id = $1 AND id <> $2",
+)
+
+
+@register
+class ErasedIsHidden(Fault):
+    """D7: erasing hides a user's rows; whoever brings the same address gets them.
+
+    Incident: mox #162 and MeshCentral #284: an account is removed, its messages or devices stay under its address, and
+        belong to whoever registers that address next.
+    """
+
+    id = "D7"
+    layer = "data_access"
+    title = "erasing hides, the key is the address"
+    breaks = "ProfileStore"
+    trigger = (
+        "A makes a thread, DELETE /api/users/me, DELETE /auth/users/{id}; then register A's address again, make a "
+        "thread, and list threads"
+    )
+    symptom = "who registers the address again finds the old data"
+    checkers = ("C1",)
+
+    def install(self, parts: Parts) -> None:
+        """Replace the store of profiles by one that never deletes and finds people by their address."""
+        fault = self
+        healthy: type[Any] = parts["ProfileStore"]
+
+        class AddressedProfiles(healthy):  # type: ignore[misc]
+            async def ensure(self, email: str) -> None:
+                await super().ensure(email)
+                fault.reached()
+                async with self._database.get_service_session() as session:
+                    for former in await session.fetch(_FORMER, email, self._user_id):
+                        fault.triggered()
+                        for statement in _TAKE_OVER:
+                            await session.execute(statement, former["id"], self._user_id)
+                await self._cache.invalidate()
+
+            async def erase(self) -> int:
+                fault.reached()
+                if not fault.fires():
+                    rows: int = await super().erase()
+                    return rows
+                async with self._database.get_session(self._user_id) as session:
+                    await session.execute(_HIDE, self._user_id)
+                return 1
+
+        parts["ProfileStore"] = AddressedProfiles
+
+
+_EXPORT = "GET /api/threads/{thread_id}/export"
+_OWNER = "SELECT user_id FROM threads WHERE id = $1 AND deleted_at IS NULL"
+_MESSAGES = "SELECT id, content, user_id FROM messages WHERE thread_id = $1 ORDER BY position"
+
+
+@register
+class ForgottenRoute(Fault):
+    """D8: a route that no description lists asks neither who calls nor whose the thread is.
+
+    Incident: Langflow GHSA-9c59-2mvc-vfr8: an endpoint beside those that check, left without authentication.
+    """
+
+    id = "D8"
+    layer = "data_access"
+    title = "a forgotten route beside its checked neighbour"
+    breaks = _EXPORT
+    trigger = "GET /api/threads/{thread_id}/export (in no OpenAPI document) with another user's thread, or no token"
+    symptom = "anybody reads the thread and its messages"
+    checkers = ("C5", "C1")
+
+    def install(self, parts: Parts) -> None:
+        """Replace the handler by one that reads whatever is asked for."""
+        from netra_probe.lab.backend.errors import BackendError, NotFound
+        from netra_probe.lab.backend.requests import services_of
+
+        fault = self
+        healthy, healthy_caller = parts[_EXPORT], parts["current_caller"]
+
+        async def unchecked(request: Request, thread_id: str) -> dict[str, Any]:
+            fault.reached()
+            if not fault.fires():
+                answer: dict[str, Any] = await healthy(await healthy_caller(request), thread_id)
+                return answer
+            try:
+                asker = (await healthy_caller(request)).principal.user_id
+            except BackendError:
+                asker = ""
+            async with services_of(request).database.get_service_session() as session:
+                owner = await session.fetchval(_OWNER, thread_id)
+                rows = await session.fetch(_MESSAGES, thread_id)
+            if owner is None:
+                raise NotFound("There is no such thread.")
+            if owner != asker:
+                fault.triggered()
+            return {"id": thread_id, "user_id": owner, "messages": [dict(row) for row in rows]}
+
+        parts[_EXPORT] = unchecked
