@@ -89,8 +89,9 @@ class CanaryPass(CheckerRun):
         self._presented: set[tuple[str, str]] = set()
         self._trials: set[int] = set()
         self._own_last = -1
-        #: index → whose data a frame or response gave somebody else; kept where somebody wants to show it.
+        #: index → whose data a frame or response gave somebody else, and the operation; kept where one is to show it.
         self.foreign: dict[int, set[str]] | None = None
+        self.shown: dict[int, Operation] = {}
         self._recipients = Recipients()
         #: Requests that read what was shared on purpose.
         self._shares = Shares()
@@ -255,6 +256,7 @@ class CanaryPass(CheckerRun):
     def _note(self, operation: Operation, owner: str) -> None:
         if self.foreign is not None:
             self.foreign.setdefault(operation.index, set()).add(owner)
+            self.shown[operation.index] = operation
 
     def _astray(self, operation: Operation, recipient: str, sighting: Sighting) -> None:
         """What nobody here has minted is somebody else's, unless it may stand in an account since an earlier time."""
@@ -348,13 +350,14 @@ class Crossings:
     Arguments:
         pairs: (owner, recipient) → frames and responses with data of the owner; the diagonal are owners who saw their
             own. "" owns what belongs to another investigation.
-        foreign: index of a frame or response → whose data it gave somebody else.
+        foreign: index of a frame or response → whose data it gave somebody else; ``shown`` are these operations.
         users: everybody who has an account.
         secrets: how many different secrets were seen by somebody else.
     """
 
     pairs: Counter[tuple[str, str]]
     foreign: dict[int, set[str]]
+    shown: dict[int, Operation]
     users: tuple[str, ...]
     secrets: int
 
@@ -372,7 +375,8 @@ class Crossings:
                     pairs[pair.owner, pair.recipient] += pair.count
         secrets = {secret for finding in leaks for secret in finding.secrets}
         users = tuple(sorted(running.users, key=natural))
-        return Crossings(pairs=pairs, foreign=running.foreign or {}, users=users, secrets=len(secrets))
+        foreign = running.foreign or {}
+        return Crossings(pairs=pairs, foreign=foreign, shown=running.shown, users=users, secrets=len(secrets))
 
     @property
     def leaks(self) -> int:

@@ -47,11 +47,10 @@ class LeakMatrix(View):
 
     @staticmethod
     def of(history: Iterable[Operation], *, start: int = 0) -> LeakMatrix:
-        operations = list(history)
-        seen = Crossings.of(operations, start=start)
+        seen = Crossings.of(history, start=start)
         leaked: dict[tuple[str, str], list[Operation]] = {}
-        for operation in operations if seen.foreign else ():
-            for owner in seen.foreign.get(operation.index, ()):
+        for index, operation in seen.shown.items():
+            for owner in seen.foreign[index]:
                 leaked.setdefault((owner or ELSEWHERE, operation.user or ""), []).append(operation)
         # What belongs to another investigation, or came to nobody in particular, has a row or a column of its own.
         counts = Counter({(owner or ELSEWHERE, recipient): count for (owner, recipient), count in seen.pairs.items()})
