@@ -53,8 +53,8 @@ def find_or_start() -> Target:
 def faults_of(target: Target) -> list[str]:
     """What the lab behind a target was started with: ``W1 (broadcast to all)``; nothing for other deployments."""
     told = _faults.get(target.auth_url)
-    if told is None and is_loopback(urlsplit(target.auth_url).hostname):
-        told = next((one.faults for one in lab.running_labs() if one.parameters.get("auth_url") == target.auth_url), ())
+    if told is None and (running := lab_behind(target)) is not None:
+        told = running.faults
     return [title_of_fault(id) for id in told or ()]
 
 
