@@ -131,7 +131,6 @@ def summary(results: dict[str, Any], *, verbose: bool = False) -> str:
     for scenario in results["scenarios"]:
         red = [
             Explained(
-                case=case["id"],
                 attribution=tuple(finding["attribution"]),
                 shape=(finding["checker"], finding["kind"], finding["surface"]),
             )

@@ -38,10 +38,10 @@ def faults_of_group(group: str) -> tuple[str, ...]:
     return tuple(group.partition(":")[0].split(" or "))
 
 
-def explained(case: str, finding: Finding) -> Explained:
+def explained(finding: Finding) -> Explained:
     """A finding, for ``causes``."""
     shape = (finding.checker, finding.kind, finding.surface)
-    return Explained(case=case, attribution=finding.attribution, shape=shape)
+    return Explained(attribution=finding.attribution, shape=shape)
 
 
 def causes_told(found: Sequence[Cause]) -> list[str]:

@@ -29,7 +29,7 @@ def folded(text: str) -> str:
     """The text with each line that is longer than ``COLUMNS`` going on below itself, further in.
 
     >>> folded("  " + "word " * 30).splitlines()[1]
-    '        word word word word word word'
+    '        word word word word word word word'
     """
     return "\n".join(map(_folded, text.split("\n"))) if len(text) > COLUMNS else text
 

@@ -81,7 +81,7 @@ class CaseView(View):
         """What is behind the findings, likeliest first, and where to look; nothing where nothing was found."""
         return causes_told(
             causes(
-                (explained(self.result.id, found) for found in self._red),
+                map(explained, self._red),
                 ranking=[faults_of_group(group) for group in self.result.looks_like],
                 reasons={faults_of_group(group): group.partition(": ")[2] for group in self.result.looks_like},
             )
@@ -222,12 +222,7 @@ class ScenarioView(View):
 
     def causes(self) -> list[str]:
         """What is behind the red cases together, and what to do next; nothing where nothing was found."""
-        red = [
-            explained(case.id, found)
-            for case in self.result.cases
-            for found in case.findings
-            if found.is_isolation_failure
-        ]
+        red = [explained(found) for case in self.result.cases for found in case.findings if found.is_isolation_failure]
         told = causes_told(causes(red, ranking=self.result.looks_like))
         return [*told, *next_steps(self.result)] if told else []
 

@@ -14,14 +14,12 @@ class Cause:
     Arguments:
         faults: ids of the catalogue; nothing where none of the known ones fits.
         explains: number of findings.
-        cases: those that have them, in order.
         because: what speaks for it.
         rival: the next candidate for the same findings, and how many of them it explains.
     """
 
     faults: tuple[str, ...]
     explains: int
-    cases: tuple[str, ...]
     because: str = ""
     rival: tuple[str, ...] = ()
     rival_explains: int = 0
@@ -36,7 +34,6 @@ class Explained:
         shape: checker, kind and surface: a finding to which nothing points goes with the others of its shape.
     """
 
-    case: str
     attribution: tuple[str, ...]
     shape: tuple[str, ...]
 
@@ -50,9 +47,9 @@ def causes(
     """The causes that together explain all findings, the likeliest first.
 
     >>> leak = ("canary", "foreign canary", "rest")
-    >>> found = [Explained(case="C4.2", attribution=("W1", "D3"), shape=leak),
-    ...          Explained(case="C4.3", attribution=(), shape=leak),
-    ...          Explained(case="C4.5", attribution=(), shape=("delivery", "lost event", "websocket"))]
+    >>> found = [Explained(attribution=("W1", "D3"), shape=leak),
+    ...          Explained(attribution=(), shape=leak),
+    ...          Explained(attribution=(), shape=("delivery", "lost event", "websocket"))]
     >>> [(cause.faults, cause.explains, cause.rival) for cause in causes(found)]
     [(('W1',), 2, ('D3',)), ((), 1, ())]
 
@@ -79,14 +76,13 @@ def causes(
             Cause(
                 faults=group,
                 explains=len(explained),
-                cases=tuple(dict.fromkeys(one.case for one in explained)),
                 because=(reasons or {}).get(group, ""),
                 rival=rival,
                 rival_explains=_number_of(rival, explained),
             )
         )
     if left:
-        found.append(Cause(faults=(), explains=len(left), cases=tuple(dict.fromkeys(one.case for one in left))))
+        found.append(Cause(faults=(), explains=len(left)))
     return tuple(found)
 
 
