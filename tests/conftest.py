@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from composing import Composed
@@ -29,13 +30,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the notebooks among the tests: together they would only wait for each other's turn on their lab."""
-    modules = [list(group) for _, group in itertools.groupby(items, key=lambda item: item.path)]
-    notebooks = [module for module in modules if module[0].path.suffix == ".ipynb"]
-    quick = [module for module in modules if module[0].path.parent.name in QUICK]
-    others = [module for module in modules if module not in notebooks and module not in quick]
-    spread = [(number / len(some), module) for some in (others, notebooks) for number, module in enumerate(some)]
-    ordered = [module for _, module in sorted(spread, key=lambda placed: placed[0])] + quick
+    """Spread each folder among the others: what stands together waits for one lab, one run or each other's turn."""
+    folders: dict[Path, list[list[pytest.Item]]] = {}
+    for path, module in itertools.groupby(items, key=lambda item: item.path):
+        folders.setdefault(path.parent, []).append(list(module))
+    spread = [
+        (folder.name in QUICK, number / len(modules), module)
+        for folder, modules in folders.items()
+        for number, module in enumerate(modules)
+    ]
+    ordered = [module for *_, module in sorted(spread, key=lambda placed: placed[:2])]
     items[:] = itertools.chain.from_iterable(ordered)
 
 

@@ -51,6 +51,7 @@ def waiting(
     )
 
 
+@pytest.mark.nightly
 def test_a_trial_whose_process_dies_says_so_and_the_others_go_on(tmp_path: Path) -> None:
     module = tmp_path / "deadly.py"
     module.write_text(DEADLY)

@@ -96,7 +96,7 @@ def _speaks(report: Report, shape: str) -> None:
 
 
 #: By day; the others differ from these in their dialect or in how they half-live.
-BY_DAY = ("silent zombie", "shared identity", "only agent_request")
+BY_DAY = ("shared identity",)
 
 
 @pytest.mark.parametrize(

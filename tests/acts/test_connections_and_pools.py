@@ -139,7 +139,7 @@ async def test_the_healthy_lab_passes_and_the_act_says_the_same_every_time(healt
 
 
 #: By day: two labs, and four checkers. Of the others it is shown then that the lab has them, over the wire (tests/lab).
-FAULTS_BY_DAY = ("X2", "W9", "P2", "W6", "X6", "W5")
+FAULTS_BY_DAY = ("W9", "P2", "W6")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +164,7 @@ async def test_the_fault_is_triggered_and_found(compose: Composed, group: tuple[
     assert [kind for kind in found if kind.startswith(expected)]
 
 
+@pytest.mark.nightly
 async def test_a_replay_goes_through_the_same_acts_without_a_target() -> None:
     probe = await investigate("C4", users=3)
     names = ("late close", "resume by cursor", "shared line", "slow reader", "stop", "burst")

@@ -80,6 +80,7 @@ async def test_careless_doors_are_found(at_broken_door: Acting) -> None:
     assert "foreign read" in {finding.kind for finding in judged["C5"].findings}
 
 
+@pytest.mark.nightly
 async def test_each_way_of_looking_badly_at_a_token_is_shown_by_the_forgeries_for_it_and_by_no_others(
     compose: Composed,
 ) -> None:

@@ -101,7 +101,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(value[key])
 
 
-@pytest.mark.parametrize("number", [40, pytest.param(400, marks=pytest.mark.nightly)], ids=["some", "many"])
+@pytest.mark.parametrize("number", [12, pytest.param(400, marks=pytest.mark.nightly)], ids=["some", "many"])
 def test_every_command_gets_over_a_damaged_run(number: int, original: Path, run: Path) -> None:
     other = "20261102T010000Z-bbbbbb"
     for turn in range(number):

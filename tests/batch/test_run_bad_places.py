@@ -135,6 +135,7 @@ async def pass_on(pairs: list[tuple[int, int]]) -> None:
     await asyncio.Event().wait()
 
 
+@pytest.mark.nightly
 def test_two_runs_at_once_on_one_lab_do_not_disturb_each_other(tmp_path: Path) -> None:
     folder = workbook(tmp_path / "workbook", {"A1": (OPEN, ASK, MEASURES, CLOSE)})
     plans = [plan_in(folder, output=tmp_path / name) for name in ("first", "second")]

@@ -63,7 +63,7 @@ def histories(draw: st.DrawFn) -> list[Operation]:
 
 
 @given(history=histories(), start=st.integers(0, 5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_no_checker_breaks_over_a_strange_history(history: list[Operation], start: int) -> None:
     assert_none_breaks(history, start)
 

@@ -165,7 +165,7 @@ def test_a_case_that_saw_nothing_of_its_topic_is_in_doubt() -> None:
 @pytest.mark.parametrize(
     ("variant", "doubtful"),
     [
-        (Variant(handshake="http-403", welcome="none"), False),
+        pytest.param(Variant(handshake="http-403", welcome="none"), False, marks=pytest.mark.nightly),
         pytest.param(Variant(zombie="lingering"), True, marks=pytest.mark.nightly),
     ],
     ids=str,

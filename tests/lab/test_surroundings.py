@@ -74,6 +74,7 @@ async def test_events_that_are_late_each_by_another_time(compose: Composed) -> N
     assert running.status()["faults"]["JITTER"]["triggered"] > 0
 
 
+@pytest.mark.nightly
 async def test_neighbours_who_die_hang_up_and_read_slowly(compose: Composed, tmp_path: Path) -> None:
     running = compose()
     probe = await investigate("C4", users=3, target=as_target(running))
