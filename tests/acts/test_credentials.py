@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from acting import Acting, acting_on, taken
 from composing import Composed
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from composing import Composed
 
 from netra_probe import Investigation, investigate
