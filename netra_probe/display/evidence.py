@@ -15,6 +15,7 @@ from netra_probe.display.tables import Table
 from netra_probe.display.views import View
 from netra_probe.history import actions
 from netra_probe.history.frames import RUN_EVENTS, read_frame
+from netra_probe.history.lines import named
 from netra_probe.history.operation import Operation
 
 #: Shown in full up to this many users; beyond, the quiet ones are summed up in one line.
@@ -264,3 +265,60 @@ class PromiseTable(View):
 
     def html(self) -> str:
         return self._table().html() if self._expected else html.escape(self.text())
+
+
+class Acts(View):
+    """What one workload did: who sent what to whom, in which order, and what came of it.
+
+    Arguments:
+        title: of the workload.
+        operations: everything that was recorded while it went on, in order.
+        most: rows that are shown; the rest is counted.
+    """
+
+    def __init__(self, title: str, operations: Iterable[Operation], *, most: int = 60) -> None:
+        self.title = title
+        self.rows: list[tuple[str, str, str, str]] = []
+        self._most = most
+        begun: dict[int, int] = {}
+        heard: dict[str, tuple[int, int]] = {}
+        first = 0
+        for operation in operations:
+            first = first or operation.time
+            who = operation.connection or operation.user or "nobody"
+            at = f"{(operation.time - first) / 1e9:.3f}"
+            if operation.action == actions.RECEIVE:
+                row, frames = heard.get(who, (len(self.rows), 0))
+                told = f"{frames + 1} frame{'s' if frames else ''}, the last one: {named(operation).lstrip('← ')}"
+                self.rows[row : row + 1] = [(at if not frames else self.rows[row][0], who, "hears", told)]
+                heard[who] = (row, frames + 1)
+            elif operation.type == "invoke":
+                begun[operation.index] = len(self.rows)
+                heard.pop(who, None)
+                self.rows.append((at, who, named(operation).lstrip("→ "), "no answer"))
+            elif operation.call in begun:
+                row = begun[operation.call]
+                ended = (
+                    str(operation.status or "") or {"ok": "done", "fail": "refused", "info": "failed"}[operation.type]
+                )
+                self.rows[row] = (*self.rows[row][:3], ended)
+            elif operation.action in (actions.SEND, actions.CLOSED, actions.DISTURB):
+                heard.pop(who, None)
+                self.rows.append((at, who, named(operation).lstrip("→ "), ""))
+
+    def table(self) -> Table:
+        """A row for each request, each message that was sent, and what each connection heard in between."""
+        more = len(self.rows) - self._most
+        return Table(
+            caption=f"{self.title}: {len(self.rows)} steps"
+            + (f", of which the first {self._most}" if more > 0 else ""),
+            headings=("s", "who", "does", "what came of it"),
+            rows=self.rows[: self._most],
+            numeric=frozenset({0}),
+        )
+
+    def text(self) -> str:
+        return self.table().text()
+
+    def html(self) -> str:
+        return self.table().html()

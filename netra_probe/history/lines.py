@@ -29,7 +29,7 @@ def line(operation: Operation, secrets: Sequence[str] = ()) -> str:
     '#8 bob/rest → GET /a/1?all=yes [foreign id]'
     """
     who = operation.connection or operation.user or "-"
-    head = f"#{operation.index} {who} {_what(operation)}"
+    head = f"#{operation.index} {who} {named(operation)}"
     text = " ".join(operation.payload.split()) or said(operation)
     # Whoever wants to send a request again needs its path and query whole, rather than its body.
     most = WIDTH if not text else WIDTH - (LEAST // 3 if operation.type == "invoke" else LEAST)
@@ -38,7 +38,7 @@ def line(operation: Operation, secrets: Sequence[str] = ()) -> str:
     return f"{head} {excerpt(text, secrets, width=WIDTH - len(head) - 1)}".rstrip()
 
 
-def _what(operation: Operation) -> str:
+def named(operation: Operation) -> str:
     """Direction and name: ``→`` is what the probe sends, ``←`` what the target sends."""
     action, status = operation.action, f"{operation.status} " if operation.status is not None else ""
     detail = operation.detail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -11,6 +11,8 @@ from netra_probe.checkers.resources import ResourceChecker
 from netra_probe.checkers.store import StoreChecker
 from netra_probe.clients.component_process import Undecided
 from netra_probe.display.controls import folded
+from netra_probe.display.evidence import Acts
+from netra_probe.history.operation import Operation
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
@@ -36,6 +38,7 @@ class Outcome:
         missing: what the target does not offer, so that the workload was not run.
         broke: the exception that ended it early.
         seconds: how long each answer took, for a look at latencies; not shown.
+        operations: gives what was recorded meanwhile; ``steps`` shows it.
     """
 
     title: str = ""
@@ -44,6 +47,7 @@ class Outcome:
     missing: str = ""
     broke: str = ""
     seconds: tuple[float, ...] = field(default=(), compare=False)
+    operations: Callable[[], Iterable[Operation]] = field(default=tuple, compare=False)
 
     def __bool__(self) -> bool:
         return not (self.missing or self.broke)
@@ -57,6 +61,13 @@ class Outcome:
         if not self:
             return Undecided(reason=f"{self.title} was not run: {self.missing or self.broke}")
         return self.counts[name]
+
+    def steps(self, most: int = 60) -> Acts:
+        """Who did what to whom, in which order, and what came of it; with times and ids, so for readers of this run.
+
+        >>> (await workloads.trespass(probe, owner=alice, intruder=bob)).steps()   # doctest: +SKIP
+        """
+        return Acts(self.title, self.operations(), most=most)
 
     def __repr__(self) -> str:
         said = ", ".join(f"{count} {name}" for name, count in self.counts.items())

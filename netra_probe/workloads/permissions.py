@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,9 +69,12 @@ def workload(
                 if answers and probe.patience.is_hopeless:
                     probe.notes.limit(f"{named}: not done, since no run was answered within {probe.timeouts.run:g} s")
                     return Outcome(title=named, users=names(probe.users), missing="runs that are answered")
+                start = len(probe.history)
                 outcome = await act(probe, *arguments, **options)
-                unnamed = isinstance(outcome, Outcome) and not outcome.title
-                return replace(outcome, title=named) if unnamed else outcome
+                if not isinstance(outcome, Outcome):
+                    return outcome
+                recorded = partial(map, probe.history.__getitem__, range(start, len(probe.history)))
+                return replace(outcome, title=outcome.title or named, operations=recorded)
             except NotPermitted as error:
                 if withheld is not None:
                     return withheld

@@ -10,6 +10,12 @@ from netra_probe import workloads
 async def test_what_is_kept_is_found_again_until_it_is_deleted(healthy: Acting) -> None:
     kept = await healthy.do(lambda probe: workloads.create_and_read_all(probe))
     assert kept.counts["made"] == kept.counts["read back"] >= 10
+    shown = kept.steps(1_000)
+    assert {who for _, who, *_ in shown.rows} >= {f"{user.name}/rest" for user in healthy.probe.users}
+    made = [(who, came) for _, who, does, came in shown.rows if does == "POST /api/threads"]
+    assert sorted(made) == [(f"{user.name}/rest", "200") for user in healthy.probe.users]
+    assert [float(at) for at, *_ in shown.rows] == sorted(float(at) for at, *_ in shown.rows)
+    assert "of which the first 1" in kept.steps(1).text() and len(kept.steps(1).table().rows) == 1
     gone = await healthy.do(lambda probe: workloads.delete_all(probe))
     assert gone.counts["deleted"] >= 4
     assert gone.counts["still returned afterwards"] == 0
