@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -267,6 +268,18 @@ class PromiseTable(View):
         return self._table().html() if self._expected else html.escape(self.text())
 
 
+#: What stands for a credential, another one in each run.
+_DIGEST = re.compile(r"\[[^]]*\]")
+#: Names that a cell lists before it counts the rest.
+MOST_NAMES = 10
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of some names, and how many there are beside them."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return " · ".join(names[:MOST_NAMES]) + more
+
+
 class Acts(View):
     """What one workload did: who sent what to whom, in which order, and what came of it.
 
@@ -279,6 +292,8 @@ class Acts(View):
     def __init__(self, title: str, operations: Iterable[Operation], *, most: int = 60) -> None:
         self.title = title
         self.rows: list[tuple[str, str, str, str]] = []
+        #: (who, how) → what they did.
+        self._kinds: dict[tuple[str, str], set[str]] = {}
         self._most = most
         begun: dict[int, int] = {}
         heard: dict[str, tuple[int, int]] = {}
@@ -296,6 +311,7 @@ class Acts(View):
                 begun[operation.index] = len(self.rows)
                 heard.pop(who, None)
                 self.rows.append((at, who, named(operation).lstrip("→ "), "no answer"))
+                self._count(operation)
             elif operation.call in begun:
                 row = begun[operation.call]
                 ended = (
@@ -305,6 +321,30 @@ class Acts(View):
             elif operation.action in (actions.SEND, actions.CLOSED, actions.DISTURB):
                 heard.pop(who, None)
                 self.rows.append((at, who, named(operation).lstrip("→ "), ""))
+
+    def _count(self, operation: Operation) -> None:
+        detail, does = operation.detail, operation.action
+        if does in (actions.ATTEMPT, actions.TXN) or (not operation.user and not detail.get("attempt")):
+            return  # what an attempt consists of has a row of its own, and nobody is interested in our looking around
+        if does == actions.SEND:
+            does = f"send {read_frame(operation.payload).name or 'a frame'}"
+        owner = detail.get("owner")
+        how = " ".join(_DIGEST.sub("", str(detail.get("attempt") or "")).split())
+        whose = f"{owner}'s" if owner and owner != operation.user else ""
+        self._kinds.setdefault((operation.user or "nobody", ", ".join(filter(None, (how, whose)))), set()).add(does)
+
+    def kinds(self) -> Table:
+        """Who did which operations, and how: the same in every run, where ``table`` has each step in its order."""
+        ways: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for (who, how), does in sorted(self._kinds.items()):
+            ways.setdefault((who, tuple(sorted(does, key=lambda name: name.split()[::-1]))), []).append(how or "–")
+        people: dict[tuple[str, str], list[str]] = {}
+        for (who, does), how in ways.items():
+            people.setdefault((some(does), some(how)), []).append(who)
+        rows = [(some(who), does, how) for (does, how), who in people.items()]
+        return Table(
+            caption="Who did what; steps() shows each step", headings=("who", "does", "how, and whose"), rows=rows
+        )
 
     def table(self) -> Table:
         """A row for each request, each message that was sent, and what each connection heard in between."""

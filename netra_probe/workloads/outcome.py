@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -10,7 +11,7 @@ from netra_probe.checkers import Checker
 from netra_probe.checkers.resources import ResourceChecker
 from netra_probe.checkers.store import StoreChecker
 from netra_probe.clients.component_process import Undecided
-from netra_probe.display.controls import folded
+from netra_probe.display.controls import folded, visible
 from netra_probe.display.evidence import Acts
 from netra_probe.history.operation import Operation
 
@@ -76,6 +77,12 @@ class Outcome:
         elif self.broke:
             said = f"ended early ({self.broke})"
         return f"{self.title} ({', '.join(self.users)}): {said}" if self.users else f"{self.title}: {said}"
+
+    def _repr_html_(self) -> str:
+        kinds, said = Acts(self.title, self.operations()).kinds(), html.escape(repr(self))
+        return (
+            f"<details><summary>{said}</summary>{visible(kinds.html())}</details>" if kinds.rows else f"<p>{said}</p>"
+        )
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What a notebook shows: no line is too long."""
