@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -11,7 +10,7 @@ from netra_probe.checkers import Checker
 from netra_probe.checkers.resources import ResourceChecker
 from netra_probe.checkers.store import StoreChecker
 from netra_probe.clients.component_process import Undecided
-from netra_probe.display.controls import folded, visible
+from netra_probe.display.controls import folded
 from netra_probe.display.evidence import Acts
 from netra_probe.history.operation import Operation
 
@@ -66,6 +65,8 @@ class Outcome:
     def steps(self, most: int = 60) -> Acts:
         """Who did what to whom, in which order, and what came of it; with times and ids, so for readers of this run.
 
+        ``steps().kinds()`` sums it up: who did which operations, how, and on whose things.
+
         >>> (await workloads.trespass(probe, owner=alice, intruder=bob)).steps()   # doctest: +SKIP
         """
         return Acts(self.title, self.operations(), most=most)
@@ -77,12 +78,6 @@ class Outcome:
         elif self.broke:
             said = f"ended early ({self.broke})"
         return f"{self.title} ({', '.join(self.users)}): {said}" if self.users else f"{self.title}: {said}"
-
-    def _repr_html_(self) -> str:
-        kinds, said = Acts(self.title, self.operations()).kinds(), html.escape(repr(self))
-        return (
-            f"<details><summary>{said}</summary>{visible(kinds.html())}</details>" if kinds.rows else f"<p>{said}</p>"
-        )
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What a notebook shows: no line is too long."""
