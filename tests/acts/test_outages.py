@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from composing import Composed
+
 from netra_probe import investigate, workloads
 from netra_probe.checkers import promises
 from netra_probe.clients.replies import Silent
 from netra_probe.history import actions
+from netra_probe.target.lab import as_target
 
 
-async def test_a_frozen_service_is_silent_and_answers_again() -> None:
-    probe = await investigate("C4", users=2)
+async def test_a_frozen_service_is_silent_and_answers_again(compose: Composed) -> None:
+    # On a lab of this worker's own: whoever else is on the session's would find its auth service silent, too.
+    probe = await investigate("C4", users=2, target=as_target(compose()))
     (alice, _) = probe.users
     async with workloads.paused(probe, "auth") as away:
         assert away and isinstance(await alice.auth.me(), Silent)
