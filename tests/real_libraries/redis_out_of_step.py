@@ -77,6 +77,23 @@ class Distance:
         writer.close()
 
 
+def _without_protocol() -> None:
+    """Let the old library be started by services that name the protocol: it speaks RESP2 and knows no other."""
+    import redis
+    from redis.asyncio import Connection
+
+    begin = Connection.__init__
+
+    def __init__(self: Any, *arguments: Any, protocol: int = 2, **options: Any) -> None:
+        begin(self, *arguments, **options)
+
+    if redis.__version__ == VERSION:
+        Connection.__init__ = __init__  # type: ignore[method-assign]
+
+
+_without_protocol()
+
+
 @register
 class RedisOutOfStep(Fault):
     """R1: redis-py 4.5.1, by which ChatGPT showed users the chat titles of others on 20 March 2023 (CVE-2023-28858).
