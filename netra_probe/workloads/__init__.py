@@ -52,6 +52,7 @@ from netra_probe.workloads.database.pools import borrow_in_turn, cancel_then_rea
 from netra_probe.workloads.database.stores import forge_at_stores, open_stores, outlive_sessions
 from netra_probe.workloads.database.transactions import append_together, spend_together
 from netra_probe.workloads.explore import carry_out, explore, explorer, take
+from netra_probe.workloads.faulty_labs import FaultyLabs
 from netra_probe.workloads.hygiene.accounts import compare_logins, guess_passwords, try_registrations
 from netra_probe.workloads.hygiene.sessions import (
     ask_with_query,

@@ -1,4 +1,4 @@
-"""Faults of user journeys: whose request a run answers (G3), and which rows advice and tools rest on (G2, G7)."""
+"""Faults of user journeys: whose request a run answers (G3), and what a refresh does to a chat (G5)."""
 
 from __future__ import annotations
 
@@ -68,3 +68,60 @@ class FullTable(SharedPlace):
     def place(self, user_id: str) -> object:
         """The next one, and then the first again."""
         return next(self._numbers) % PLACES
+
+
+@register
+class RefreshEndsAccess(PartFault):
+    """Once the token of a refreshed session is used, what was opened with the one before it ends."""
+
+    id = "journey-refresh-ends-access"
+    title = "a refresh ends what goes on with the former token"
+    breaks = "a token can be refreshed in the middle of a chat"
+    layer = "authentication"
+    checkers = ("C14", "C3")
+    service = "auth_service"
+    part = "Authenticator"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        from netra_probe.lab.auth_service.errors import NotAuthenticated
+
+        fault, seen = self, dict[str, list[str]]()
+
+        class OnlyTheLatest(healthy):  # type: ignore[misc]
+            async def authenticate(self, token: str, type_: Any = "access") -> Any:
+                principal = await super().authenticate(token, type_)
+                tokens = seen.setdefault(principal.claims.session_id or principal.claims.id, [])
+                if type_ == "access" and principal.claims.id not in tokens:
+                    tokens.append(principal.claims.id)
+                if type_ == "access" and principal.claims.id != tokens[-1] and fault.does_wrong():
+                    raise NotAuthenticated("Token has been replaced", reason="token_revoked")
+                return principal
+
+        return OnlyTheLatest
+
+
+@register
+class SharedRefresh(PartFault):
+    """While a refresh is under way, further ones are given what it gives, whoever asks."""
+
+    id = "journey-refresh-shared"
+    title = "concurrent refreshes share one pair of tokens"
+    breaks = "each user gets tokens of their own from a refresh"
+    layer = "authentication"
+    checkers = ("C14", "C6")
+    service = "auth_service"
+    part = "LoginService"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Coalescing(healthy):  # type: ignore[misc]
+            _under_way: asyncio.Task[Any] | None = None
+
+            async def refresh(self, token: str, caller: Any) -> Any:
+                if self._under_way is not None and not self._under_way.done() and fault.does_wrong():
+                    return await asyncio.shield(self._under_way)
+                self._under_way = asyncio.ensure_future(super().refresh(token, caller))
+                return await asyncio.shield(self._under_way)
+
+        return Coalescing
