@@ -336,12 +336,12 @@ class Acts(View):
     def kinds(self) -> Table:
         """Who did which operations, and how: the same in every run, where ``table`` has each step in its order."""
         ways: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-        for (who, how), does in sorted(self._kinds.items()):
-            ways.setdefault((who, tuple(sorted(does, key=lambda name: name.split()[::-1]))), []).append(how or "–")
+        for (who, how), done in sorted(self._kinds.items()):
+            ways.setdefault((who, tuple(sorted(done, key=lambda name: name.split()[::-1]))), []).append(how or "–")
         people: dict[tuple[str, str], list[str]] = {}
-        for (who, does), how in ways.items():
-            people.setdefault((some(does), some(how)), []).append(who)
-        rows = [(some(who), does, how) for (does, how), who in people.items()]
+        for (who, does), hows in ways.items():
+            people.setdefault((some(does), some(hows)), []).append(who)
+        rows = [(some(whos), does, how) for (does, how), whos in people.items()]
         return Table(
             caption="Who did what; steps() shows each step", headings=("who", "does", "how, and whose"), rows=rows
         )
