@@ -397,10 +397,16 @@ class Investigation(InvestigationContext):
 
     # Judging
 
-    def begin(self) -> None:
-        """Everything so far was preparation: the first case is judged from here on."""
+    def begin(self, *, shown: bool = True) -> None:
+        """Everything so far was preparation: the first case is judged from here on.
+
+        Arguments:
+            shown: false for an investigation inside of another one, whose cells and banner these are.
+        """
         self.notes.clear()
         self._window = len(self.history)
+        if not shown:
+            return
         self._cells.watch()
         self._banner.show(self.result(), [user.name for user in self.users])
 

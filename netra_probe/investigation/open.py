@@ -47,8 +47,14 @@ async def open_investigation(
     target: Mapping[str, Any] | Target | None = None,
     deadline: float = 10.0,
     begin_run: BeginRun | None = None,
+    shown: bool = True,
 ) -> Investigation:
-    """What ``netra_probe.investigate`` does; ``begin_run`` notes a run that no batch run notes, and gets its end."""
+    """What ``netra_probe.investigate`` does.
+
+    Arguments:
+        begin_run: notes a run that no batch run notes, and gets its end.
+        shown: whether the cell that opens it shows how it stands.
+    """
     if scenario not in SCENARIOS:
         raise ParameterError(f'unknown scenario "{scenario}"; {did_you_mean(scenario, SCENARIOS)}')
     if users < 2:
@@ -109,7 +115,7 @@ async def open_investigation(
     except BaseException:
         await probe.close()
         raise
-    probe.begin()
+    probe.begin(shown=shown)
     return probe
 
 

@@ -65,7 +65,12 @@ class FaultyLabs:
             with in_environment(apart):
                 seed = self._probe.seed
                 other = await open_investigation(
-                    self._probe.scenario, users=users, seed=seed, target=as_target(running), deadline=deadline
+                    self._probe.scenario,
+                    users=users,
+                    seed=seed,
+                    target=as_target(running),
+                    deadline=deadline,
+                    shown=False,
                 )
                 try:
                     await act(other)
