@@ -95,7 +95,7 @@ def _speaks(report: Report, shape: str) -> None:
     assert report.identities == "token"
 
 
-#: By day; the others differ from these in their dialect or in how they half-live.
+#: By day; the others differ from it in their dialect or in how they half-live.
 BY_DAY = ("shared identity",)
 
 

@@ -201,7 +201,7 @@ def assert_never_passes(id: str, number: int, outputs: Path, monkeypatch: pytest
 
 
 NEEDED = needed("C4")
-#: What acts in its second case, and what closes it; the others are left out at night.
+#: What acts in its second case; the others are left out at night.
 BY_DAY = NEEDED[3:4]
 
 

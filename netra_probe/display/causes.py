@@ -9,6 +9,7 @@ from netra_probe.checkers.attribution.causes import Cause, Explained
 from netra_probe.checkers.findings import CROSSED, deliveries, listing
 from netra_probe.checkers.judging import ScenarioResult
 from netra_probe.checkers.verdict import Finding
+from netra_probe.display.tables import first_of
 from netra_probe.target.lab import suspects_of, titles_of_faults
 
 #: Names that a sentence lists; of more it gives the number.
@@ -24,12 +25,11 @@ def story(finding: Finding) -> str:
     if max(len(finding.victims), len(finding.recipients)) <= MOST_NAMES:
         return finding.summary
     places = [place.operation for place in listing(finding)]
-    told = ", ".join(places[:MOST_NAMES]) + (f" and {len(places) - MOST_NAMES} more" * (len(places) > MOST_NAMES))
     secrets = f", {len(finding.secrets)} secrets" if finding.secrets else ""
     what = "data" if finding.kind in CROSSED else f"what is none of theirs ({finding.kind})"
     return (
         f"{len(finding.recipients)} users received {what} of {len(finding.victims)} users over {finding.surface}: "
-        f"{deliveries(finding.count)}{secrets}, through {told}"
+        f"{deliveries(finding.count)}{secrets}, through {first_of(places, MOST_NAMES)}"
     )
 
 

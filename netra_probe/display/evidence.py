@@ -12,7 +12,7 @@ from netra_probe.checkers.findings import deliveries, natural, place_of
 from netra_probe.checkers.principals import times
 from netra_probe.checkers.promises import shown_value
 from netra_probe.checkers.verdict import Verdict
-from netra_probe.display.tables import Table
+from netra_probe.display.tables import Table, first_of
 from netra_probe.display.views import View
 from netra_probe.history import actions
 from netra_probe.history.frames import RUN_EVENTS, read_frame
@@ -274,12 +274,6 @@ _DIGEST = re.compile(r"\[[^]]*\]")
 MOST_NAMES = 10
 
 
-def some(names: Sequence[str]) -> str:
-    """The first of some names, and how many there are beside them."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return " · ".join(names[:MOST_NAMES]) + more
-
-
 class Acts(View):
     """What one workload did: who sent what to whom, in which order, and what came of it.
 
@@ -340,8 +334,8 @@ class Acts(View):
             ways.setdefault((who, tuple(sorted(done, key=lambda name: name.split()[::-1]))), []).append(how or "–")
         people: dict[tuple[str, str], list[str]] = {}
         for (who, does), hows in ways.items():
-            people.setdefault((some(does), some(hows)), []).append(who)
-        rows = [(some(whos), does, how) for (does, how), whos in people.items()]
+            people.setdefault((_some(does), _some(hows)), []).append(who)
+        rows = [(_some(whos), does, how) for (does, how), whos in people.items()]
         return Table(
             caption="Who did what; steps() shows each step", headings=("who", "does", "how, and whose"), rows=rows
         )
@@ -362,3 +356,7 @@ class Acts(View):
 
     def html(self) -> str:
         return self.table().html()
+
+
+def _some(names: Sequence[str]) -> str:
+    return first_of(names, MOST_NAMES, between=" · ")

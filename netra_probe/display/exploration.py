@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netra_probe.checkers.coverage import DIMENSIONS, REACHED, REFUSED
-from netra_probe.display.tables import Table
+from netra_probe.display.tables import Table, first_of
 from netra_probe.display.views import View
 
 NOTHING = "Nothing was explored systematically"
@@ -49,11 +49,13 @@ class NotTried(View):
         operations = self.record["operations"]
         lines = []
         if names := operations["not tried"]:
-            lines.append(f"operations not tried: {_named(names)}")
+            lines.append(f"operations not tried: {first_of(names, MOST_NAMED)}")
         by_reason: dict[str, list[str]] = {}
         for name, why in operations["withheld"].items():
             by_reason.setdefault(str(why), []).append(str(name))
-        lines += [f"operations not sent, {why}: {_named(names)}" for why, names in sorted(by_reason.items())]
+        lines += [
+            f"operations not sent, {why}: {first_of(names, MOST_NAMED)}" for why, names in sorted(by_reason.items())
+        ]
         for entry in self.record["impossible"]:
             value = f"{entry['value']}: " if entry.get("value") else ""
             where = f"{entry['operations']} operations, such as {entry['example']}"
@@ -96,8 +98,3 @@ class NotTried(View):
         items = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines)
         head = self.table().html() if self.explored else f"<p>{NOTHING}.</p>"
         return f"{head}<p><b>Not tried</b></p><ul>{items}</ul>"
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more

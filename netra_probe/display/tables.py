@@ -98,3 +98,13 @@ def badge(verdict: Verdict, word: str = "") -> str:
     colour, background = COLOURS[verdict]
     style = f"color:{colour};background:{background};padding:2px 10px;border-radius:4px;border:1px solid {colour}"
     return f'<b style="{style}">{html.escape(word or str(verdict).upper())}</b>'
+
+
+def first_of(names: Sequence[str], most: int, *, between: str = ", ") -> str:
+    """The first so many of some names, and how many there are beside them.
+
+    >>> first_of(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from netra_probe import lab
-from netra_probe.catalogue.folders import OUTPUT_VARIABLE
 from netra_probe.checkers import Checker
-from netra_probe.checkers.verdict import CaseResult
 from netra_probe.clients.component_process import Undecided
 from netra_probe.clients.rate_limit import RUN_VARIABLE
-from netra_probe.display.causes import faults_of_group
 from netra_probe.investigation.exclusive_access import TURNS_VARIABLE
 from netra_probe.investigation.open import open_investigation
-from netra_probe.target.environment import in_environment
+from netra_probe.target.environment import in_environment, scratch
 from netra_probe.target.lab import as_target
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
 
+#: Where an investigation records, and whom it takes turns with.
+APART = (RUN_VARIABLE, TURNS_VARIABLE)
 Act = Callable[["Investigation"], Awaitable[Any]]
 
 
@@ -31,8 +29,8 @@ class FaultyLabs:
 
     >>> labs = workloads.FaultyLabs(probe)   # doctest: +SKIP
     >>> red = await labs.judge("W1", act, canary(), delivery())
-    >>> red["triggered"], red["verdict"], red["leaks"], red["named"]
-    (True, 'fail', True, True)
+    >>> red["triggered"], red["verdict"], red["leaks"]
+    (True, 'fail', True)
 
     What is done there is recorded in a folder of its own and is no part of this investigation. Where no lab can be
     started the answers are ``Undecided``, with the reason.
@@ -53,32 +51,31 @@ class FaultyLabs:
             deadline: seconds that one of its runs may take: what goes astray is not waited for.
 
         Returns:
-            The ``verdict``, and whether the fault was ``triggered``, somebody's data ``leaks`` to another user, and
-            the fault is ``named`` among the likeliest.
+            Whether the fault was ``triggered``, the ``verdict``, and whether somebody's data ``leaks`` to another user.
         """
         try:
             running = await asyncio.to_thread(self._with, fault)
         except lab.LabError as error:
-            return dict.fromkeys(("verdict", "triggered", "leaks", "named"), Undecided(reason=str(error)))
-        with tempfile.TemporaryDirectory(prefix="netra-probe-work-") as folder:
-            apart = {RUN_VARIABLE: folder, OUTPUT_VARIABLE: folder, TURNS_VARIABLE: folder}
-            with in_environment(apart):
-                seed = self._probe.seed
-                other = await open_investigation(
-                    self._probe.scenario,
-                    users=users,
-                    seed=seed,
-                    target=as_target(running),
-                    deadline=deadline,
-                    shown=False,
-                )
-                try:
-                    await act(other)
-                    result = other.check(f"{other.scenario}.1", *checkers, exact=False).result
-                finally:
-                    await other.close()
-        triggered = running.status()["faults"][fault]["triggered"] > 0
-        return {**_told(result, fault), "triggered": triggered}
+            return dict.fromkeys(("triggered", "verdict", "leaks"), Undecided(reason=str(error)))
+        with scratch("netra-probe-work-") as folder, in_environment(dict.fromkeys(APART, str(folder))):
+            other = await open_investigation(
+                self._probe.scenario,
+                users=users,
+                seed=self._probe.seed,
+                target=as_target(running),
+                deadline=deadline,
+                shown=False,
+            )
+            try:
+                await act(other)
+                result = other.check(f"{other.scenario}.1", *checkers, exact=False).result
+            finally:
+                await other.close()
+        return {
+            "triggered": running.status()["faults"][fault]["triggered"] > 0,
+            "verdict": str(result.verdict),
+            "leaks": any(place.pairs for finding in result.findings for place in finding.operations),
+        }
 
     async def close(self) -> None:
         """End the lab."""
@@ -91,9 +88,3 @@ class FaultyLabs:
             atexit.register(self._lab.stop)
             return self._lab
         return self._lab.recompose([fault])
-
-
-def _told(result: CaseResult, fault: str) -> dict[str, Any]:
-    likeliest = faults_of_group(result.looks_like[0]) if result.looks_like else ()
-    leaks = any(place.pairs for finding in result.findings for place in finding.operations)
-    return {"verdict": str(result.verdict), "named": fault in likeliest, "leaks": leaks}

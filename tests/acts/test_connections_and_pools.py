@@ -138,7 +138,7 @@ async def test_the_healthy_lab_passes_and_the_act_says_the_same_every_time(healt
     assert all(user.socket is None and user.detour is None for user in healthy.users)
 
 
-#: By day: two labs, and four checkers. Of the others it is shown then that the lab has them, over the wire (tests/lab).
+#: By day: one lab, and three checkers. Of the others it is shown then that the lab has them, over the wire (tests/lab).
 FAULTS_BY_DAY = ("W9", "P2", "W6")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from netra_probe.lab.shared.faults import PartFault, register
@@ -19,6 +20,20 @@ class SessionFault(PartFault):
 
     layer = "authentication"
     part = "UnifiedAuthenticationService"
+
+
+class SharedAnswer:
+    """What several call at once is called once, and all are given its answer, whatever they have asked for."""
+
+    def __init__(self, fault: PartFault) -> None:
+        self._fault = fault
+        self._under_way: asyncio.Future[Any] | None = None
+
+    async def of(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """The answer to the call, or to the one before it that has none yet."""
+        if self._under_way is None or self._under_way.done() or not self._fault.does_wrong():
+            self._under_way = asyncio.ensure_future(call())
+        return await asyncio.shield(self._under_way)
 
 
 def _in_second_backend() -> bool:
@@ -86,16 +101,11 @@ class SharedVerdict(SessionFault):
     breaks = "each token is judged by itself"
 
     def broken(self, healthy: type[Any]) -> type[Any]:
-        fault = self
+        shared = SharedAnswer(self)
 
         class Sharing(healthy):  # type: ignore[misc]
-            _under_way: asyncio.Task[Any] | None = None
-
             async def _ask(self, token: str, token_type: str) -> Any:
-                if self._under_way is not None and not self._under_way.done() and fault.does_wrong():
-                    return await asyncio.shield(self._under_way)
-                self._under_way = asyncio.ensure_future(super()._ask(token, token_type))
-                return await asyncio.shield(self._under_way)
+                return await shared.of(partial(super()._ask, token, token_type))
 
         return Sharing
 

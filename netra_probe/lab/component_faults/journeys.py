@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from functools import partial
 from typing import Any, ClassVar
 
+from netra_probe.lab.component_faults.flows_sessions import SharedAnswer
 from netra_probe.lab.shared.faults import PartFault, register
 
 #: How long a run takes to start, so that runs of the same moment overlap.
@@ -70,16 +72,21 @@ class FullTable(SharedPlace):
         return next(self._numbers) % PLACES
 
 
+class RefreshFault(PartFault):
+    """A fault of the exchange of a refresh token for a new pair."""
+
+    layer = "authentication"
+    service = "auth_service"
+
+
 @register
-class RefreshEndsAccess(PartFault):
+class RefreshEndsAccess(RefreshFault):
     """Once the token of a refreshed session is used, what was opened with the one before it ends."""
 
     id = "journey-refresh-ends-access"
     title = "a refresh ends what goes on with the former token"
     breaks = "a token can be refreshed in the middle of a chat"
-    layer = "authentication"
     checkers = ("C14", "C3")
-    service = "auth_service"
     part = "Authenticator"
 
     def broken(self, healthy: type[Any]) -> type[Any]:
@@ -101,27 +108,20 @@ class RefreshEndsAccess(PartFault):
 
 
 @register
-class SharedRefresh(PartFault):
+class SharedRefresh(RefreshFault):
     """While a refresh is under way, further ones are given what it gives, whoever asks."""
 
     id = "journey-refresh-shared"
     title = "concurrent refreshes share one pair of tokens"
     breaks = "each user gets tokens of their own from a refresh"
-    layer = "authentication"
     checkers = ("C14", "C6")
-    service = "auth_service"
     part = "LoginService"
 
     def broken(self, healthy: type[Any]) -> type[Any]:
-        fault = self
+        shared = SharedAnswer(self)
 
         class Coalescing(healthy):  # type: ignore[misc]
-            _under_way: asyncio.Task[Any] | None = None
-
             async def refresh(self, token: str, caller: Any) -> Any:
-                if self._under_way is not None and not self._under_way.done() and fault.does_wrong():
-                    return await asyncio.shield(self._under_way)
-                self._under_way = asyncio.ensure_future(super().refresh(token, caller))
-                return await asyncio.shield(self._under_way)
+                return await shared.of(partial(super().refresh, token, caller))
 
         return Coalescing
