@@ -70,7 +70,7 @@ async def half_done(
         if len(took) < BATCHES or not whole:
             return Outcome(users=names(users), missing="a list of all rows that were written")
         await asyncio.gather(*(_look(probe, book, room) for book in (control, *books)))
-        share = SHARE
+        share, shortest = SHARE, min(took)
         for number in range(tries):
             free = [book for book in books if book.rows + RECORDS <= room]
             if not free:
@@ -80,7 +80,8 @@ async def half_done(
                 break
             chosen = free[number % len(free)]
             before = chosen.rows
-            await _batch(probe, chosen, share * min(took))
+            # An answer that was quicker than our hanging up tells that the control was slowed down by other work.
+            shortest = min(shortest, await _batch(probe, chosen, share * shortest) or shortest)
             # The first to look may borrow what was left open, and the next ones see what became of it.
             for book in (control, *books):
                 await _look(probe, book, room)
