@@ -69,8 +69,8 @@ from netra_probe.workloads.rest.authorization_matrix import trespass
 from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
 from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
 from netra_probe.workloads.rest.noninterference import compare_reads
+from netra_probe.workloads.rest.own_data import add_row, own_rows, recommendations, stored_messages
 from netra_probe.workloads.rest.registered_again import reuse_address
-from netra_probe.workloads.rest.stored_messages import stored_messages
 from netra_probe.workloads.rest.unlisted_routes import search_unlisted
 from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader, try_invalid_handshakes
 from netra_probe.workloads.websocket.crowding import crowd_out

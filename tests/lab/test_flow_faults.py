@@ -1,4 +1,4 @@
-"""The critical flows: every fault that was written for them turns the cases red that claim it."""
+"""The critical flows and journeys: every fault that was written for them turns the cases red that claim it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netra_probe.target.lab import as_target
 FAULTS = {
     id: fault
     for id, fault in known_faults(kinds=("component",)).items()
-    if fault.__module__.rpartition(".")[2].startswith("flows_")
+    if fault.__module__.rpartition(".")[2].startswith(("flows_", "journeys"))
 }
 CLAIMS = [
     (fault, case.id)

@@ -1,4 +1,4 @@
-"""Faults of user journeys: whose request a run answers (G3), and what a refresh does to a chat (G5)."""
+"""Faults of user journeys: whose request a run answers (G3), what a refresh ends (G5), and what agents do (G2, G6, G7)."""
 
 from __future__ import annotations
 
@@ -125,3 +125,86 @@ class SharedRefresh(RefreshFault):
                 return await shared.of(partial(super().refresh, token, caller))
 
         return Coalescing
+
+
+class SpecialistFault(PartFault):
+    """A fault of all agents that answer: each specialist is replaced by a subclass of it."""
+
+    layer = "agents"
+    part = "agents"
+
+    def broken(self, healthy: dict[str, type[Any]]) -> dict[str, type[Any]]:
+        """The agents; the one that hands over stays as it is."""
+        return {name: self.specialist(agent) if hasattr(agent, "_answer") else agent for name, agent in healthy.items()}
+
+    def specialist(self, healthy: type[Any]) -> type[Any]:
+        """A specialist with the fault in it."""
+        raise NotImplementedError
+
+
+# What an answer rests on (G2)
+
+
+@register
+class NoTools(SpecialistFault):
+    """A specialist answers from the words of the question, and calls none of its tools."""
+
+    id = "journey-chat-no-tools"
+    title = "an answer is given without looking at any data"
+    breaks = "an answer rests on the user's data, and the user sees which tools read it"
+
+    def specialist(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Guessing(healthy):  # type: ignore[misc]
+            async def _gather(self, task: Any) -> Any:
+                return {} if fault.does_wrong() else await super()._gather(task)
+
+        return Guessing
+
+
+@register
+class DemoFigures(SpecialistFault):
+    """The tools read the user's rows, and the specialist works with figures that were meant for a demonstration."""
+
+    id = "journey-chat-demo-figures"
+    title = "recommendations are drawn from demonstration figures"
+    breaks = "recommendations come from the rows of the user who asks"
+    records: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"service": "model-inference", "amount_usd": 4800.0, "note": "demonstration"},
+        {"service": "vector-search", "amount_usd": 2100.0, "note": "demonstration"},
+    )
+
+    def specialist(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Demonstrating(healthy):  # type: ignore[misc]
+            async def _gather(self, task: Any) -> Any:
+                gathered = await super()._gather(task)
+                if fault.does_wrong():
+                    gathered["spend_summary"] = {"records": list(fault.records), "total_usd": 6900.0}
+                return gathered
+
+        return Demonstrating
+
+
+@register
+class StaleFigures(SpecialistFault):
+    """A specialist works with what it gathered for the user's first question."""
+
+    id = "journey-chat-stale-figures"
+    title = "later answers rest on the figures of the first"
+    breaks = "an answer follows the user's rows as they are now"
+
+    def specialist(self, healthy: type[Any]) -> type[Any]:
+        fault, first = self, dict[str, Any]()
+
+        class Keeping(healthy):  # type: ignore[misc]
+            async def _gather(self, task: Any) -> Any:
+                gathered = await super()._gather(task)
+                kept = first.setdefault(self.context.user_id, gathered["spend_summary"])
+                if kept != gathered["spend_summary"] and fault.does_wrong():
+                    gathered["spend_summary"] = kept
+                return gathered
+
+        return Keeping
