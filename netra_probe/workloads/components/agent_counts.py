@@ -13,11 +13,13 @@ from netra_probe.clients.component_process import Undecided
 from netra_probe.plans.tabs import answered, long_question, tabs, until_run_begins
 
 if TYPE_CHECKING:
+    from netra_probe.clients.agent import Run
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
 PATH = "/lab/state"
 POLL = 0.05
+ATTEMPTS = 4  # each with a longer question, until the counts were read while all runs were at work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,24 +50,17 @@ class AgentCounts:
 async def count_agents(probe: Investigation, users: Sequence[User] = ()) -> AgentCounts:
     """Everybody asks at once, nobody else meanwhile; the counts are read when all runs have begun and none has ended.
 
-    A target that answers faster than it can be asked for its counts leaves it undecided.
+    Where a run ended before the counts were read, everybody asks again, something longer: a target that always answers
+    faster than it can be asked for its counts leaves it undecided.
     """
     party = list(users) or probe.users
     # Others' runs would be counted as well.
     await probe.turn.alone()
     try:
-        before = await _counts(probe)
-        async with tabs(party) as sockets:
-            asking = [
-                asyncio.ensure_future(user.ask(long_question(), socket=sockets[user.name], new_thread=True))
-                for user in party
-                if user.name in sockets
-            ]
-            await asyncio.gather(*(until_run_begins(probe, socket) for socket in sockets.values()))
-            during = await _counts(probe)
-            await asyncio.gather(*(socket.fence() for socket in sockets.values()))
-            was_early = not any(one.done() for one in asking)
-            runs = await asyncio.gather(*asking)
+        for longer in range(1, ATTEMPTS + 1):
+            before, during, runs, was_early = await _counted_in_the_middle(probe, party, longer * long_question())
+            if was_early or not before:
+                break
         after = await _counts(probe)
         patience = time.monotonic() + probe.timeouts.release
         # The last event of a run is sent a moment before the run is over.
@@ -75,11 +70,29 @@ async def count_agents(probe: Investigation, users: Sequence[User] = ()) -> Agen
     finally:
         await probe.turn.measured()
     unseen = "" if before else f"no backend shows the counts of its agents at {PATH}"
-    if not unseen and not (was_early and asking):
+    if not unseen and not was_early:
         unseen = "a run had ended before the counts were read"
     return AgentCounts(
         before=before, during=during, after=after, asked=len(runs), answered=answered(runs), unseen=unseen
     )
+
+
+async def _counted_in_the_middle(
+    probe: Investigation, party: Sequence[User], question: str
+) -> tuple[Counter[str], Counter[str], list[Run], bool]:
+    """The counts before and in the middle of everybody's runs, the runs, and whether all were still at work then."""
+    before = await _counts(probe)
+    async with tabs(party) as sockets:
+        asking = [
+            asyncio.ensure_future(user.ask(question, socket=sockets[user.name], new_thread=True))
+            for user in party
+            if user.name in sockets
+        ]
+        await asyncio.gather(*(until_run_begins(probe, socket) for socket in sockets.values()))
+        during = await _counts(probe)
+        await asyncio.gather(*(socket.fence() for socket in sockets.values()))
+        was_early = bool(asking) and not any(one.done() for one in asking)
+        return before, during, await asyncio.gather(*asking), was_early
 
 
 async def _counts(probe: Investigation) -> Counter[str]:
