@@ -9,7 +9,7 @@ Time O(n + refusals × users × log n), memory O(requests).
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ LIMITED = re.compile(r"rate.?limit|too.many|quota|slow.down|throttl", re.IGNOREC
 WINDOWS = (10_000_000_000, 60_000_000_000, 1 << 62)
 #: So many requests or messages within the first of them are a load.
 LOAD = 100
-_TOO_MANY, _NOT_NOW = 429, 503
+_BAD, _TOO_MANY, _NOT_NOW = 400, 429, 503
 
 
 def is_limited(status: int | None, payload: str) -> bool:
@@ -54,6 +54,9 @@ class Refusals:
         self._served: dict[tuple[str, str], list[int]] = defaultdict(list)
         self._calls: dict[int, Operation] = {}
         self._last: dict[str, int] = {}
+        #: User → when they last got what they had asked for.
+        self._content: dict[str, int] = {}
+        self._began: int | None = None
         self.refused: list[_Refusal] = []
 
     def feed(self, operation: Operation) -> None:
@@ -61,6 +64,8 @@ class Refusals:
         user, surface = operation.user, operation.surface
         if user is None:
             return
+        if self._began is None and operation.index >= self._start:
+            self._began = operation.time
         if surface == "websocket":
             self._socket(operation, user)
         elif operation.type == "invoke":
@@ -73,6 +78,8 @@ class Refusals:
                 self._refuse(user, surface, operation.action, call.index, operation)
             else:
                 self._served[user, surface].append(operation.time)
+                if operation.type == "ok" and operation.status is not None and operation.status < _BAD:
+                    self._content[user] = operation.time
 
     def _socket(self, operation: Operation, user: str) -> None:
         key = (user, "websocket")
@@ -85,6 +92,7 @@ class Refusals:
                 self._refuse(user, "websocket", "messages", self._last.get(user, operation.index), operation)
             elif frame.name in ("pong", "ack"):
                 self._served[key].append(operation.time)
+                self._content[user] = operation.time
 
     def _refuse(self, user: str, surface: str, action: str, call: int, operation: Operation) -> None:
         if operation.index >= self._start:
@@ -93,15 +101,27 @@ class Refusals:
     @property
     def loaded(self) -> bool:
         """Whether anybody asked for so much within ten seconds, on one surface, that quotas were put to the test."""
-        return any(
-            moments[number] - moments[number - LOAD + 1] <= WINDOWS[0]
-            for moments in self._asked.values()
-            for number in range(LOAD - 1, len(moments))
-        )
+        return bool(self._loads())
+
+    def _loads(self) -> dict[str, int]:
+        """User → when they had put a load on the target, of those who did since the window began."""
+        found: dict[str, int] = {}
+        for (user, _), moments in self._asked.items():
+            since = moments[bisect_left(moments, self._began or 0) :] if self._began is not None else []
+            for first, last in zip(since, since[LOAD - 1 :], strict=False):
+                if last - first <= WINDOWS[0]:
+                    found[user] = min(last, found.get(user, last))
+                    break
+        return found
 
     def doubts(self) -> list[str]:
         """What keeps a history with a load from saying anything."""
-        return [] if len({user for user, _ in self._served}) > 1 else ["nobody but the busy user was served anything"]
+        loads = self._loads()
+        refused = {one.user for one in self.refused}
+        served = {user for user, time in self._content.items() if any(time >= since for since in loads.values())}
+        if (served | refused) - loads.keys() or len((served | refused) & loads.keys()) > 1:
+            return []
+        return ["nobody but the busy user was served anything after the load"]
 
     def findings(self) -> list[Finding]:
         """One for each pair of a refused user and the one whose load it was."""

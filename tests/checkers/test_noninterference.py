@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from netra_probe.checkers import noninterference
+from netra_probe.checkers.base import Window
 from netra_probe.checkers.noninterference import compare
 from netra_probe.checkers.observations import normalised
 from netra_probe.checkers.verdict import Judgement
@@ -155,6 +156,30 @@ def test_time_tells_of_others_secrets() -> None:
     told = waiting((OTHERS, usual), (SECRETS, lambda random: usual(random) / 5))
     (finding,) = judged(told).findings
     assert (finding.kind, finding.recipients) == ("wait depends on secrets", ("alice",))
+
+
+def loaded(reads: int, answers: int) -> Story:
+    """Alice puts a load on the target, or not; then bob asks, and gets an answer of this status."""
+    told = Story("alice", "bob")
+    for _ in range(reads):
+        told.get("alice", "/api/users/me", {})
+    told.get("bob", "/api/users/me", {}, answers)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("reads", "answers", "verdict"),
+    [(120, 200, "pass"), (120, 500, "inconclusive"), (120, 404, "inconclusive"), (50, 200, "inconclusive")],
+)
+def test_a_load_says_something_where_somebody_else_was_served_after_it(reads: int, answers: int, verdict: str) -> None:
+    assert judged(loaded(reads, answers)).verdict == verdict
+
+
+def test_a_load_before_the_case_says_nothing_about_it() -> None:
+    told = loaded(120, 200)
+    start = len(told.operations)
+    told.get("bob", "/api/users/me", {})
+    assert noninterference()(told.operations, Window(start=start)).verdict == "inconclusive"
 
 
 def asked_in_turns(pairs: int, new: float, shared: float, piece: str = "partial_result", *, busy: float = 0.0) -> Play:
