@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PATH = "/lab/state"
 POLL = 0.05
-ATTEMPTS = 4  # each with a longer question, until the counts were read while all runs were at work
+ATTEMPTS = 4  # until the counts were read while all runs were at work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +50,16 @@ class AgentCounts:
 async def count_agents(probe: Investigation, users: Sequence[User] = ()) -> AgentCounts:
     """Everybody asks at once, nobody else meanwhile; the counts are read when all runs have begun and none has ended.
 
-    Where a run ended before the counts were read, everybody asks again, something longer: a target that always answers
-    faster than it can be asked for its counts leaves it undecided.
+    Counts that show everybody's run were read in time. Where they do not, and a run may have ended before they were
+    read, everybody asks again: a target that always answers faster than it can be asked leaves it undecided.
     """
     party = list(users) or probe.users
     # Others' runs would be counted as well.
     await probe.turn.alone()
     try:
-        for longer in range(1, ATTEMPTS + 1):
-            before, during, runs, was_early = await _counted_in_the_middle(probe, party, longer * long_question())
+        for _ in range(ATTEMPTS):
+            before, during, runs, was_early = await _counted_in_the_middle(probe, party)
+            was_early |= all(during[name] - before[name] == len(party) for name in ("runs", "users"))
             if was_early or not before:
                 break
         after = await _counts(probe)
@@ -78,13 +79,13 @@ async def count_agents(probe: Investigation, users: Sequence[User] = ()) -> Agen
 
 
 async def _counted_in_the_middle(
-    probe: Investigation, party: Sequence[User], question: str
+    probe: Investigation, party: Sequence[User]
 ) -> tuple[Counter[str], Counter[str], list[Run], bool]:
     """The counts before and in the middle of everybody's runs, the runs, and whether all were still at work then."""
     before = await _counts(probe)
     async with tabs(party) as sockets:
         asking = [
-            asyncio.ensure_future(user.ask(question, socket=sockets[user.name], new_thread=True))
+            asyncio.ensure_future(user.ask(long_question(), socket=sockets[user.name], new_thread=True))
             for user in party
             if user.name in sockets
         ]
