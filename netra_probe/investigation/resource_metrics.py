@@ -14,6 +14,7 @@ from netra_probe.investigation.context import InvestigationContext
 
 #: Seconds between two readings of a number that has yet to fall.
 RELEASE_POLL = 0.05
+CONNECTIONS = "connections"
 
 
 class ResourceMetrics:
@@ -34,7 +35,7 @@ class ResourceMetrics:
 
         A target takes a moment to notice that a client has gone: a number that is higher than in the cycle before is
         read again until it falls back or the ``release`` time-out is over; what is still held then is held. Only a
-        first growth by one is not waited for: a pool does that once, and stays like it.
+        first growth by one is not waited for, except of users' connections: a pool does that once, and stays like it.
         """
         probe = self._probe
         readings: dict[tuple[str, str], Callable[[], Awaitable[int | None]]] = {}
@@ -43,7 +44,7 @@ class ResourceMetrics:
         if probe.cache is not None:
             readings["cache", "Redis clients"] = probe.cache.clients
         for number, url in enumerate(probe.target.operator_urls, start=1):
-            for name in ("connections", "tasks"):
+            for name in (CONNECTIONS, "tasks"):
                 readings["operator", f"{name} of backend-{number}"] = partial(self._count, url, name)
         for (surface, name), read in readings.items():
             value = await self._released(name, read)
@@ -55,7 +56,8 @@ class ResourceMetrics:
     async def _released(self, name: str, read: Callable[[], Awaitable[int | None]]) -> int | None:
         value = await read()
         before = self._held.get(name)
-        if value is not None and before is not None and value == before + 1 and name not in self._grown:
+        may_stay = name not in self._grown and not name.startswith(CONNECTIONS)
+        if may_stay and value is not None and before is not None and value == before + 1:
             self._grown.add(name)
             before = value
         patience = time.monotonic() + self._probe.timeouts.release
