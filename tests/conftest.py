@@ -30,14 +30,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread each folder among the others: what stands together waits for one lab, one run or each other's turn."""
+    """Spread each folder among the others: what stands together waits for one lab, one run or each other's turn.
+
+    Folders are begun from behind: the longest module of all, notebook S1, would otherwise be the last to end.
+    """
     folders: dict[Path, list[list[pytest.Item]]] = {}
     for path, module in itertools.groupby(items, key=lambda item: item.path):
         folders.setdefault(path.parent, []).append(list(module))
     spread = [
         (folder.name in QUICK, number / len(modules), module)
         for folder, modules in folders.items()
-        for number, module in enumerate(modules)
+        for number, module in enumerate(reversed(modules))
     ]
     ordered = [module for *_, module in sorted(spread, key=lambda placed: placed[:2])]
     items[:] = itertools.chain.from_iterable(ordered)

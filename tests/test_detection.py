@@ -68,6 +68,7 @@ def test_a_trial_that_cannot_be_started_says_why(tmp_path: Path) -> None:
     assert "RuntimeError: not today" in trial.trouble
 
 
+@pytest.mark.nightly
 def test_trials_share_a_lab_in_which_nothing_is_left_of_the_one_before() -> None:
     person = {"email": f"probe+{uuid.uuid4().hex}@netra-probe.example", "password": uuid.uuid4().hex, "name": "Alice"}
     with WarmLab() as warm:

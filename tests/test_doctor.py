@@ -111,6 +111,7 @@ async def test_other_deployments_are_told_for_what_they_are(compose: Composed, n
     assert report.text().splitlines()[0].startswith(("READY", "NOT READY"))
 
 
+@pytest.mark.nightly
 async def test_a_service_that_calls_itself_well_around_a_dead_part_is_told_of(compose: Composed) -> None:
     module = Path(__file__).parent / "hygiene" / "faults_of_accounts.py"
     lab = compose(("Q-CONTRADICTION",), (module,))
@@ -194,6 +195,7 @@ async def odd_service() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
 
 
+@pytest.mark.nightly
 async def test_an_unwell_service_with_another_time_says_so(odd_service: str) -> None:
     report = await examine(BLIND, Target(auth_url=odd_service, backend_urls=[odd_service]))
     status, text = lines(report)["auth service and backend 1"]
@@ -232,6 +234,7 @@ def test_what_a_run_would_do_is_estimated_from_what_the_last_refresh_counted() -
     assert often[1:] == once[1:]  # none of them names the rounds
 
 
+@pytest.mark.nightly
 async def test_a_run_does_what_the_last_refresh_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimate for C4, compared with its recording."""
     monkeypatch.setenv("NETRA_PROBE_RUN", str(tmp_path))

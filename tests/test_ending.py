@@ -94,7 +94,7 @@ def _has(path: Path, part: bytes) -> bool:
     "moment",
     [
         pytest.param("the lab is being started", marks=pytest.mark.nightly),
-        "services are being started",
+        pytest.param("services are being started", marks=pytest.mark.nightly),
         pytest.param("workers are being started", marks=pytest.mark.nightly),
         "users ask",
     ],

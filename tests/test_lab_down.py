@@ -60,6 +60,7 @@ def answer(text: str, *arguments: str) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
+@pytest.mark.nightly
 def test_another_processs_lab_is_not_ended_without_a_word(own: Lab) -> None:
     ended = netra_probe("lab", "down", own.id)
     assert ended.returncode == 2

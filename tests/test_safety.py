@@ -127,6 +127,7 @@ async def test_in_observe_every_act_says_that_it_was_not_allowed_and_none_raises
     assert any(outcome.missing.startswith("mode observe: ") for outcome in tried)
 
 
+@pytest.mark.nightly
 def test_a_notebook_in_observe_ends_without_an_exception_and_says_what_it_skipped(tmp_path: Path) -> None:
     path = write_parameters(tmp_path, environment="production")
     run = tmp_path / "run"
@@ -190,7 +191,7 @@ def test_another_answer_than_the_name_is_a_no(tmp_path: Path) -> None:
     assert "not confirmed, nothing was sent" in ended.stderr
 
 
-@pytest.mark.parametrize("way", ["answer", "--yes", "consent"])
+@pytest.mark.parametrize("way", [pytest.param("answer", marks=pytest.mark.nightly), "--yes", "consent"])
 def test_whoever_says_so_in_so_many_words_goes_on(way: str, tmp_path: Path) -> None:
     consent = {"consent": "probe api.netra.invalid"} if way == "consent" else {}
     path = write_parameters(tmp_path, target={**ELSEWHERE, **consent})

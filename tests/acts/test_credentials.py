@@ -70,6 +70,7 @@ async def test_callbacks_count_where_their_login_began(healthy: Acting) -> None:
     assert healthy.doubtless("C6") == {}
 
 
+@pytest.mark.nightly
 async def test_careless_doors_are_found(at_broken_door: Acting) -> None:
     acting, (alice, bob) = at_broken_door, at_broken_door.probe.users
     await workloads.forge(acting.probe, tester=bob, victim=alice, families=("audience", "conflict"))

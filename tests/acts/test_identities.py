@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from acting import Acting, taken
 
 from netra_probe import Investigation, workloads
@@ -49,6 +50,7 @@ async def test_contexts_are_made_for_somebody_and_for_nobody_refused(healthy: Ac
     assert healthy.doubtless("C6") == {}
 
 
+@pytest.mark.nightly
 async def test_sessions_that_come_and_go_leave_nothing(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: workloads.come_and_go(probe, probe.users[:1], cycles=3, with_sockets=True))
     assert outcome.counts["sessions"] == 4
@@ -65,6 +67,7 @@ async def test_a_refresh_token_that_opens_doors_is_found(at_broken_door: Acting)
     assert ("refresh token as access token", "themselves") in said  # A4
 
 
+@pytest.mark.nightly
 async def test_sockets_that_outlive_their_session_are_found(at_broken_door: Acting) -> None:
     acting = at_broken_door
     outcome = await workloads.come_and_go(acting.probe, acting.probe.users[:1], cycles=1, with_sockets=True)

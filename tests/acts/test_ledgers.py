@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from composing import Composed
 
 from netra_probe import Investigation, investigate, workloads
@@ -27,6 +28,7 @@ async def test_books_balance_on_a_healthy_lab() -> None:
     assert [finding.summary for judgement in judgements for finding in judgement.findings] == []
 
 
+@pytest.mark.nightly
 async def test_entries_that_are_booked_to_the_first_user_do_not_add_up(compose: Composed) -> None:
     lab = compose(("D6",))
     probe = await investigate("C4", users=3, target=as_target(lab))

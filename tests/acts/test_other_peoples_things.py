@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from acting import Acting
 
 from netra_probe import workloads
@@ -54,6 +55,7 @@ async def test_bursts_have_a_serial_explanation(healthy: Acting) -> None:
     assert healthy.doubtless("C9") == {}
 
 
+@pytest.mark.nightly
 async def test_reads_and_writes_by_id_alone_are_found(on_broken_data: Acting) -> None:
     acting, (alice, bob) = on_broken_data, on_broken_data.probe.users
     await workloads.trespass(acting.probe, owner=alice, intruder=bob)
@@ -78,6 +80,7 @@ async def test_double_spends_are_found(on_broken_data: Acting, broken_data: Lab)
     assert acting.found()["C9"] >= {"double spend", "lost update"}
 
 
+@pytest.mark.nightly
 async def test_tools_patterns_and_shared_defaults_are_found(on_broken_data: Acting) -> None:
     acting, (alice, bob) = on_broken_data, on_broken_data.probe.users
     await workloads.reference_foreign_ids(acting.probe, intruder=bob, owner=alice)
@@ -88,6 +91,7 @@ async def test_tools_patterns_and_shared_defaults_are_found(on_broken_data: Acti
     assert "foreign canary" in acting.found()["C1"]
 
 
+@pytest.mark.nightly
 async def test_what_is_remembered_for_the_wrong_one_is_found(on_broken_data: Acting) -> None:
     acting = on_broken_data
     for act in (workloads.identical_prompts, workloads.use_one_label):  # G5, G3

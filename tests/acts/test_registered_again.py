@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from composing import Composed
 
 from netra_probe import Investigation, investigate, workloads
@@ -27,6 +28,7 @@ async def test_who_registers_an_address_again_finds_nothing_of_before() -> None:
     assert [finding.summary for finding in found] == []
 
 
+@pytest.mark.nightly
 async def test_what_was_only_hidden_comes_back_with_the_address_and_is_seen(compose: Composed) -> None:
     lab = compose(("D7",))
     probe = await investigate("C4", users=2, target=as_target(lab))

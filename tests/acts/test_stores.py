@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from acting import Acting
 
 from netra_probe import workloads
 
 
+@pytest.mark.nightly
 async def test_what_is_kept_is_found_again_until_it_is_deleted(healthy: Acting) -> None:
     kept = await healthy.do(lambda probe: workloads.create_and_read_all(probe))
     assert kept.counts["made"] == kept.counts["read back"] >= 10
@@ -34,6 +36,7 @@ async def test_stores_open_to_their_owner_and_to_nothing_that_is_no_token(health
     assert healthy.doubtless("C1", "C5") == {}
 
 
+@pytest.mark.nightly
 async def test_a_session_that_is_over_opens_no_store(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: workloads.outlive_sessions(probe, probe.users[:1], cycles=3))
     assert outcome.counts["sessions"] == 4
@@ -41,6 +44,7 @@ async def test_a_session_that_is_over_opens_no_store(healthy: Acting) -> None:
     assert healthy.doubtless("C7", "C10") == {}
 
 
+@pytest.mark.nightly
 async def test_nobody_notices_whether_others_are_there(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: workloads.compare_reads(probe, probe.users[0]))
     assert outcome.counts["read"] == 6 * outcome.counts["routes"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from composing import Composed
 
 from netra_probe import Investigation, investigate, workloads
@@ -32,6 +33,7 @@ async def test_another_users_token_is_refused_and_the_socket_stays_who_it_was() 
     assert (await probe.close()).left == ()
 
 
+@pytest.mark.nightly
 async def test_a_socket_that_acts_for_one_and_hears_another_is_found(compose: Composed) -> None:
     lab = compose(("A11",))
     probe = await investigate("C4", users=2, target=as_target(lab))

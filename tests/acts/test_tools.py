@@ -97,6 +97,7 @@ async def test_a_dispatcher_for_everybody_that_never_ends_is_found(healthy: Acti
     del probe._components["UnifiedToolDispatcher"]
 
 
+@pytest.mark.nightly
 async def test_a_tool_with_the_services_rights_is_found(on_broken_data: Acting) -> None:
     outcome = await workloads.look_up_neighbours(on_broken_data.probe)
     assert outcome.counts["refused"] == 0
@@ -119,6 +120,7 @@ async def test_swapped_results_are_found(on_broken_tools: Acting) -> None:
     assert "C1" in on_broken_tools.found()  # G2
 
 
+@pytest.mark.nightly
 async def test_tools_that_outlive_the_session_are_found(on_broken_tools: Acting) -> None:
     outcome = await workloads.tools_after_logout(on_broken_tools.probe, on_broken_tools.probe.users[0])
     assert outcome.counts["refused"] == 0

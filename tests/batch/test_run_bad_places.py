@@ -78,6 +78,7 @@ def test_a_place_that_cannot_be_written_is_named_before_anything_is_started(ende
         assert f"{output}: cannot be made (" in str(raised.value)
 
 
+@pytest.mark.nightly
 def test_a_target_that_vanishes_makes_the_scenario_inconclusive_and_the_next_is_tried(tmp_path: Path) -> None:
     leaves = "import os, signal; os.kill(int(open('relay.pid').read()), signal.SIGTERM)"
     again = ASK.replace("{id}.1", "{id}.2")

@@ -152,6 +152,7 @@ def test_caps_are_divided_among_those_who_cannot_count_together(monkeypatch: pyt
     assert (RateLimiter().rate, RateLimiter(most=3).most) == (None, 1)
 
 
+@pytest.mark.nightly
 def test_when_a_cluster_goes_what_came_back_is_kept_and_the_rest_is_inconclusive(
     dask: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

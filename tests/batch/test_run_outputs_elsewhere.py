@@ -56,6 +56,7 @@ def test_a_run_is_at_its_url_and_nothing_is_left_here(stored: Result) -> None:
     assert b'"run": "nightly"' in there["results.json"]
 
 
+@pytest.mark.nightly
 def test_recheck_and_resume_take_a_url(stored: Result, ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ended.folder)
     before = objects()

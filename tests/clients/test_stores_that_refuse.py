@@ -100,6 +100,7 @@ def test_a_store_url_that_is_none_is_wrong_use_before_anything_is_sent(
     assert leaked(str(told.value)) == []
 
 
+@pytest.mark.nightly
 def test_a_run_whose_store_refuses_the_password_holds_no_part_of_it(tmp_path: Path) -> None:
     url = store_url("redis_url", REFUSED["wrong password"])
     parameters = write_parameters(tmp_path, target={"redis_url": "env:PROBE_TEST_URL"})

@@ -88,6 +88,7 @@ def test_every_rule_is_shown_somewhere() -> None:
     assert all(rule.clause and rule.demand and rule.topic in TOPICS for rule in RULES)
 
 
+@pytest.mark.nightly
 def test_the_other_side_of_a_rule_is_objected_to_as_well(otherwise: Lab) -> None:
     async def some(probe: Investigation) -> None:
         alice, bob = probe.users

@@ -144,6 +144,7 @@ async def test_the_faults_are_found_on_the_strangest_deployment(compose: Compose
 
 
 @pytest.mark.parametrize("notebook", ["C4", pytest.param("D3", marks=night), pytest.param("A1", marks=night)])
+@pytest.mark.nightly
 async def test_the_strangest_deployment_is_not_accused_while_it_is_healthy(compose: Composed, notebook: str) -> None:
     lab = compose(variant=STRANGEST)
     cases = {case for case in ABOUT.values() if case.startswith(notebook)}

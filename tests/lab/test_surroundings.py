@@ -61,6 +61,7 @@ async def test_a_backend_that_restarts_in_the_middle_of_runs(compose: Composed, 
     assert running.status()["services"][RESTARTED]["pid"] != before
 
 
+@pytest.mark.nightly
 async def test_events_that_are_late_each_by_another_time(compose: Composed) -> None:
     running = compose(("JITTER",))
     probe = await investigate("C4", users=3, target=as_target(running))

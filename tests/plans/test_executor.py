@@ -83,6 +83,7 @@ async def test_what_cannot_be_done_is_said_and_the_plan_goes_on(probe: Investiga
     assert "it is not sent here" in {entry["why"] for entry in record["impossible"]}
 
 
+@pytest.mark.nightly
 async def test_reaching_for_anothers_thread_is_found_out_by_its_cells(compose: Composed) -> None:
     probe = await investigate("C4", users=3, target=as_target(compose(("D1", "D2"))))
     steps = (
@@ -140,6 +141,7 @@ async def test_beside_each_step_stands_what_became_of_it(probe: Investigation) -
     assert found(probe, start) == set()
 
 
+@pytest.mark.nightly
 async def test_owners_keep_their_things_while_others_listen_run_and_reach_for_them(probe: Investigation) -> None:
     start = len(probe.history)
     steps = [
