@@ -1,4 +1,4 @@
-"""Faults of user journeys: whose request a run answers (G3), what a refresh ends (G5), and what agents do (G2, G6, G7)."""
+"""Faults of user journeys: whose request a run answers (G3), what a refresh ends (G5), what agents do (G2, G6, G7)."""
 
 from __future__ import annotations
 
