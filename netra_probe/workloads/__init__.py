@@ -12,7 +12,7 @@ in the value and never raised; what destroys is aimed only at what the probe mad
 from __future__ import annotations
 
 from netra_probe.plans.budget import Budget
-from netra_probe.plans.routes import backend_client
+from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import long_question, tab, tabs
 from netra_probe.plans.token_messages import present
 from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
@@ -32,7 +32,7 @@ from netra_probe.workloads.agents.tools import (
 )
 from netra_probe.workloads.auth.credential_end import disable, let_expire, log_out
 from netra_probe.workloads.auth.forged_tokens import forge, same_prefix_tokens, try_bypasses
-from netra_probe.workloads.auth.handshakes import error_event, names_remedy, short_lived
+from netra_probe.workloads.auth.handshakes import error_event, names_remedy, short_lived, stream_error
 from netra_probe.workloads.auth.identities import introduce, make_contexts
 from netra_probe.workloads.auth.oauth import log_in_through
 from netra_probe.workloads.auth.recognition import recognised

@@ -1,4 +1,4 @@
-"""Faults of sessions between services: the handshake (F1), synchronisation (F3) and reconnection (F4)."""
+"""Faults of sessions between services: the handshake (F1), synchronisation (F3), reconnection (F4), streams (F10)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from netra_probe.lab.shared.isolated_environment import get_env
 
 #: Seconds for which a new token is unknown at a service that hears of it late, and for which a verdict is kept.
 LAG, KEPT = 5.0, 60.0
+#: Live sessions that a backend checks again.
+CHECKED = 3
 
 
 class SessionFault(PartFault):
@@ -323,3 +325,77 @@ class LeftOpen(SessionFault):
                 return 0 if fault.does_wrong() else int(await super().close_left_open())
 
         return Forgetful
+
+
+# Streams whose sessions end (F10)
+
+
+@register
+class StreamUnchecked(SessionFault):
+    """Streams of server-sent events are checked when they begin, and never again."""
+
+    id = "flow-stream-unchecked"
+    title = "a stream of server-sent events outlives its token"
+    breaks = "the end of a session ends its streams"
+    part = "SessionWatch"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Unaware(healthy):  # type: ignore[misc]
+            def add(self, session: Any) -> None:
+                # A stream has nobody to announce things to; a socket has.
+                if session.announce is not None or not fault.does_wrong():
+                    super().add(session)
+
+        return Unaware
+
+
+@register
+class StreamBreaksOff(SessionFault):
+    """What a session's end closes is told neither a reason nor what to do."""
+
+    id = "flow-stream-breaks-off"
+    title = "streams that end give no reason"
+    breaks = "whoever is cut off in the middle of an answer is told why, and what to do"
+    part = "SessionWatch"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        from netra_probe.lab.backend.websocket_core.session_watch import Ending
+
+        fault = self
+
+        class Mute(healthy):  # type: ignore[misc]
+            def add(self, session: Any) -> None:
+                end = session.end
+
+                def without_reason(ending: Any) -> None:
+                    end(Ending(code="CLOSED", message="Closed.") if fault.does_wrong() else ending)
+
+                session.end = without_reason
+                super().add(session)
+
+        return Mute
+
+
+@register
+class StreamCheckCapped(SessionFault):
+    """Of the live sessions of a backend only three are checked again."""
+
+    id = "flow-stream-check-capped"
+    title = "beyond three, live sessions are not checked again"
+    breaks = "each stream ends with its session, however many there are"
+    part = "SessionWatch"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Capped(healthy):  # type: ignore[misc]
+            def add(self, session: Any) -> None:
+                session.is_unchecked = len(self) >= CHECKED and fault.does_wrong()
+                super().add(session)
+
+            async def _check_these(self, sessions: Any) -> None:
+                await super()._check_these([session for session in sessions if not session.is_unchecked])
+
+        return Capped

@@ -1,14 +1,14 @@
-"""What clients use around a handshake: tokens that expire soon, and what a refusal said."""
+"""What clients use around a handshake and a stream: tokens that expire soon, and what a refusal or an end said."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netra_probe.clients.replies import Closed
 from netra_probe.clients.websocket import Opened
 from netra_probe.history import actions
-from netra_probe.history.frames import Frame, frame_of
+from netra_probe.history.frames import Frame, frame_of, read_frame
 from netra_probe.investigation.survey import survey
 from netra_probe.workloads.auth.attempts import ShortToken, short_token
 
@@ -39,6 +39,20 @@ def error_event(probe: Investigation, ended: Opened | Closed | None) -> Frame | 
         if operation.action == actions.RECEIVE and operation.connection == connection
     )
     return next((frame for frame in reversed(list(frames)) if frame.name == "error"), None)
+
+
+def stream_error(reply: Any) -> Frame | None:
+    """The error event that a stream of server-sent events ended with; ``None`` where it ended otherwise, or broke off.
+
+    >>> from types import SimpleNamespace
+    >>> text = 'event: agent_thinking\\ndata: {}\\n\\nevent: error\\ndata: {"error_message": "Sign in again."}\\n\\n'
+    >>> names_remedy(stream_error(SimpleNamespace(body=text)))
+    True
+    """
+    text = getattr(reply, "body", None)
+    lines = str(text).rstrip().rpartition("\n\n")[2].splitlines() if isinstance(text, str) else []
+    fields = dict(line.split(": ", 1) for line in lines if ": " in line)
+    return read_frame(fields.get("data", "")) if "error" in fields.get("event", "") else None
 
 
 def names_remedy(error: Frame | None) -> bool:
