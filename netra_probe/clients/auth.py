@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from netra_probe.clients.http import Http
@@ -83,7 +84,11 @@ class AuthClient:
 
     def _keep(self, reply: Reply) -> Reply:
         reply = from_api(reply)
-        body = body_of(reply)
+        self.take(body_of(reply))
+        return reply
+
+    def take(self, body: Mapping[str, Any]) -> None:
+        """Hold the pair of tokens that a service has given, in an answer or in the address of a front end."""
         if isinstance(body.get("access_token"), str):
             self.access = self._secret(body["access_token"], "access-token")
             self.http.token = self.access
@@ -94,7 +99,6 @@ class AuthClient:
         user = body.get("user")
         if isinstance(user, dict) and isinstance(user.get("id"), str):
             self.user_id = user["id"]
-        return reply
 
     def _secret(self, value: str, kind: str) -> Secret:
         if len(value) >= 6 and not value.startswith("eyJ"):

@@ -85,7 +85,7 @@ class User:
         #: Position of the user's backend in ``target.backend_urls``.
         self.backend_number = backend % len(target.backend_urls)
         self._sessions = itertools.count(1)
-        self.auth = self._session()
+        self.auth = self.new_session()
         self.auth.http.keeper = self
         self._renewing = asyncio.Lock()
         #: Tokens of the main session that were renewed: whoever still holds one means the session.
@@ -206,13 +206,14 @@ class User:
     async def another_session(self) -> AuthClient | None:
         """Log in once more, beside the session that the clients use; ``None`` when the target lets nobody."""
         self._probe.history.redactor.know(self._password.reveal(), "password")
-        auth = self._session()
+        auth = self.new_session()
         if await self.in_time(lambda: auth.login(email=self.email, password=self._password)):
             return auth
         await auth.http.close()
         return None
 
-    def _session(self) -> AuthClient:
+    def new_session(self) -> AuthClient:
+        """A client for a further session of this user, which holds no token yet."""
         http = self._probe.wire.http(self._probe.target.auth_url, surface="auth", user=self.name)
         return AuthClient(http, credential=f"{self.name}-{next(self._sessions)}")
 

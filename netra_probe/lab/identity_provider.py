@@ -26,7 +26,11 @@ _LARGEST_FORM = 65_536
 
 
 class ProofKeys:
-    """PKCE (RFC 7636, S256) around a provider: whoever redeems a code must know the verifier behind its challenge."""
+    """PKCE (RFC 7636, S256) around a provider: whoever redeems a code must know the verifier behind its challenge.
+
+    However often they try; and a verifier for a code that was issued without a challenge is refused as well: somebody
+    has taken the challenge out of the request (RFC 9700 section 2.1.1).
+    """
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -36,10 +40,11 @@ class ProofKeys:
         """One request."""
         if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == "/oauth2/token":
             form = _form(environ)
-            challenge = self._challenges.pop(form.get("code", ""), None)
-            if challenge is not None and not hmac.compare_digest(challenge, _challenge(form.get("code_verifier", ""))):
+            challenge, verifier = self._challenges.get(form.get("code", ""), ""), form.get("code_verifier", "")
+            if (challenge or verifier) and not hmac.compare_digest(challenge.encode(), _challenge(verifier).encode()):
                 start_response("400 Bad Request", [("Content-Type", "application/json")])
                 return [b'{"error": "invalid_grant", "error_description": "code_verifier does not match"}']
+            self._challenges.pop(form.get("code", ""), None)
         challenge = _first(environ.get("QUERY_STRING", ""), "code_challenge")
         if environ["PATH_INFO"] != "/oauth2/authorize" or not challenge:
             return self._application(environ, start_response)

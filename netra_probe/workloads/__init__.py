@@ -35,6 +35,7 @@ from netra_probe.workloads.auth.forged_tokens import forge, same_prefix_tokens, 
 from netra_probe.workloads.auth.handshakes import error_event, names_remedy, short_lived, stream_error
 from netra_probe.workloads.auth.identities import introduce, make_contexts
 from netra_probe.workloads.auth.oauth import log_in_through
+from netra_probe.workloads.auth.oauth_requests import change_requests, local_providers, log_in_at
 from netra_probe.workloads.auth.recognition import recognised
 from netra_probe.workloads.auth.sessions import come_and_go, refresh_together, swap_identity
 from netra_probe.workloads.components.agent_counts import count_agents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -185,15 +185,24 @@ async def test_the_provider_wants_the_verifier_behind_the_challenge(
 ) -> None:
     browser = browsers()
     callback = await browser.consent(await browser.begin(), unique_email("alice"))
-    code = parse_qs(urlsplit(callback).query)["code"][0]
-    answer = await browser.client.post(
-        f"{lab.state['services']['oidc']['url']}/oauth2/token",
-        data={
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": callback.split("?")[0],
-            "code_verifier": "guess",
-        },
-        auth=("netra-google-test", "any"),
-    )
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    form = {
+        "grant_type": "authorization_code",
+        "code": parse_qs(urlsplit(callback).query)["code"][0],
+        "redirect_uri": callback.split("?")[0],
+    }
+    for guess in ({"code_verifier": "guess"}, {}, {"code_verifier": "guess"}):
+        answer = await browser.client.post(
+            f"{lab.state['services']['oidc']['url']}/oauth2/token", data=form | guess, auth=("netra-google-test", "any")
+        )
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert "access_token" in tokens_in(await browser.come_back(callback)), "the owner can still finish"
+
+
+async def test_a_login_whose_challenge_was_taken_out_is_refused(
+    browsers: Browsers, unique_email: Callable[[str], str]
+) -> None:
+    browser = browsers()
+    place = urlsplit(await browser.begin())
+    query = {name: values[0] for name, values in parse_qs(place.query).items() if not name.startswith("code_challenge")}
+    callback = await browser.consent(place._replace(query=urlencode(query)).geturl(), unique_email("alice"))
+    assert (await browser.come_back(callback)).status_code == 401

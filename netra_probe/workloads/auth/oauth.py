@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LOGIN, CONFIG = "/auth/login", "/auth/config"
 USUAL_PROVIDER = "google"
+NO_PROVIDER = "an OAuth provider on this machine"
 
 
 class Browser:
@@ -36,6 +37,8 @@ class Browser:
         self.user = user
         self._probe = probe
         self._people = people
+        #: What the address said that the last callback sent one on to: the tokens of a login.
+        self.given: dict[str, str] = {}
         self._http = probe.wire.http(probe.target.auth_url, surface="auth", user=user.name)
 
     async def begin(self, provider: str) -> str:
@@ -70,15 +73,15 @@ class Browser:
         reply = await self._http.request(
             "GET", parts.path, query=dict(parse_qsl(parts.query)), anonymous=True, attempt=mark
         )
-        who = self._who(reply.location) if isinstance(reply, Answered) else ""
+        parts = address(reply.location if isinstance(reply, Answered) else "")
+        said = parse_qs(parts.fragment) | parse_qs(parts.query)
+        self.given = {name: values[0] for name, values in said.items()}
+        who = self._who(self.given.get("access_token", self.given.get("token", "")))
         self._probe.history.complete(call, outcome_of(reply), ids={"user_id": who} if who else {})
         return who
 
-    def _who(self, location: str) -> str:
-        """Whose tokens are in the address that one is sent on to."""
-        parts = address(location)
-        given = parse_qs(parts.fragment) | parse_qs(parts.query)
-        token = given.get("access_token", given.get("token", [""]))[0]
+    def _who(self, token: str) -> str:
+        """Whose token this is."""
         if not token:
             return ""
         said = claims(Secret(token)).get("sub")
@@ -95,7 +98,7 @@ async def log_in_through(probe: Investigation, first: User, second: User) -> Out
     Triggers A8. Callbacks that are opened where they belong are the positive controls.
     """
     found = await survey(probe)
-    providers = await _providers(probe) if found.auth.offers("GET", LOGIN) else []
+    providers = await configured(probe) if found.auth.offers("GET", LOGIN) else []
     people = People(probe.history)
     browsers = [Browser(probe, people, user) for user in (first, second)]
     one, other = browsers
@@ -113,8 +116,7 @@ async def log_in_through(probe: Investigation, first: User, second: User) -> Out
             if all(callbacks):
                 opened.append((provider, callbacks[0]))
         if not opened:
-            missing = "an OAuth provider on this machine"
-            return Outcome(users=names((first, second)), missing=missing)
+            return Outcome(users=names((first, second)), missing=NO_PROVIDER)
         provider, used = opened[0]
         forged = [await one.come_back(used, name="callback used before")]
         forged += await _swap(probe, people, one, other, provider)
@@ -157,7 +159,8 @@ async def _callback(browser: Browser, provider: str) -> str:
     return await browser.consent(place)
 
 
-async def _providers(probe: Investigation) -> list[str]:
+async def configured(probe: Investigation) -> list[str]:
+    """The providers that the auth service says it has."""
     http = probe.wire.http(probe.target.auth_url, surface="auth")
     try:
         reply = await http.request("GET", CONFIG, anonymous=True)

@@ -34,7 +34,7 @@ from netra_probe.openapi.arguments import missing
 from netra_probe.target.deployment import Mode
 from netra_probe.workloads.auth.attempts import claims
 from netra_probe.workloads.auth.credential_end import GRACE
-from netra_probe.workloads.auth.oauth import LOGIN, Browser, _callback, _providers
+from netra_probe.workloads.auth.oauth import LOGIN, Browser, _callback, configured
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
 
@@ -282,7 +282,7 @@ async def follow_login(probe: Investigation, user: User) -> Outcome:
     found = await survey(probe)
     browser = Browser(probe, People(probe.history), user)
     try:
-        for provider in await _providers(probe) if found.auth.offers("GET", LOGIN) else []:
+        for provider in await configured(probe) if found.auth.offers("GET", LOGIN) else []:
             callback = await _callback(browser, provider)
             if callback:
                 who = await browser.come_back(callback, name="own login", expect=user.name, control=True)
