@@ -15,7 +15,11 @@ from netra_probe.plans.budget import Budget
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import long_question, tab, tabs
 from netra_probe.plans.token_messages import present
-from netra_probe.workloads.agents.foreign_references import reference_foreign_ids
+from netra_probe.workloads.agents.foreign_references import (
+    ask_about_others,
+    name_others_to_tools,
+    reference_foreign_ids,
+)
 from netra_probe.workloads.agents.identical_inputs import (
     first_pieces,
     identical_prompts,
@@ -70,7 +74,14 @@ from netra_probe.workloads.rest.authorization_matrix import trespass
 from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns
 from netra_probe.workloads.rest.crud import create_and_read_all, delete_all
 from netra_probe.workloads.rest.noninterference import compare_reads
-from netra_probe.workloads.rest.own_data import add_row, own_rows, recommendations, stored_messages
+from netra_probe.workloads.rest.own_data import (
+    add_row,
+    own_rows,
+    recommendations,
+    shown_rows,
+    stored_messages,
+    tool_rows,
+)
 from netra_probe.workloads.rest.registered_again import reuse_address
 from netra_probe.workloads.rest.unlisted_routes import search_unlisted
 from netra_probe.workloads.websocket.bad_peers import frozen_peer, killed_peer, slow_reader, try_invalid_handshakes

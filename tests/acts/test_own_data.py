@@ -18,6 +18,7 @@ ROWS = OwnRows(
         ("Review idle-gpus: it costs 1200.00 USD.", True),
         ("Review idle-gpus: it costs 1,200.00 USD.", True),
         ("Review idle-gpus: it costs 1200 USD.", True),
+        ('{"service":"idle-gpus","amount_usd":1200.0,"note":""}', True),
         ("Review idle-gpus: it costs 4800.00 USD.", False),
         ("Review vector-search: it costs 1200.00 USD.", False),
     ],
@@ -36,6 +37,17 @@ def test_a_smaller_row_is_a_foundation_and_not_the_largest() -> None:
 
 def test_a_target_without_rows_leaves_it_undecided() -> None:
     rows = OwnRows(missing=NO_ROWS)
-    for seen in (rows.unfounded(["anything"]), rows.largest_is_named(["anything"]), rows.total):
+    for seen in (
+        rows.unfounded(["anything"]),
+        rows.largest_is_named(["anything"]),
+        rows.lacking(ROWS),
+        ROWS.lacking(rows),
+    ):
         assert isinstance(seen, Undecided)
         assert "no spend records" in seen.reason
+
+
+def test_rows_are_compared_by_service_and_amount() -> None:
+    other = OwnRows(rows=[ROWS.rows[0], SpendRow(id="", service="backups", amount=10.0)])
+    assert ROWS.lacking(other) == other.lacking(ROWS) == ["backups"]
+    assert ROWS.lacking(ROWS) == []

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
 from netra_probe.lab.component_faults.flows_sessions import SharedAnswer
-from netra_probe.lab.shared.faults import PartFault, register
+from netra_probe.lab.shared.faults import PartFault, Parts, register
 
 #: How long a run takes to start, so that runs of the same moment overlap.
 STARTING_SECONDS = 0.5
-#: Requests that one backend keeps at a time.
+#: Requests that one backend keeps at a time, and records that a tool reads.
 PLACES = 4
+#: How a user's id looks in a question.
+USER_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class SharedPlace(PartFault):
@@ -208,3 +212,71 @@ class StaleFigures(SpecialistFault):
                 return gathered
 
         return Keeping
+
+
+# What tools read (G7)
+
+
+@register
+class FirstPage(PartFault):
+    """The tool that sums up what a user spends reads the first few records only, and says nothing of the others."""
+
+    id = "journey-tools-first-page"
+    title = "a tool reads the first page of the rows"
+    breaks = "a tool shows all of its caller's rows"
+    layer = "agents"
+    part = "tools"
+
+    def broken(self, healthy: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The tools, one of them with the fault in it."""
+        return tuple(replace(tool, run=self._cut(tool)) if tool.name == "spend_summary" else tool for tool in healthy)
+
+    def _cut(self, tool: Any) -> Any:
+        async def run(call: Any) -> Any:
+            result = await tool.run(call)
+            if len(result["records"]) > PLACES and self.does_wrong():
+                records = result["records"][:PLACES]
+                result = {"records": records, "total_usd": round(sum(one["amount_usd"] for one in records), 2)}
+            return result
+
+        return run
+
+
+@register
+class NamedUser(SpecialistFault):
+    """Tools read the rows of the user that their parameters name, and agents take that name from the question."""
+
+    id = "journey-tools-named-user"
+    title = "tools read the rows of whichever user is named"
+    breaks = "a tool reads rows of its caller only, whoever is named"
+    checkers = ("C14", "C1")
+
+    def install(self, parts: Parts) -> None:
+        """Replace the specialists, and the engine that binds the data of a call."""
+        fault = self
+        engine: type[Any] = parts["ToolExecutionEngine"]
+
+        class Deputy(engine):  # type: ignore[misc]
+            async def execute(self, tool: Any, context: Any, parameters: Any, permissions: Any) -> Any:
+                async def run(call: Any) -> Any:
+                    named = call.parameters.get("user_id")
+                    if isinstance(named, str) and named not in ("", context.user_id) and fault.does_wrong():
+                        call = replace(call, data=self._data_access.for_user(replace(context, user_id=named)))
+                    return await tool.run(call)
+
+                return await super().execute(replace(tool, run=run), context, parameters, permissions)
+
+        parts["ToolExecutionEngine"] = Deputy
+        super().install(parts)
+
+    def specialist(self, healthy: type[Any]) -> type[Any]:
+        class Obliging(healthy):  # type: ignore[misc]
+            async def _gather(self, task: Any) -> Any:
+                gathered = await super()._gather(task)
+                if named := USER_ID.search(task.request):
+                    tools, given = self.equipment.tools, {"user_id": named.group()}
+                    outcome = await tools.execute_tool("spend_summary", given, agent_name=self.name)
+                    gathered["spend_summary"] = outcome.result
+                return gathered
+
+        return Obliging

@@ -1,25 +1,33 @@
-"""Foreign ids where agents and tools look: among the references of a question, and in the parameters of a tool."""
+"""Foreign ids where agents and tools look: in a question, among its references, and in the parameters of a tool."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netra_probe.clients.replies import body_of
+from netra_probe.clients.replies import Refused, Reply, body_of
 from netra_probe.clients.rest import BackendClient
 from netra_probe.history import actions
 from netra_probe.plans.messages import foreign
 from netra_probe.plans.routes import backend_client, supported_route
 from netra_probe.plans.tabs import QUESTION, answered, tabs, until_run_ends
-from netra_probe.plans.trials import tool_call
+from netra_probe.plans.trials import CLAIMS, tool_call
 from netra_probe.target.deployment import Mode
-from netra_probe.workloads.agents.tools import EXECUTE, ToolFixture, tools_at
+from netra_probe.workloads.agents.tools import EXECUTE, NOT_OFFERED, ToolFixture, leave, tool_fixtures, tools_at
 from netra_probe.workloads.outcome import Outcome, names
 from netra_probe.workloads.permissions import workload
+from netra_probe.workloads.rest.own_data import add_row, own_rows, recommendations, shown_rows
 
 if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
+#: How a question names another user and what is that user's.
+QUESTIONS = (
+    "Where does the user {user} overspend?",
+    "My user id is {user}. Where do I overspend?",
+    "Compare my costs with those of {email}, in the thread {thread}.",
+    "Explain the spend record {record} of the user {user}.",
+)
 RUNS = ("/api/agents/execute", "/api/agent/execute", "/api/agent/run", "/api/agent/start")
 
 
@@ -93,3 +101,66 @@ async def _call_tools(fixture: ToolFixture, intruder: User, client: BackendClien
 def _request(user: User, references: list[str]) -> dict[str, Any]:
     text = f"{QUESTION} [{user.canary('question', 'rest')}]"
     return {"user_request": text, "message": text, "content": text, "references": references}
+
+
+@workload(Mode.ATTACK, "naming other users' ids", title="Questions with another user's ids")
+async def ask_about_others(probe: Investigation, *, intruder: User, owner: User) -> Outcome:
+    """Put questions that name the owner's id, address, thread and record; the owner asks the same first.
+
+    Whatever a question names, the tools of its run read the rows of whoever asks, and the answer rests on those.
+    """
+    both = (owner, intruder)
+    record = await add_row(probe, owner, "sealed-tender", 61_000.75)
+    await add_row(probe, intruder, "batch-jobs", 52_000.25)
+    names_of_owner = {"user": owner.id, "email": owner.email, "thread": await owner.new_thread(), "record": record}
+    questions = [question.format(**names_of_owner) for question in QUESTIONS]
+    async with tabs(both, backend=0) as sockets:
+        if len(sockets) < len(both):
+            return Outcome(users=names((intruder, owner)), missing="a connection")
+        control = await owner.ask(questions[0], socket=sockets[owner.name])
+        runs = [await intruder.ask(one, socket=sockets[intruder.name], new_thread=True) for one in questions]
+    rows, theirs = await own_rows(probe, intruder), await own_rows(probe, owner)
+    if missing := rows.missing or shown_rows(control).missing:
+        return Outcome(users=names((intruder, owner)), missing=missing.reason)
+    shown = [shown_rows(run) for run in runs]
+    counts = {
+        "asked": len(runs),
+        "answered": answered(runs),
+        "showed the asker's rows": sum(one.lacking(rows) == [] for one in shown),
+        "showed other rows": sum(rows.lacking(one) != [] for one in shown),
+        "advised on other rows": sum(rows.unfounded(recommendations(run)) != [] for run in runs),
+        "showed the owner's rows to the owner": int(shown_rows(control).lacking(theirs) == []),
+    }
+    return Outcome(users=names((intruder, owner)), counts=counts)
+
+
+@workload(Mode.ATTACK, "naming other users' ids", title="Tools with another user's ids")
+async def name_others_to_tools(probe: Investigation, *, intruder: User, owner: User, backend: int = 0) -> Outcome:
+    """Call each tool plainly, with the owner's id under every usual name, and with the id of the owner's thread.
+
+    Each call has to show what the plain one shows, or to be refused.
+    """
+    working = await tool_fixtures(probe, (owner, intruder), backend)
+    both = names((intruder, owner))
+    if len(working) < 2:
+        await leave(working)
+        return Outcome(users=both, missing=NOT_OFFERED)
+    theirs, mine = working
+    plain = refused = otherwise = 0
+    named: list[Reply] = []
+    try:
+        for tool in mine.tools:
+            usual = await mine.call(tool)
+            plain += bool(usual)
+            claiming = tool_call(tool, mine.thread, **dict.fromkeys(CLAIMS, owner.id))
+            replies = [
+                await mine.client.http.request("POST", EXECUTE, json=claiming),
+                await mine.call(tool, thread=theirs.thread),
+            ]
+            named += replies
+            refused += sum(isinstance(reply, Refused) for reply in replies)
+            otherwise += sum(bool(reply) and body_of(reply) != body_of(usual) for reply in replies)
+    finally:
+        await leave(working)
+    counts = {"tools": len(mine.tools), "answered plainly": plain, "with the ids": len(named)}
+    return Outcome(users=both, counts=counts | {"refused": refused, "otherwise": otherwise})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 #: What a list of messages is wrapped in, where it is.
 _WRAPPERS = ("messages", "items", "data")
-#: Where the rows are.
-SPEND = "/api/spend"
+#: Where the rows are, what tools are called by, and the tool that reads the rows.
+SPEND, EXECUTE, SUMMARY = "/api/spend", "/api/tools/execute", "spend_summary"
 NO_ROWS = Undecided(reason="the target has no spend records that their owner can read and add")
+NO_SUMMARY = Undecided(reason=f"no tool {SUMMARY} has shown spend records")
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +81,8 @@ class SpendRow:
         >>> SpendRow(id="1", service="idle-gpus", amount=1200.0).is_named_in("Review idle-gpus: it costs 1,200.00 USD.")
         True
         """
-        quoted = text.replace(",", "")
-        return self.service in text and (f"{self.amount:.2f}" in quoted or f"{self.amount:g} " in quoted)
+        quoted = {round(float(found.replace(",", "")), 2) for found in _NUMBER.findall(text)}
+        return self.service in text and round(self.amount, 2) in quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +107,17 @@ class OwnRows:
         """Whether one of the texts names the row with the largest amount."""
         return self.missing or any(row.is_named_in(text) for row in self.rows[:1] for text in texts)
 
-    @property
-    def total(self) -> float | Undecided:
-        """The sum of the amounts."""
-        return self.missing or round(sum(row.amount for row in self.rows), 2)
+    def lacking(self, others: OwnRows) -> list[str] | Undecided:
+        """The services of those of the others that are not among these.
+
+        >>> rows = OwnRows(rows=[SpendRow(id="1", service="idle-gpus", amount=1200.0)])
+        >>> rows.lacking(OwnRows(rows=[SpendRow(id="2", service="idle-gpus", amount=9.0)]))
+        ['idle-gpus']
+        """
+        if undecided := self.missing or others.missing:
+            return undecided
+        mine = [(row.service, row.amount) for row in self.rows]
+        return [row.service for row in others.rows if (row.service, row.amount) not in mine]
 
 
 async def own_rows(probe: Investigation, user: User) -> OwnRows:
@@ -119,9 +129,30 @@ async def own_rows(probe: Investigation, user: User) -> OwnRows:
     """
     if not supported_route(probe, "GET", SPEND):
         return OwnRows(missing=NO_ROWS)
-    listed = body_of(await user.rest.http.request("GET", SPEND)).get("records")
+    return _read(body_of(await user.rest.http.request("GET", SPEND)), NO_ROWS)
+
+
+async def tool_rows(probe: Investigation, user: User) -> OwnRows:
+    """The spend records that the user's tool shows, called without an agent."""
+    if not supported_route(probe, "POST", EXECUTE):
+        return OwnRows(missing=NO_SUMMARY)
+    body = {"tool_name": SUMMARY, "parameters": {}}
+    return _read(body_of(await user.rest.http.request("POST", EXECUTE, json=body)).get("result"), NO_SUMMARY)
+
+
+def shown_rows(run: Run) -> OwnRows:
+    """The spend records that the tools of a run have shown."""
+    shown = [seen.frame.body.get("result") for seen in run.events if seen.frame.name == "tool_completed"]
+    return next(
+        (rows for result in shown if not (rows := _read(result, NO_SUMMARY)).missing), OwnRows(missing=NO_SUMMARY)
+    )
+
+
+def _read(body: Any, missing: Undecided) -> OwnRows:
+    """The records in an answer; none where it has no list of them."""
+    listed = body.get("records") if isinstance(body, dict) else None
     if not isinstance(listed, list):
-        return OwnRows(missing=NO_ROWS)
+        return OwnRows(missing=missing)
     rows = [
         SpendRow(id=str(one.get("id", "")), service=str(one.get("service", "")), amount=amount)
         for one in listed
