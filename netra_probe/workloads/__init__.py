@@ -20,6 +20,7 @@ from netra_probe.workloads.agents.foreign_references import (
     name_others_to_tools,
     reference_foreign_ids,
 )
+from netra_probe.workloads.agents.hand_offs import hand_off, keeps, run_tree
 from netra_probe.workloads.agents.identical_inputs import (
     first_pieces,
     identical_prompts,

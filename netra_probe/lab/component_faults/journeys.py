@@ -16,6 +16,8 @@ from netra_probe.lab.shared.faults import PartFault, Parts, register
 STARTING_SECONDS = 0.5
 #: Requests that one backend keeps at a time, and records that a tool reads.
 PLACES = 4
+#: The agent that chooses a specialist, and the words of a request that make a topic.
+FIRST_AGENT, TOPIC_WORDS = "triage", 4
 #: How a user's id looks in a question.
 USER_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -280,3 +282,142 @@ class NamedUser(SpecialistFault):
                 return gathered
 
         return Obliging
+
+
+# From triage to a specialist (G6)
+
+
+@register
+class Renumbers(PartFault):
+    """Each agent of a run sends its events through an emitter of its own, which begins to count at one."""
+
+    id = "journey-handoff-renumbers"
+    title = "the specialist numbers its events from one again"
+    breaks = "a run is one stream of events, whichever agent works"
+    layer = "agents"
+    checkers = ("C14", "C4")
+    part = "AgentRegistry"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        """The registry with the fault in it."""
+        fault = self
+
+        class Separate(healthy):  # type: ignore[misc]
+            async def create_agent_for_user(
+                self, user_id: str, agent_name: str, user_context: Any, *, emitter: Any = None
+            ) -> Any:
+                if agent_name != FIRST_AGENT and fault.does_wrong():
+                    emitter = None
+                return await super().create_agent_for_user(user_id, agent_name, user_context, emitter=emitter)
+
+        return Separate
+
+
+@register
+class Orphan(PartFault):
+    """The specialist gets a context that is made anew from the ids, and knows nothing of the one that handed over."""
+
+    id = "journey-handoff-orphan"
+    title = "the specialist's step has no parent"
+    breaks = "the steps of a run are one tree"
+    layer = "agents"
+    part = "UserExecutionContext"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        """The context with the fault in it."""
+        fault = self
+
+        class Rootless(healthy):  # type: ignore[misc]
+            def create_child_context(self, operation_name: str, **more: Any) -> Any:
+                child = super().create_child_context(operation_name, **more)
+                if operation_name.startswith("handoff:") and fault.does_wrong():
+                    child = replace(child, operation_depth=0, parent_request_id=None)
+                return child
+
+        return Rootless
+
+
+@register
+class TopicOnly(SpecialistFault):
+    """What is handed over is the beginning of the request, without what it refers to."""
+
+    id = "journey-handoff-topic-only"
+    title = "the specialist is told the topic instead of the request"
+    breaks = "the specialist knows the whole request and its references"
+
+    def specialist(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Told(healthy):  # type: ignore[misc]
+            async def run(self, task: Any) -> Any:
+                if fault.does_wrong():
+                    task = replace(task, request=" ".join(task.request.split()[:TOPIC_WORDS]), references=())
+                return await super().run(task)
+
+        return Told
+
+
+@register
+class Forgets(SpecialistFault):
+    """Each specialist remembers only the requests that it has answered itself."""
+
+    id = "journey-handoff-forgets"
+    title = "another specialist does not know the conversation"
+    breaks = "a conversation is known to whichever specialist goes on with it"
+
+    def specialist(self, healthy: type[Any]) -> type[Any]:
+        fault, latest = self, self._latest
+
+        class Alone(healthy):  # type: ignore[misc]
+            equipment: Any
+
+            async def _answer(self, task: Any, *more: Any) -> Any:
+                thread = self.context.thread_id
+                if latest.get(thread, self.name) != self.name and fault.does_wrong():
+                    data = replace(self.equipment.data, memory=NoMemory())
+                    self.equipment = replace(self.equipment, data=data)
+                latest[thread] = self.name
+                return await super()._answer(task, *more)
+
+        return Alone
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._latest: dict[str, str] = {}
+
+
+class NoMemory:
+    """Remembers nothing."""
+
+    async def recall(self, thread_id: str) -> list[str]:
+        """Nothing."""
+        return []
+
+
+@register
+class LastChoice(PartFault):
+    """Whom triage hands over to is kept in one place for all runs until the specialist is made."""
+
+    id = "journey-handoff-last-choice"
+    title = "a run goes to the specialist that was chosen last, for whichever run"
+    breaks = "each run goes on with the specialist that triage has named"
+    layer = "agents"
+    part = "agents"
+
+    def broken(self, healthy: dict[str, type[Any]]) -> dict[str, type[Any]]:
+        """The agents; those that answer stay as they are."""
+        fault, latest = self, list[str]()
+
+        def forgetful(triage: type[Any]) -> type[Any]:
+            class OnePlace(triage):  # type: ignore[misc]
+                async def run(self, task: Any) -> Any:
+                    outcome = await super().run(task)
+                    latest[:] = [outcome.hand_over_to]
+                    await asyncio.sleep(STARTING_SECONDS)
+                    if latest != [outcome.hand_over_to] and fault.does_wrong():
+                        outcome = replace(outcome, hand_over_to=latest[0])
+                    return outcome
+
+            return OnePlace
+
+        return {name: forgetful(agent) if name == FIRST_AGENT else agent for name, agent in healthy.items()}
