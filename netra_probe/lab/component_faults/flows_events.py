@@ -1,8 +1,9 @@
-"""Faults of the events of a run: what is sent, in which order and when (F2), and whose of several runs it is (F5)."""
+"""Faults of runs: what is sent, in which order and when (F2), whose it is (F5), and how a failure ends (F6)."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,6 +11,8 @@ from netra_probe.lab.shared.faults import PartFault, register
 
 #: Longer than an interface waits for a first sign, and for the next event.
 LATE, VERY_LATE = 1.6, 3.6
+#: Runs that are told of their failure within a second.
+TOLD = 3
 
 
 class EventFault(PartFault):
@@ -196,3 +199,116 @@ class LatestRun(EventFault):
                 return event
 
         return Latest
+
+
+# Failures of runs (F6)
+
+
+@register
+class BareError(EventFault):
+    """A run that fails says that it has failed, and nothing else."""
+
+    id = "flow-failure-bare-error"
+    title = "errors of runs name neither code nor remedy"
+    breaks = "a failed run tells its user why, and what to do"
+    part = "AgentExecution"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Terse(healthy):  # type: ignore[misc]
+            async def _close(self, data: Any, emitter: Any, *, status: str, code: str, message: str) -> None:
+                told = ("", "Error.") if fault.does_wrong() else (code, message)
+                await super()._close(data, emitter, status=status, code=told[0], message=told[1])
+
+        return Terse
+
+
+@register
+class TakesOthersAlong(EventFault):
+    """A run that fails ends all runs of its process, as an exception in a task group does."""
+
+    id = "flow-failure-takes-others-along"
+    title = "a failed run ends all others of its process"
+    breaks = "a run that fails ends by itself"
+    part = "AgentExecution"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Grouped(healthy):  # type: ignore[misc]
+            async def _close(self, data: Any, emitter: Any, **told: Any) -> None:
+                mine = emitter.context.run_id
+                tasks = {run: task for session in self._registry._busy.values() for run, task in session.tasks.items()}
+                others = [task for run, task in tasks.items() if run != mine]
+                if others and fault.does_wrong():
+                    for task in others:
+                        task.cancel()
+                await super()._close(data, emitter, **told)
+
+        return Grouped
+
+
+@register
+class Unannounced(EventFault):
+    """The breaker in front of the model opens and closes, and nobody is told."""
+
+    id = "flow-failure-unannounced"
+    title = "an outage of the model is announced to nobody"
+    breaks = "degradation and recovery are announced to everybody who is connected"
+    part = "ModelBreaker"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Quiet(healthy):  # type: ignore[misc]
+            def __init__(self, announce: Any, **extra: Any) -> None:
+                super().__init__(lambda event: None if fault.does_wrong() else announce(event), **extra)
+
+        return Quiet
+
+
+@register
+class StaysOpen(EventFault):
+    """A breaker that has opened never tries again."""
+
+    id = "flow-failure-breaker-stays-open"
+    title = "the breaker stays open when the model is back"
+    breaks = "the platform recovers by itself when a dependency is back"
+    part = "ModelBreaker"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Stuck(healthy):  # type: ignore[misc]
+            @property
+            def state(self) -> str:
+                found = str(super().state)
+                return "open" if found == "half open" and fault.does_wrong() else found
+
+        return Stuck
+
+
+@register
+class FewAreTold(EventFault):
+    """Of the runs that fail within a second only the first three are told of it."""
+
+    id = "flow-failure-few-are-told"
+    title = "of many runs that fail at once a few get their error"
+    breaks = "each run that fails gets an error event of its own"
+    part = "AgentExecution"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault, told = self, list[float]()
+
+        class Throttled(healthy):  # type: ignore[misc]
+            async def _close(self, data: Any, emitter: Any, **words: Any) -> None:
+                now = time.monotonic()
+                told[:] = [moment for moment in told if moment > now - 1.0]
+                if len(told) < TOLD or not fault.does_wrong():
+                    told.append(now)
+                    await super()._close(data, emitter, **words)
+                else:
+                    emitter.close()
+
+        return Throttled

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from netra_probe.investigation.investigation import Investigation
     from netra_probe.investigation.users import User
 
-#: What somebody can do about a refused token.
-_REMEDY = re.compile(r"refresh|sign in|log in|login|connect again|try again", re.IGNORECASE)
+#: What somebody can do about a refused token or a failed run.
+_REMEDY = re.compile(r"refresh|sign in|log in|login|again", re.IGNORECASE)
 
 
 async def short_lived(probe: Investigation, user: User, *, seconds: int) -> ShortToken | None:
