@@ -60,6 +60,30 @@ def test_children_inherit_identity_and_context_and_know_their_parent() -> None:
     assert dict(parent.agent_context) == {"kept": 1}
 
 
+async def test_a_child_that_is_cleaned_up_leaves_its_parent_whole_and_a_failure_stops_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    called: list[str] = []
+
+    def broken() -> None:
+        raise OSError("gone")
+
+    async def awaited() -> None:
+        called.append("child's second")
+
+    parent = context()
+    child = parent.create_child_context("step")
+    parent.add_cleanup_callback(lambda: called.append("parent's"))
+    for callback in (lambda: called.append("child's first"), broken, awaited):
+        child.add_cleanup_callback(callback)
+    await child.cleanup()
+    await child.cleanup()
+    assert called == ["child's second", "child's first"]
+    assert "gone" in caplog.text
+    await parent.cleanup()
+    assert called[2:] == ["parent's"]
+
+
 def test_contexts_that_call_each_other_in_a_circle_are_stopped() -> None:
     current = context()
     for _ in range(MAX_DEPTH):

@@ -303,9 +303,13 @@ async def list_tools(caller: CurrentCaller) -> dict[str, Any]:
 async def execute_tool(caller: CurrentCaller, body: ToolBody) -> dict[str, Any]:
     """Call one tool with the caller's own rights."""
     await caller.ensure_profile()
-    tools = await caller.services.factory.create_tools(_tool_context(caller))
-    outcome = await tools.execute_tool(body.tool_name, body.parameters)
-    await tools.cleanup()
+    context = _tool_context(caller)
+    try:
+        tools = await caller.services.factory.create_tools(context)
+        context.add_cleanup_callback(tools.cleanup)
+        outcome = await tools.execute_tool(body.tool_name, body.parameters)
+    finally:
+        await context.cleanup()
     if outcome.refusal is not None:
         raise outcome.refusal
     return {"tool_name": outcome.tool_name, "success": True, "result": outcome.result}

@@ -10,16 +10,20 @@ no "current user" that two requests could fight over.
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import logging
 import re
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Self
+
+log = logging.getLogger(__name__)
 
 _run_numbers = itertools.count(1)
 
@@ -108,7 +112,17 @@ def _empty() -> Mapping[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class UserExecutionContext:
-    """The identity and ids of one request; children inherit the identity and know their parent."""
+    """The identity and ids of one request; children inherit the identity and know their parent.
+
+    - **Isolation.** Every context is new and has the ids that it was asked for. What it is given is copied, and nothing
+      in it can be changed; no two contexts share anything that can. An id that stands for nobody is refused.
+    - **Concurrency.** Contexts may be made in any thread or task; each is of the one who asked for it.
+    - **Children.** A child has its parent's user, thread, run and session, and a request id of its own; it is one level
+      deeper and names its parent. What is added to it is added to nobody else. Ten levels are the most.
+    - **Clean-up.** ``cleanup`` calls what ``add_cleanup_callback`` was given for this context, the last one first and
+      each once; one that fails is logged, and the others are called. Parents, children and siblings stay whole.
+    - **Memory.** Nothing is kept of a context that nobody holds.
+    """
 
     user_id: str
     thread_id: str
@@ -121,6 +135,7 @@ class UserExecutionContext:
     audit_metadata: Mapping[str, Any] = field(default_factory=_empty, repr=False)
     operation_depth: int = 0
     parent_request_id: str | None = None
+    _callbacks: list[Callable[[], Any]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("user_id", "thread_id", "run_id", "request_id"):
@@ -193,6 +208,20 @@ class UserExecutionContext:
             operation_depth=self.operation_depth + 1,
             parent_request_id=self.request_id,
         )
+
+    def add_cleanup_callback(self, callback: Callable[[], Any]) -> None:
+        """Have something called, and awaited where it can be, when this context is cleaned up."""
+        self._callbacks.append(callback)
+
+    async def cleanup(self) -> None:
+        """Give back what this request holds; nothing is left to do for a second call."""
+        while self._callbacks:
+            try:
+                outcome = self._callbacks.pop()()
+                if inspect.isawaitable(outcome):
+                    await outcome
+            except Exception:
+                log.exception("a clean-up of request %s failed; the others go on", self.request_id)
 
     def verify_isolation(self) -> bool:
         """True when nothing in this context can be changed by, or belongs to, another request.
