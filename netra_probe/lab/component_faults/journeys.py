@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import re
 from dataclasses import replace
@@ -16,6 +17,8 @@ from netra_probe.lab.shared.faults import PartFault, Parts, register
 STARTING_SECONDS = 0.5
 #: Requests that one backend keeps at a time, and records that a tool reads.
 PLACES = 4
+#: How long the first use of a new token waits for the former one to be refused.
+REFUSED_SECONDS = 3.0
 #: The agent that chooses a specialist, and the words of a request that make a topic.
 FIRST_AGENT, TOPIC_WORDS = "triage", 4
 #: How a user's id looks in a question.
@@ -87,7 +90,11 @@ class RefreshFault(PartFault):
 
 @register
 class RefreshEndsAccess(RefreshFault):
-    """Once the token of a refreshed session is used, what was opened with the one before it ends."""
+    """Once the token of a refreshed session is used, what was opened with the one before it ends.
+
+    Whoever uses the new token first is answered when the former one has been refused: else a short run might end before
+    the backend asks about its token once more, and nobody would notice.
+    """
 
     id = "journey-refresh-ends-access"
     title = "a refresh ends what goes on with the former token"
@@ -98,15 +105,23 @@ class RefreshEndsAccess(RefreshFault):
     def broken(self, healthy: type[Any]) -> type[Any]:
         from netra_probe.lab.auth_service.errors import NotAuthenticated
 
-        fault, seen = self, dict[str, list[str]]()
+        fault, seen, refused = self, dict[str, list[str]](), dict[str, asyncio.Event]()
 
         class OnlyTheLatest(healthy):  # type: ignore[misc]
             async def authenticate(self, token: str, type_: Any = "access") -> Any:
                 principal = await super().authenticate(token, type_)
-                tokens = seen.setdefault(principal.claims.session_id or principal.claims.id, [])
-                if type_ == "access" and principal.claims.id not in tokens:
-                    tokens.append(principal.claims.id)
-                if type_ == "access" and principal.claims.id != tokens[-1] and fault.does_wrong():
+                if type_ != "access":
+                    return principal
+                own = principal.claims.id
+                tokens = seen.setdefault(principal.claims.session_id or own, [])
+                if own not in tokens:
+                    tokens.append(own)
+                    former = refused.setdefault(tokens[-2], asyncio.Event()) if len(tokens) > 1 else None
+                    if former is not None:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(former.wait(), REFUSED_SECONDS)
+                if own != tokens[-1] and fault.does_wrong():
+                    refused.setdefault(own, asyncio.Event()).set()
                     raise NotAuthenticated("Token has been replaced", reason="token_revoked")
                 return principal
 
