@@ -54,6 +54,8 @@ def shared_parts() -> Parts:
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(name)
+    if name in _PARTS_OF_AUTH_SERVICE:
+        return _parts("auth_service")[name]
     for service in ("shared", *_PARTS_OF_BACKEND, "backend"):
         if service in _PARTS_OF_BACKEND and (name not in _PARTS_OF_BACKEND[service] or _is_whole_backend_needed()):
             continue
@@ -62,6 +64,8 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"the lab has no component {name}")
 
 
+#: Classes of the auth service that can be investigated; nothing of the backend is imported for them.
+_PARTS_OF_AUTH_SERVICE = ("LoginService",)
 #: What can be investigated without the rest of the backend: the ``service`` of the faults that replace it → the name of
 #: each part → the module that has it.
 _PARTS_OF_BACKEND = {

@@ -39,6 +39,7 @@ from netra_probe.workloads.auth.credential_end import disable, let_expire, log_o
 from netra_probe.workloads.auth.forged_tokens import forge, same_prefix_tokens, try_bypasses
 from netra_probe.workloads.auth.handshakes import error_event, names_remedy, short_lived, stream_error
 from netra_probe.workloads.auth.identities import introduce, make_contexts
+from netra_probe.workloads.auth.independence import open_ports, service_roles, try_upgrade
 from netra_probe.workloads.auth.oauth import log_in_through
 from netra_probe.workloads.auth.oauth_requests import change_requests, local_providers, log_in_at
 from netra_probe.workloads.auth.recognition import recognised

@@ -216,6 +216,7 @@ class Launch:
                 }
                 for name in self._names
             },
+            "roles": {name: self.at.database_url(role) for name, role in services.ROLES_OF_SERVICES.items()},
             "operator": {"token": self.secrets.operator, "urls": {name: self.at.url(name) for name in operated}},
             "faults": list(self.plan.faults),
             "components": {

@@ -35,6 +35,9 @@ READY_PATHS: Mapping[str, str] = {"oidc": "/.well-known/openid-configuration"}
 NEEDED_BY_SEEDS = ("postgres", "redis", "auth", "backend-1", "oidc")
 """Seeded data goes into the tables that these make, and into the provider's memory."""
 
+ROLES_OF_SERVICES: Mapping[str, str] = {"auth": "netra_auth", "backend": "netra_backend"}
+"""The database role of each service that has tables."""
+
 _AUTH_EVENTS = "/internal/auth-events"
 """Where a backend takes word of sign-ins and sign-outs."""
 
@@ -147,7 +150,7 @@ def environment_of(name: str, plan: Plan, at: Addresses, configuration: Path) ->
     if name == "auth":
         own = {
             **tokens,
-            "DATABASE_URL": at.database_url("netra_auth"),
+            "DATABASE_URL": at.database_url(ROLES_OF_SERVICES["auth"]),
             "REDIS_URL": at.redis_url(1),
             "OAUTH_CLIENT_SECRET": at.secrets.oauth_client,
             "AUTH_EVENT_URLS": ",".join(f"{at.url(backend)}{_AUTH_EVENTS}" for backend in ("backend-1", "backend-2")),
@@ -155,7 +158,7 @@ def environment_of(name: str, plan: Plan, at: Addresses, configuration: Path) ->
     elif name.startswith("backend"):
         own = {
             **tokens,
-            "DATABASE_URL": at.database_url("netra_backend"),
+            "DATABASE_URL": at.database_url(ROLES_OF_SERVICES["backend"]),
             "REDIS_URL": at.redis_url(0),
             "LLM_SERVICE_URL": at.url("llm"),
             "BACKEND_URL": at.url(name),
