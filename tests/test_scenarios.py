@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from netra_probe import lab
+from netra_probe.batch.notebooks import markdown_of
 from netra_probe.batch.refresh import normalise
-from netra_probe.batch.selection import START, select
+from netra_probe.batch.selection import GUIDES, START, select
 from netra_probe.catalogue.folders import PROJECT
 from netra_probe.catalogue.scenarios import SCENARIOS, Scenarios, cases_by_id
 from netra_probe.cli.detect import claims_of
@@ -77,6 +78,8 @@ def test_the_committed_notebooks_and_their_metadata_agree() -> None:
 def test_the_start_notebook_links_notebooks_by_their_titles() -> None:
     text = json.dumps(json.loads((PROJECT / "notebooks" / START).read_text(encoding="utf-8")), ensure_ascii=False)
     files = {path.name: f"{id} — {SCENARIOS[id].title}" for id, path in SCENARIOS.files().items()}
+    for path in (PROJECT / "notebooks").glob(GUIDES):
+        files[path.name] = markdown_of(path).splitlines()[0].removeprefix("# ")
     links = re.findall(r"\[([^\[\]]+)\]\(([^)]+\.ipynb)\)", text)
     assert {file for _, file in links} == set(files)
     for shown, file in links:

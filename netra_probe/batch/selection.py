@@ -19,6 +19,8 @@ from netra_probe.errors import ParameterError, did_you_mean
 START = "00-start-here.ipynb"
 #: Looks like the id of a scenario, an area or a case, so that it is none of the words of a symptom.
 _ID = re.compile(r"(?P<scenario>[A-Z]\d+)(?P<rest>[a-j]?(\.\d+)?)", re.IGNORECASE)
+#: What the other notebooks that investigate nothing are called.
+GUIDES = "guide-*.ipynb"
 _LINK = re.compile(r"\]\((?P<file>[^)]+\.ipynb)\)")
 _WORD = re.compile(r"[\w’']+")
 
@@ -42,6 +44,12 @@ def select(selectors: Sequence[str] = (), *, since: str = "") -> list[Notebook]:
     chosen = {id for selector in selectors for id in _meant(selector.strip(), known)} if selectors else set(known)
     changed = _changed_since(since) if since else None
     return [one for one in known.values() if one.id in chosen and (changed is None or one.path.name in changed)]
+
+
+def pages() -> dict[str, Path]:
+    """Notebooks that are read and run and investigate nothing, by name: ``00`` is the start, the others are guides."""
+    place = folder("notebooks")
+    return {START[:2]: place / START} | {path.stem: path for path in sorted(place.glob(GUIDES))}
 
 
 def _meant(selector: str, known: dict[str, Notebook]) -> list[str]:

@@ -99,8 +99,8 @@ class NonInterferenceChecker(Checker):
     inconclusive_when = (
         "fewer than two variants were recorded, no user took part in all of them, nothing was observed, nobody else "
         "was there in the variant with others, everything observed varies by itself, or many questions were asked "
-        "whose answers did not come in pieces; without variants: nobody put a load on the target, or nobody else asked "
-        "for anything"
+        "whose answers did not come in pieces; without variants: nobody put a load on the target, or nobody else was "
+        "served after it"
     )
 
     def begin(self, window: Window) -> CheckerRun:

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from netra_probe.batch.notebooks import all_notebooks
-from netra_probe.batch.selection import START, select
+from netra_probe.batch.selection import START, pages, select
 from netra_probe.catalogue.folders import folder, own_folder, packaged
 from netra_probe.catalogue.scenarios import SCENARIOS
 from netra_probe.cli.group import faults_option, modules_option
@@ -113,7 +113,7 @@ def init(directory: Path) -> None:
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--check", is_flag=True, help="change nothing; exit status 1 where a notebook would change")
 def refresh(ids: tuple[str, ...], check: bool) -> int:
-    """Re-execute the committed notebooks on a lab and normalise them; `00` is the start notebook.
+    """Re-execute the committed notebooks on a lab and normalise them; `00` is the start, guides go by name.
 
     What does not pass on the healthy lab is no reference: the committed outputs stay, and the exit status is 3.
 
@@ -134,9 +134,9 @@ def refresh(ids: tuple[str, ...], check: bool) -> int:
 
 
 def _chosen(ids: tuple[str, ...]) -> list[Path]:
-    """The committed notebooks of these ids, where ``00`` is the start notebook; all of them without any."""
+    """The committed notebooks of these ids, among which are the start notebook and guides; all of them without any."""
     if not ids:
         return sorted(folder("notebooks").glob("*.ipynb"))
-    others = [id for id in ids if id != START[:2]]
-    start = [folder("notebooks") / START] if len(others) < len(ids) else []
-    return [*start, *(notebook.path for notebook in (select(others) if others else ()))]
+    known = pages()
+    others = [id for id in ids if id not in known]
+    return [*(known[id] for id in ids if id in known), *(one.path for one in (select(others) if others else ()))]
