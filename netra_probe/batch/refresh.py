@@ -36,7 +36,8 @@ def refresh_notebooks(paths: Sequence[Path], *, write: bool, state_file: Path | 
 
     With them goes what each case made and tried, as ``netra-probe doctor`` needs it; other figures are no change.
 
-    Outputs of cells tagged ``nbval-ignore-output`` and pictures are volatile by nature and do not count as a change. A
+    Outputs of cells tagged ``nbval-ignore-output`` and pictures are volatile by nature and do not count as a change;
+    those of the start notebook and of guides are stored all the same, because they list what notebooks declare. A
     notebook whose file is not as it would be written here, in metadata, ids or form, has changed whatever it shows.
 
     Arguments:
@@ -59,6 +60,8 @@ def refresh_notebooks(paths: Sequence[Path], *, write: bool, state_file: Path | 
                     changed[path] = what if verdict in ("", "pass") else f"{KEPT}, this time it was {verdict}"
                     if write and verdict in ("", "pass"):
                         path.write_text(dump(fresh), encoding="utf-8")
+                elif write and "netra_probe" not in fresh.metadata:
+                    path.write_text(dump(fresh), encoding="utf-8")  # a page lists what others declare
     except lab.LabError as error:
         raise TargetError(str(error)) from None
     return changed
