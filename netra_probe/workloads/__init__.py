@@ -70,7 +70,7 @@ from netra_probe.workloads.hygiene.sessions import (
     provoke_refusals,
 )
 from netra_probe.workloads.hygiene.sockets import ask_health, try_handshakes, try_sizes, use_up_quota
-from netra_probe.workloads.outages import paused
+from netra_probe.workloads.outages import configured, paused
 from netra_probe.workloads.outcome import applicable_checkers
 from netra_probe.workloads.rest.authorization_matrix import trespass
 from netra_probe.workloads.rest.caches import read_as_neighbour, read_in_turns

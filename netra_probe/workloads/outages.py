@@ -1,9 +1,9 @@
-"""A service that is away for a while: possible on the embedded lab only, which is nobody's deployment."""
+"""A service that is away or set otherwise for a while: on the embedded lab only, which is nobody's deployment."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -50,3 +50,23 @@ async def paused(
     finally:
         await asyncio.to_thread(back, service)
         probe.history.observe(actions.DISTURB, detail={"what": "back", "target": service})
+
+
+@asynccontextmanager
+async def configured(probe: Investigation, settings: Mapping[str, float]) -> AsyncIterator[bool]:
+    """Have services of the lab run with other settings for a block, ``{"RUN_SECONDS": 1}`` say; see `paused`."""
+    running = lab_behind(probe.target) if probe.wire.live else None
+    if running is None:
+        if probe.wire.live:
+            probe.notes.withhold(f"changing {', '.join(settings)}: possible on the embedded lab only")
+        yield not probe.wire.live
+        return
+    await probe.turn.alone()
+    detail = {"what": "configured", "target": ", ".join(settings)}
+    probe.history.observe(actions.DISTURB, detail=detail)
+    await asyncio.to_thread(running.configure, settings)
+    try:
+        yield True
+    finally:
+        await asyncio.to_thread(running.configure, dict.fromkeys(settings))
+        probe.history.observe(actions.DISTURB, detail={**detail, "what": "back"})

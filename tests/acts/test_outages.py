@@ -23,6 +23,23 @@ async def test_a_frozen_service_is_silent_and_answers_again(compose: Composed) -
     await probe.close()
 
 
+async def test_a_setting_holds_for_a_block(compose: Composed) -> None:
+    probe = await investigate("F6", users=2, target=as_target(compose()))
+    (alice, _) = probe.users
+    await alice.connect()
+    async with workloads.paused(probe, "llm") as away, workloads.configured(probe, {"RUN_SECONDS": 1}) as changed:
+        assert away and changed
+        late = await alice.ask("Where do I overspend?", new_thread=True)
+    assert late.events[-1].frame.body["error_code"] == "RUN_OVERDUE"
+    async with workloads.paused(probe, "llm"):
+        asking = probe.start([alice.ask("Where do I overspend?", new_thread=True)])
+        await alice.socket.until(lambda frame: frame.name == "tool_completed", within=15)
+    assert [bool(run) for run in await asking] == [True]
+    told = [one.detail["what"] for one in probe.history if one.action == actions.DISTURB]
+    assert told == ["frozen", "configured", "back", "back", "frozen", "back"]
+    await probe.close()
+
+
 async def test_another_deployment_is_left_alone() -> None:
     probe = await investigate("C4", users=2)
     there = probe.target

@@ -225,6 +225,47 @@ class BareError(EventFault):
 
 
 @register
+class ToolFailureHidden(EventFault):
+    """A tool that fails is shown like one that has done its work."""
+
+    id = "flow-failure-tool-hidden"
+    title = "a failed tool is shown as successful"
+    breaks = "a failed tool is shown as failed"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Hiding(healthy):  # type: ignore[misc]
+            async def notify_tool_completed(
+                self, agent_name: str, tool_name: str, result: Any, *, success: bool = True, **extra: Any
+            ) -> None:
+                shown = success or fault.does_wrong()
+                await super().notify_tool_completed(agent_name, tool_name, result, success=shown, **extra)
+
+        return Hiding
+
+
+@register
+class EndlessRun(EventFault):
+    """A run may take as long as it likes."""
+
+    id = "flow-failure-endless"
+    title = "a run that hangs is never ended"
+    breaks = "a run that takes longer than its limit is ended, and its user is told"
+    part = "AgentRegistry"
+
+    def broken(self, healthy: type[Any]) -> type[Any]:
+        fault = self
+
+        class Patient(healthy):  # type: ignore[misc]
+            def _end_overdue(self, task: Any) -> None:
+                if not fault.does_wrong():
+                    super()._end_overdue(task)
+
+        return Patient
+
+
+@register
 class TakesOthersAlong(EventFault):
     """A run that fails ends all runs of its process, as an exception in a task group does."""
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from netra_probe.investigation.users import User
 
 #: What somebody can do about a refused token or a failed run.
-_REMEDY = re.compile(r"refresh|sign in|log in|login|again", re.IGNORECASE)
+_REMEDY = re.compile(
+    r"refresh|sign in|log in|login|retry|\b(?:ask|connect|send|start|try)\b[^.;]*\bagain\b", re.IGNORECASE
+)
 
 
 async def short_lived(probe: Investigation, user: User, *, seconds: int) -> ShortToken | None:
@@ -56,5 +58,10 @@ def stream_error(reply: Any) -> Frame | None:
 
 
 def names_remedy(error: Frame | None) -> bool:
-    """Whether an error event says what its reader can do."""
+    """Whether an error event says what its reader can do.
+
+    >>> from types import SimpleNamespace
+    >>> [names_remedy(SimpleNamespace(body={"error_message": text})) for text in ("Send it again.", "It failed again.")]
+    [True, False]
+    """
     return error is not None and _REMEDY.search(str(error.body.get("error_message", ""))) is not None
