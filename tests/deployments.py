@@ -26,14 +26,16 @@ def write_parameters(folder: Path, *, environment: str = "blind", **changes: Any
     return path
 
 
-def netra_probe(*arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def netra_probe(
+    *arguments: str, stdin: str | None = None, seconds: float = 150, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """The command line as a person meets it; without ``stdin`` nobody is there to be asked."""
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     return subprocess.run(
         [sys.executable, "-m", "netra_probe.cli.main", *arguments],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=seconds,
         check=False,
         env={**os.environ, **variables},
         **given,

@@ -143,6 +143,17 @@ def test_a_notebook_in_observe_ends_without_an_exception_and_says_what_it_skippe
     assert [entry["status"] for entry in plan["scenarios"]] == ["completed"]
 
 
+@pytest.mark.parametrize("meant", [["F10"], pytest.param(["[A-H]*"], marks=pytest.mark.nightly)], ids=" ".join)
+def test_in_observe_no_cell_raises(meant: list[str], tmp_path: Path) -> None:
+    path = write_parameters(tmp_path, environment="production")
+    run = tmp_path / "run"
+    netra_probe("run", *meant, "--parameters", str(path), "--output", str(run), seconds=600)
+    scenarios = json.loads((run / "results.json").read_text())["scenarios"]
+    reasons = {case["id"]: case["reason"] for one in scenarios for case in one["cases"] if case["verdict"] != "pass"}
+    assert reasons and not {id: reason for id, reason in reasons.items() if "raised" in reason}
+    assert {one["verdict"] for one in scenarios} <= {"not applicable", "pass"}, [one["id"] for one in scenarios]
+
+
 async def test_observing_a_target_that_is_not_there_is_an_error() -> None:
     dead = {"auth_url": "http://127.0.0.1:9", "backend_urls": ["http://127.0.0.1:9"], "mode": "observe"}
     with pytest.raises(TargetError, match=r"http://127\.0\.0\.1:9 cannot be reached"):

@@ -45,13 +45,15 @@ class Answered:
         return f"Answered(status={self.status})"
 
 
-class _Negative:
+class Negative:
+    """What did not happen, or may not have."""
+
     def __bool__(self) -> bool:
         return False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refused(_Negative):
+class Refused(Negative):
     """The target said no; ``retry_after`` is in how many seconds to ask again, where it says so."""
 
     status: int
@@ -108,7 +110,7 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Closed(_Negative):
+class Closed(Negative):
     """The socket is closed; 1008 is a refusal by policy, 1011 a failure of the target, 1006 a cut."""
 
     code: int
@@ -120,7 +122,7 @@ class Closed(_Negative):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broken(_Negative):
+class Broken(Negative):
     """The target failed while answering."""
 
     status: int
@@ -129,7 +131,7 @@ class Broken(_Negative):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Silent(_Negative):
+class Silent(Negative):
     """Nothing came: ``silent for 2.0 s`` is evidence, too."""
 
     seconds: float
@@ -140,7 +142,7 @@ class Silent(_Negative):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unreachable(_Negative):
+class Unreachable(Negative):
     """No connection, or one that was cut; ``reason`` is the kind of failure and never holds a URL."""
 
     reason: str

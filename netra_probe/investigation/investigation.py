@@ -6,7 +6,7 @@ import ast
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -20,7 +20,7 @@ from netra_probe.clients.account_ledger import Ledger
 from netra_probe.clients.component import Component
 from netra_probe.clients.component_process import Carried, Undecided
 from netra_probe.clients.health_watch import Watch
-from netra_probe.clients.replies import Refused, Timeouts, why_not
+from netra_probe.clients.replies import Negative, Refused, Timeouts, why_not
 from netra_probe.clients.transport import Transport
 from netra_probe.clients.websocket import Socket
 from netra_probe.display.evidence import EventTable, LeakMatrix, PromiseTable
@@ -220,6 +220,24 @@ class Investigation(InvestigationContext):
         await gate.watch.start()
 
     # Acting
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """The acts of a case that go on with what they got: where that is no session or no connection they end.
+
+        >>> with probe.acting():                                        # doctest: +SKIP
+        ...     session = await alice.another_session()
+        ...     await alice.connect(token=session.access)
+
+        The case then does not apply, if the target's parameters or the mode are why; else it is inconclusive.
+        """
+        try:
+            yield
+        except AttributeError as error:
+            if error.obj is not None and not isinstance(error.obj, Negative):
+                raise
+            if not self.notes.withheld:
+                self.notes.limit("a session or a connection could not be had; what was to be done with it was not")
 
     @asynccontextmanager
     async def sockets(self, users: Iterable[User] | None = None) -> AsyncIterator[list[Socket]]:
