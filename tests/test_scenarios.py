@@ -36,6 +36,7 @@ CLAIMS = (
 )
 #: Words of a file name that its title may leave out.
 FILLERS = {"and"}
+DIFFICULTIES = ("medium", "high", "very high", "maximum")
 MOST_WORDS = 8
 
 
@@ -65,6 +66,8 @@ def problems(folder: Path) -> Iterator[str]:
         for heading in re.findall(r"^## (.+)$", "\n".join(prose), re.MULTILINE):
             if len(heading.split()) - (heading.split()[0] in scenario.cases) > MOST_WORDS:
                 yield f"{path.name}: the heading {heading!r} has more than {MOST_WORDS} words"
+        if scenario.difficulty not in DIFFICULTIES:
+            yield f"{path.name}: the difficulty {scenario.difficulty!r} is none of {', '.join(DIFFICULTIES)}"
         introduction = prose[0]
         for word in (*scenario.components, *scenario.needs, f"*Difficulty:* {scenario.difficulty}."):
             if word not in introduction:
