@@ -164,6 +164,7 @@ def test_a_fault_is_found_with_its_victims_recipients_and_witness(fault: str, tm
     given = ("-p", "rounds", "1", "-p", "deadline", "3")
     ended = netra_probe("run", "C4", "--fault", fault, "--output", str(run), *given, *alert)
     assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "did nothing" not in ended.stdout
     results = json.loads((run / "results.json").read_text())
     findings = [finding for case in results["scenarios"][0]["cases"] for finding in case["findings"]]
     leaks = [finding for finding in findings if finding["checker"] == "C1"]
@@ -180,6 +181,14 @@ def test_a_fault_is_found_with_its_victims_recipients_and_witness(fault: str, tm
     assert "Who saw whose secrets" in report
     assert json.loads((run / "results.json").read_text()) == compute(run)
     assert_one_unit_of_counting(run, results)
+
+
+@pytest.mark.nightly
+def test_a_fault_that_nothing_triggers_is_said_to_have_done_nothing(tmp_path: Path) -> None:
+    ended = netra_probe("run", "F8", "--fault", "G1", "--output", str(tmp_path / "run"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "fault G1 did nothing" in ended.stdout
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["untriggered"] == ["G1"]
 
 
 def assert_one_unit_of_counting(run: Path, results: dict[str, Any]) -> None:

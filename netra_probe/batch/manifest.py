@@ -117,6 +117,7 @@ class Record:
         executions: those that have ended, by id.
         origin: when it began, and with which versions.
         after: what was done once all of them had ended.
+        untriggered: faults of the lab that did nothing wrong all the time.
     """
 
     directory: Path
@@ -124,6 +125,7 @@ class Record:
     executions: dict[str, Execution] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=origin)
     after: dict[str, Any] = field(default_factory=dict)
+    untriggered: list[str] = field(default_factory=list)
 
     def go_on_from(self, earlier: Mapping[str, Any]) -> None:
         """What an earlier part of the run has noted holds for the whole; this part is noted beside it."""
@@ -160,6 +162,7 @@ class Record:
             **self.origin,
             "scenarios": [self.entry(one.id, one.path.name, ended=ended) for one in self.plan.notebooks],
             **({"after": self.after} if self.after else {}),
+            **({"untriggered": self.untriggered} if self.untriggered else {}),
         }
         write_json(self.directory / PLAN, value)
 

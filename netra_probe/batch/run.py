@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,19 @@ def _execute(record: Record, orders: list[Order], workers: Workers, watcher: Wat
             for order in orders:
                 keep_partial(order.output)
             record.after = _together(record.after, remove_leftovers(plan.parameters, variables))
+            record.untriggered = _untriggered(plan, variables)
     return judged
+
+
+def _untriggered(plan: Plan, variables: Mapping[str, str]) -> list[str]:
+    """Faults of the run's own lab that did nothing wrong all the time: what passed says nothing about them."""
+    if not plan.faults:
+        return []
+    try:
+        counts = lab.attach(Path(variables[LAB_VARIABLE])).status()["faults"]
+    except lab.LabError:
+        return []
+    return [id for id, count in counts.items() if not count["triggered"]]
 
 
 def _together(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

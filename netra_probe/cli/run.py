@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from netra_probe.cli.group import faults_option, modules_option
 from netra_probe.cli.plans import Options, ask_before_running, plans_of, resumed
 from netra_probe.cli.summary import alert_options, summary, yes_option
 from netra_probe.errors import OutputError, ProbeError
-from netra_probe.results.results import RESULTS
+from netra_probe.results.results import PLAN, RESULTS
 
 if TYPE_CHECKING:
     from netra_probe.batch.dask import Cluster
@@ -158,6 +159,8 @@ def _run_in(place: Place, plan: Plan, workers: Cluster | None, asked: Options) -
     click.echo(f"results   {place.shown(directory / RESULTS)}")
     for line in published.lines:
         click.echo(line)
+    for fault in json.loads((directory / PLAN).read_text(encoding="utf-8")).get("untriggered", ()):
+        click.echo(f"warning   fault {fault} did nothing: no notebook of this run does what triggers it")
     click.echo("")
     click.echo(summary(results, verbose=asked.verbose))
     return worst([Verdict(results["verdict"]).exit_status, published.exit_status])

@@ -124,6 +124,7 @@ class PlanRecord(_PlanRecord, total=False):
     parameters: dict[str, Any]
     started: str
     after: AfterRecord
+    untriggered: list[str]
     resumed: list[dict[str, Any]]
 
 
