@@ -99,6 +99,7 @@ def _has(path: Path, part: bytes) -> bool:
         "users ask",
     ],
 )
+@pytest.mark.nightly
 def test_nothing_of_a_killed_run_stays(world: World, moment: str) -> None:
     with world.start("run", "C4", "--output", str(world.run)) as process:
         wait_until(MOMENTS[moment](world), what=moment, seconds=150)

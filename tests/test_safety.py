@@ -471,6 +471,7 @@ def interruptible(*arguments: str) -> subprocess.Popen[str]:
     ],
     ids=str.lower,
 )
+@pytest.mark.nightly
 def test_ctrl_c_at_any_time_leaves_a_valid_result_and_no_account(moment: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     path = write_parameters(tmp_path)

@@ -150,6 +150,7 @@ FAULTS_BY_DAY = ("W9", "P2", "W6")
         for fault in FAULTY[group]
     ],
 )
+@pytest.mark.nightly
 async def test_the_fault_is_triggered_and_found(compose: Composed, group: tuple[str, ...], fault: str) -> None:
     act, expected = FAULTY[group][fault]
     faulty = compose(group)

@@ -27,6 +27,7 @@ def worst_row_of_refusals(probe: Investigation) -> int:
     return worst
 
 
+@pytest.mark.nightly
 async def test_no_forgery_has_an_effect_on_a_healthy_lab(healthy: Acting) -> None:
     outcome = await healthy.do(lambda probe: workloads.forge(probe, tester=probe.users[1], victim=probe.users[0]))
     assert outcome.counts["presented"] == outcome.counts["rejected"] > 600

@@ -19,6 +19,7 @@ async def test_every_operation_is_refused_to_whoever_is_not_the_owner(healthy: A
     assert judged["C5"].evidence["re-reads"] > 20
 
 
+@pytest.mark.nightly
 async def test_a_budget_is_kept_and_what_is_left_is_done_the_next_time(healthy: Acting) -> None:
     alice, bob, *_ = await healthy.probe.recruit(2)
     before = sum(operation.type == "invoke" for operation in healthy.probe.history)
@@ -32,6 +33,7 @@ async def test_a_budget_is_kept_and_what_is_left_is_done_the_next_time(healthy: 
     assert not healthy.probe.notes.limits
 
 
+@pytest.mark.nightly
 async def test_what_is_kept_for_one_is_not_for_the_next(healthy: Acting) -> None:
     turns = await healthy.do(lambda probe: workloads.read_in_turns(probe))
     assert turns.counts["refused without a token"] == 2 * turns.counts["routes"]

@@ -26,6 +26,7 @@ async def test_what_is_kept_is_found_again_until_it_is_deleted(healthy: Acting) 
     assert healthy.doubtless("C1", "C5", "C8") == {}
 
 
+@pytest.mark.nightly
 async def test_stores_open_to_their_owner_and_to_nothing_that_is_no_token(healthy: Acting) -> None:
     opened = await healthy.do(lambda probe: workloads.open_stores(probe))
     assert opened.counts["opened"] == opened.counts["presented"] == opened.counts["refused"] >= 30

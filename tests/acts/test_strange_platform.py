@@ -31,6 +31,7 @@ async def accused(platform: StrangePlatform) -> tuple[set[str], dict[str, tuple[
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(2, 8))])
+@pytest.mark.nightly
 async def test_every_unchecked_operation_is_found_and_no_other(seed: int) -> None:
     platform = StrangePlatform(seed, flawed=True)
     found, _ = await accused(platform)

@@ -64,6 +64,7 @@ async def test_more_than_one_may_is_refused_and_the_rest_goes_on(healthy: Acting
     assert healthy.doubtless("C1", "C5") == {}
 
 
+@pytest.mark.nightly
 async def test_calls_that_are_given_up_leave_nothing(healthy: Acting) -> None:
     outcome = await workloads.give_up_on_tools(healthy.probe, healthy.probe.users[0], cycles=3)
     assert outcome.counts["answered"] == outcome.counts["called"] > 0

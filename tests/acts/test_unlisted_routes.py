@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from composing import Composed
 
 from netra_probe import Investigation, investigate, workloads
@@ -31,6 +32,7 @@ async def test_an_unlisted_route_is_found_and_named_and_is_no_finding_by_itself(
     assert routes.endswith(f"; answered: {EXPORT}") and "but for 120 names" in routes
 
 
+@pytest.mark.nightly
 async def test_a_forgotten_route_is_found_out(compose: Composed) -> None:
     lab = compose(("D8",))
     probe = await investigate("C4", users=2, target=as_target(lab))

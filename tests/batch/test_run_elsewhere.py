@@ -53,6 +53,7 @@ def printed(run: Path, id: str) -> list[str]:
     return "".join(text).split()
 
 
+@pytest.mark.nightly
 def test_a_cluster_executes_what_comes_back_as_if_it_had_been_executed_here(spread: Ended) -> None:
     assert {one["id"]: one["verdict"] for one in spread.results["scenarios"]} == {
         "A1": "pass", "A2": "pass", "A3": "inconclusive",

@@ -570,6 +570,7 @@ def test_every_fault_of_the_catalogue_can_be_named_by_some_clue() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+@pytest.mark.nightly
 def test_on_the_model_platform_the_fault_is_mostly_in_the_first_group(fault: type[Fault]) -> None:
     hits = 0
     for seed in range(20):

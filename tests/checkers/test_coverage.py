@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,6 +139,7 @@ lines = st.tuples(st.sampled_from(["plan", "step"]), st.dictionaries(st.sampled_
 
 
 @given(st.lists(lines, max_size=6))
+@pytest.mark.nightly
 def test_a_damaged_history_has_a_coverage_all_the_same(lines: list[tuple[str, dict[str, object]]]) -> None:
     story = Story()
     for action, detail in lines:

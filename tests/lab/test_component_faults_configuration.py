@@ -35,6 +35,7 @@ def test_every_fault_is_claimed_by_one_case_and_every_case_by_its_own() -> None:
 
 
 @pytest.mark.parametrize("fault", one_in(5, FAULTS))
+@pytest.mark.nightly
 async def test_a_fault_turns_its_case_red_and_another_area_stays_green(fault: str, tmp_path: Path) -> None:
     broken = {name: f"faulty_components:{name}__{fault.replace('-', '_')}" for name in CLASSES}
     result = await perform_case(CLAIMED[fault], tmp_path, components=broken)
@@ -53,6 +54,7 @@ async def test_a_fault_turns_its_case_red_and_another_area_stays_green(fault: st
         ("Endless", Verdict.FAIL, "no return within"),
     ],
 )
+@pytest.mark.nightly
 async def test_somebody_elses_class_is_evidence_whatever_it_does(
     name: str, verdict: Verdict, told: str, tmp_path: Path
 ) -> None:

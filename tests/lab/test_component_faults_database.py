@@ -87,6 +87,7 @@ async def test_the_healthy_class_keeps_its_promises(letter: str) -> None:
 
 
 @pytest.mark.parametrize("fault", one_in(6, [fault for fault in claims() if fault != "database-page-before-owner"]))
+@pytest.mark.nightly
 async def test_a_fault_turns_its_case_red(fault: str, tmp_path: Path) -> None:
     claimed = claims()[fault]
     cases, _ = await area(claimed[0][2], {"LAB_FAULTS": fault, "LAB_FAULT_COUNTS": str(tmp_path)})
@@ -129,6 +130,7 @@ class Hangs:
         ("Hangs", Verdict.FAIL, "no return within 4 s"),
     ],
 )
+@pytest.mark.nightly
 async def test_a_strange_class_is_evidence_in_time_and_the_next_case_goes_on(
     name: str, verdict: Verdict, seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def test_every_fault_is_claimed_by_one_case_and_every_case_by_its_own() -> None:
 
 
 @pytest.mark.parametrize("fault", one_in(5, [id for id in OF_CLASS if id not in OF_SERVICES]))
+@pytest.mark.nightly
 async def test_a_fault_turns_its_case_red_and_another_area_stays_green(fault: str, tmp_path: Path) -> None:
     case = CLAIMED[fault]
     broken = {"IsolatedEnvironment": f"faulty_components:IsolatedEnvironment__{fault.replace('-', '_')}"}
@@ -49,6 +50,7 @@ async def test_a_fault_turns_its_case_red_and_another_area_stays_green(fault: st
     assert (await perform_case(neighbour, tmp_path, components=broken)).verdict is Verdict.PASS
 
 
+@pytest.mark.nightly
 async def test_faults_of_running_services_turn_their_cases_red(compose: Composed) -> None:
     lab = compose(OF_SERVICES)
     found = verdicts(await perform("E1", only={"E1a.1", "E1i.1", "E1h.1"}, target=as_target(lab)))

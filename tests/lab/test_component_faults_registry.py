@@ -112,6 +112,7 @@ STRANGE = ("E2b.1", "E2f.1")
 
 
 @pytest.mark.parametrize("name", ["Plain", "Synchronous", "NeedsMore", "Raising", "Endless"])
+@pytest.mark.nightly
 async def test_somebody_elses_class_is_evidence_whatever_it_does(name: str, tmp_path: Path) -> None:
     components = COMPONENTS | {"AgentRegistry": f"strange_registries:{name}"}
     judged = {case: await perform_case(case, tmp_path, components=components, deadline=3.0) for case in STRANGE}

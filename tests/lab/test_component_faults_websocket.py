@@ -68,6 +68,7 @@ async def test_a_fault_of_a_class_turns_its_case_red_and_a_neighbour_stays_green
 
 
 @pytest.mark.parametrize("faults", one_in(len(TOGETHER), TOGETHER))
+@pytest.mark.nightly
 async def test_faults_of_services_turn_their_cases_red(compose: Composed, faults: tuple[str, ...]) -> None:
     lab = compose(faults)
     cases = {CLAIMED[fault] for fault in faults}

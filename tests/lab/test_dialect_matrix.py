@@ -106,6 +106,7 @@ MIXED = Variant(dialect="mixed")
 
 
 @pytest.mark.parametrize("variant", by_night([*DIALECTS, *MANNERS, UNWELCOMING], MIXED))
+@pytest.mark.nightly
 async def test_a_healthy_deployment_passes_in_every_dialect(compose: Composed, variant: Variant) -> None:
     only = {"C4.1"} if variant is UNWELCOMING else None
     lab = compose(variant=variant)
@@ -154,6 +155,7 @@ async def test_the_strangest_deployment_is_not_accused_while_it_is_healthy(compo
 
 
 @pytest.mark.parametrize("dialect", ["server", *(pytest.param(name, marks=night) for name in ("bridge", "mixed"))])
+@pytest.mark.nightly
 async def test_runs_that_cannot_be_told_apart_accuse_nobody(compose: Composed, dialect: str) -> None:
     """Several questions of one user at once, where events name no thread, no run, or now this and now that."""
     lab = compose(variant=Variant(dialect=dialect))
