@@ -59,6 +59,11 @@ def _meant(selector: str, known: dict[str, Notebook]) -> list[str]:
         if not found:
             raise ParameterError(f'no scenario is called "{selector}"; known: {", ".join(known)}.')
         return found
+    if selector in pages():
+        raise ParameterError(
+            f'"{selector}" is read and investigates nothing, so there is no verdict to run for; open it in JupyterLab, or '
+            f"execute it with `netra-probe refresh {selector}`."
+        )
     if match := _ID.fullmatch(selector):
         return [_of_requirement(selector, match["scenario"].upper(), match["rest"].lower(), known)]
     words = {id: _words_of(id) for id in known}

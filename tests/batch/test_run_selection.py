@@ -60,6 +60,7 @@ def test_every_symptom_of_the_start_notebook_leads_somewhere() -> None:
     ("selector", "message"),
     [
         ("C44", 'unknown scenario "C44"; did you mean "C4"?'),
+        ("00", "execute it with `netra-probe refresh 00`"),
         ("A1.9", 'unknown requirement "A1.9"; did you mean "A1'),
         ("Z*", 'no scenario is called "Z*"; known: A1, '),
         ("UnifiedToolDispatch", 'did you mean "UnifiedToolDispatcher"?'),
