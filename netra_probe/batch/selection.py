@@ -61,7 +61,7 @@ def _meant(selector: str, known: dict[str, Notebook]) -> list[str]:
         return found
     if selector in pages():
         raise ParameterError(
-            f'"{selector}" is read and investigates nothing, so there is no verdict to run for; open it in JupyterLab, or '
+            f'"{selector}" is read and investigates nothing, so there is no verdict to run for; open it, or '
             f"execute it with `netra-probe refresh {selector}`."
         )
     if match := _ID.fullmatch(selector):
